@@ -1,0 +1,108 @@
+"""The seam between ICE and the operating system.
+
+Everything ICE needs from the outside world is here, small enough to be written twice: on real sockets
+(`peer.ice.sockets`), and on the virtual network the tests run on. Nothing above this seam opens a socket,
+asks for interfaces or resolves a name.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+Address: TypeAlias = tuple[str, int]
+"""An IP address literal without a zone, and a port."""
+
+InterfaceKind: TypeAlias = Literal["wired", "wifi", "cellular", "vpn", "loopback", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One address of one network interface."""
+
+    name: str
+    address: str
+    """An IP address literal, without a zone."""
+    kind: InterfaceKind = "unknown"
+    scope_id: int = 0
+    """The zone of a link-local IPv6 address."""
+
+
+class DatagramReceiver(Protocol):
+    """What a base calls when something happens to it. Both calls come from the event loop, never nested in `send`."""
+
+    def datagram_received(self, base: DatagramBase, data: bytes, address: Address) -> None: ...
+
+    def base_lost(self, base: DatagramBase, error: Exception | None) -> None:
+        """The base will never carry anything again: its socket, connection or allocation is gone."""
+
+
+class DatagramBase(Protocol):
+    """A place where datagrams leave and arrive: a UDP socket, a TURN allocation, a TCP connection (RFC 8445 §5.1.1).
+
+    Bases are compared by identity.
+    """
+
+    receiver: DatagramReceiver | None
+
+    @property
+    def local_address(self) -> Address:
+        """The address a host candidate (or, on an allocation, a relayed candidate) of this base carries."""
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one datagram, or drop it. Never raises, blocks or waits."""
+
+    def permit(self, addresses: Sequence[Address]) -> None:
+        """These are peers that may want to reach us. Only a relay does something about it."""
+
+    def close(self) -> None:
+        """Give everything back. Idempotent; nothing is received afterwards."""
+
+
+class StreamConnection(Protocol):
+    """A TCP or TLS connection. `received` and `lost` are set by its user."""
+
+    received: Callable[[bytes], None] | None
+    lost: Callable[[Exception | None], None] | None
+
+    @property
+    def local_address(self) -> Address: ...
+
+    def write(self, data: bytes) -> bool:
+        """Queue bytes; False (and nothing queued) when too much already waits to be sent."""
+
+    def close(self) -> None: ...
+
+
+class Network(Protocol):
+    """The operating system, as far as ICE needs it."""
+
+    def time(self) -> float:
+        """Monotonic seconds; the clock every agent on this network is driven by."""
+
+    def interfaces(self) -> list[Interface]:
+        """Every address of every interface that is up, loopback included. Blocks no longer than a few ms."""
+
+    async def udp(self, local: Interface, ports: tuple[int, int] | None = None) -> DatagramBase:
+        """Bind a UDP socket to an interface's address, within an inclusive port range if one is given.
+
+        Raises `OSError` when there is no free port or the address is not ours any more.
+        """
+
+    async def connect_tcp(
+        self,
+        remote: Address,
+        *,
+        local: Interface | None = None,
+        tls: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+    ) -> StreamConnection:
+        """Open a TCP connection, with TLS when a context is given. Raises `OSError` (TLS errors are `OSError`s too)."""
+
+    async def resolve(self, host: str) -> list[str]:
+        """All IPv4 and IPv6 addresses of a name (an address literal is returned as it is), never blocking the loop.
+
+        Raises `OSError` when there are none.
+        """

@@ -1,4 +1,4 @@
-"""What holds for every test: nothing may be left behind, and a real part that is missing is a reason, not silence."""
+"""What holds for every test: nothing is left behind, and a missing real part is a reason, not silence."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def no_sockets_or_threads_left() -> Iterator[None]:
 
 @pytest_asyncio.fixture
 async def no_tasks_left() -> AsyncIterator[None]:
-    """Given to every asynchronous test, which must end its tasks: whatever still runs a few turns of the loop after it is a leak."""
+    """Given to every asynchronous test: a task that still runs a few turns of the loop after it is a leak."""
     before = asyncio.all_tasks()
     yield
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""ICE candidates: what they say of themselves on the wire, and how much they are worth (RFC 8445 §5.1, RFC 8839 §5.1)."""
+"""ICE candidates: how they are written on the wire, and how much they are worth (RFC 8445, RFC 8839 §5.1)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def candidate_priority(kind: CandidateType, local_preference: int = 65535, compo
 def candidate_foundation(
     kind: CandidateType, base_address: str, protocol: TransportProtocol = "udp", server: str | None = None
 ) -> str:
-    """Equal for candidates of the same type, base address, server and protocol, and only then (RFC 8445 §5.1.1.3).
+    """Equal for candidates alike in type, base address, server and protocol only (RFC 8445 §5.1.1.3).
 
     `server` is the STUN or TURN server's host, with the relay protocol where it matters.
     """
@@ -37,7 +37,7 @@ def candidate_foundation(
 class Candidate:
     """One candidate, local or remote.
 
-    `address` is an IP literal, except in a remote candidate fresh from the wire, where it may be a name (mDNS).
+    `address` is an IP literal, except in a remote candidate fresh from the wire, where mDNS names occur.
     `url`, `relay_protocol` and `network` are never on the wire: they tell where a local candidate came from.
     """
 
@@ -81,8 +81,8 @@ class Candidate:
         parts = text.split()
         if len(parts) < 8 or parts[6] != "typ":
             raise ValueError(
-                f"not an ICE candidate: {line[:200]!r}; expected 'candidate:<foundation> <component> <protocol> "
-                "<priority> <address> <port> typ <type>'"
+                f"not an ICE candidate: {line[:200]!r}; expected 'candidate:<foundation> <component> "
+                "<protocol> <priority> <address> <port> typ <type>'"
             )
         foundation, protocol, address, kind = parts[0], parts[2].lower(), parts[4], parts[7]
         if not 1 <= len(foundation) <= _FOUNDATION_MAX:
@@ -126,7 +126,7 @@ class Candidate:
         )
 
     def to_sdp(self) -> str:
-        """The candidate-attribute of RFC 8839 §5.1, beginning with `candidate:`, with the `ufrag` extension if known."""
+        """The candidate-attribute of RFC 8839 §5.1, with the `ufrag` extension if it is known."""
         out = (
             f"candidate:{self.foundation} {self.component} {self.protocol} {self.priority} "
             f"{self.address} {self.port} typ {self.type}"

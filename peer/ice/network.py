@@ -31,7 +31,7 @@ class Interface:
 
 
 class DatagramReceiver(Protocol):
-    """What a base calls when something happens to it. Both calls come from the event loop, never nested in `send`."""
+    """What a base calls when something happens to it, from the event loop and never from within `send`."""
 
     def datagram_received(self, base: DatagramBase, data: bytes, address: Address) -> None: ...
 
@@ -40,7 +40,7 @@ class DatagramReceiver(Protocol):
 
 
 class DatagramBase(Protocol):
-    """A place where datagrams leave and arrive: a UDP socket, a TURN allocation, a TCP connection (RFC 8445 §5.1.1).
+    """Where datagrams leave and arrive: a UDP socket, a TURN allocation, a TCP connection (RFC 8445 §5.1.1).
 
     Bases are compared by identity.
     """
@@ -99,10 +99,10 @@ class Network(Protocol):
         tls: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
     ) -> StreamConnection:
-        """Open a TCP connection, with TLS when a context is given. Raises `OSError` (TLS errors are `OSError`s too)."""
+        """Open a TCP connection, with TLS when a context is given. Raises `OSError`, for TLS too."""
 
     async def resolve(self, host: str) -> list[str]:
-        """All IPv4 and IPv6 addresses of a name (an address literal is returned as it is), never blocking the loop.
+        """All IPv4 and IPv6 addresses of a name, without blocking the loop; an address literal is its own.
 
         Raises `OSError` when there are none.
         """

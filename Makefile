@@ -1,0 +1,109 @@
+# make demo   a call with a bot, in your browser
+# make test   style, types and every test, with the real servers and browser they need
+# make fast   unit tests and the virtual network only
+# make bench  time to an open channel, ours beside aiortc's
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NEW_ENOUGH := -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python $(NEW_ENOUGH) && echo $$python && break; done),python3)
+ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
+SUDO := $(if $(ROOT),,sudo -n)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
+
+# program:package pairs; a package is installed only where its program is missing.
+TEST_PARTS := turnserver:coturn chromium:chromium redis-server:redis-server ip:iproute2 nft:nftables espeak-ng:espeak-ng
+DEMO_PARTS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-voice relay test check style types fast real bench bench-connect bench-restart \
+	bench-audio bench-signaling setup python opus test-parts clean
+
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+demo: $(READY) opus
+	$(BIN)/python -m examples.demo $(ARGS)
+
+demo-voice: $(READY) opus
+	$(MAKE) --no-print-directory parts PARTS="espeak-ng:espeak-ng"
+	$(BIN)/python -m examples.voice_agent --demo $(ARGS)
+
+relay: $(READY)
+	$(BIN)/python -m signaling $(ARGS)
+
+test: check fast real
+
+check: style types
+
+style: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+fast: $(READY) opus
+	$(BIN)/python -X dev -m pytest -m "not real and not bench" $(ARGS)
+
+real: $(READY) opus test-parts
+	$(BIN)/python -m pytest -m "real and not bench" --timeout 120 $(ARGS)
+
+bench: $(READY) opus
+	$(BIN)/python -m tests.bench.loopback $(ARGS)
+
+bench-connect: $(READY) opus test-parts
+	$(BIN)/python -m tests.bench.connect $(ARGS)
+
+bench-restart: $(READY) opus test-parts
+	$(BIN)/python -m tests.bench.restart $(ARGS)
+
+bench-audio: $(READY) opus test-parts
+	$(BIN)/python -m tests.bench.audio $(ARGS)
+
+bench-signaling: $(READY)
+	$(BIN)/python -m tests.bench.signaling $(ARGS)
+
+setup: $(READY)
+
+# The environment: made where it is missing, brought up to date when pyproject.toml has changed.
+$(READY): pyproject.toml
+	@$(MAKE) --no-print-directory python
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the Python packages into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+python:
+	@if ! $(PYTHON) $(NEW_ENOUGH); then \
+		echo "Installing Python 3"; \
+		$(APT) update -qq && $(APT) install -y -qq --no-install-recommends python3 python3-venv || exit 1; \
+		$(PYTHON) $(NEW_ENOUGH) || \
+			{ echo "Python 3.11 or later is needed: set PYTHON=/path/to/it"; exit 1; }; \
+	fi
+
+# libopus is what the audio path decodes and encodes with.
+opus:
+	@ldconfig -p 2>/dev/null | grep -q libopus.so.0 || /sbin/ldconfig -p | grep -q libopus.so.0 || { \
+		echo "Installing libopus"; $(APT) update -qq && $(APT) install -y -qq --no-install-recommends libopus0; }
+
+test-parts:
+	@$(MAKE) --no-print-directory parts PARTS="$(TEST_PARTS)"
+
+# Without root and without sudo the tests that need a missing part skip and say so; in CI they fail.
+parts:
+	@missing=; for pair in $(PARTS); do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "Installing$$missing"; \
+		{ $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; } || \
+			echo "Could not install$$missing: the tests that need them will say so"; \
+	fi
+
+.PHONY: parts
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,102 @@
+"""What a peer connection may ask of ICE, in one place: every option of gathering, checking and restarting."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from peer.ice.network import Interface
+
+if TYPE_CHECKING:
+    from peer.ice.agent import IceTimings
+    from peer.ice.servers import StunServer, TurnServer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IceOptions:
+    """Options of one ICE transport. The defaults suit a peer that joins calls from anywhere.
+
+    Raises `ValueError` for values that cannot work, and says which.
+    """
+
+    servers: Sequence[StunServer | TurnServer] = ()
+    """All of them are asked, all at the same time. Earlier TURN servers are preferred over later ones, all else equal."""
+
+    policy: Literal["all", "relay"] = "all"
+    """`relay` gathers relay candidates only, and tells the peer no other address of ours (RFC 8828 mode 4)."""
+
+    ports: tuple[int, int] | None = None
+    """Local UDP ports, first and last inclusive. Default: whatever the system gives."""
+
+    bind: Sequence[str] = ()
+    """Use these local addresses only. Default: every usable one. Loopback and link-local ones named here count as usable."""
+
+    interface_filter: Callable[[Interface], bool] | None = None
+    """Called for each usable address of each interface; those it answers with False are left out."""
+
+    ip_versions: Sequence[int] = (4, 6)
+    """IP versions to use: (4,), (6,) or both."""
+
+    loopback: bool = False
+    """Gather on loopback too. Without this it is used only on a machine that has nothing else."""
+
+    link_local: bool = False
+    """Gather on link-local addresses (169.254.0.0/16, fe80::/10) too."""
+
+    nat_1to1: Mapping[str, str] = field(default_factory=dict)
+    """Local address → the public address a static one-to-one NAT gives it; advertised as the host candidate instead.
+    A key `"0.0.0.0"` or `"::"` stands for every local address of that family."""
+
+    tcp: bool = True
+    """Open TCP connections to remote passive TCP candidates (RFC 6544)."""
+
+    mdns_publish: bool = False
+    """Show the peer a random `.local` name instead of each private host address."""
+
+    candidate_pool_size: int = 0
+    """Above 0, gathering starts with the transport, before there is a local description (W3C `iceCandidatePoolSize`)."""
+
+    tls: ssl.SSLContext | None = None
+    """For `turns:` servers. Default: the system's certificate authorities, host names checked."""
+
+    gathering_timeout: float = 8.0
+    """Seconds after which a server that has not answered is given up, so that gathering can be complete."""
+
+    restart_grace: float = 5.0
+    """Seconds for which the pair left behind by an ICE restart still receives and answers."""
+
+    watch_interfaces: bool = True
+    """Notice addresses that come and go while running: gather on the new ones, drop what stood on the old ones."""
+
+    receive_queue: int = 1024
+    """Datagrams kept for a reader that is late; beyond this the oldest are dropped."""
+
+    timings: IceTimings | None = None
+    """Timers of the agent. Default: `IceTimings()`."""
+
+    def __post_init__(self) -> None:
+        if self.policy not in ("all", "relay"):
+            raise ValueError(f"policy must be 'all' or 'relay', not {self.policy!r}")
+        if self.ports is not None:
+            first, last = self.ports
+            if not 1 <= first <= last <= 65535:
+                raise ValueError(
+                    f"ports must be (first, last) with 1 <= first <= last <= 65535, not {self.ports!r}"
+                )
+        if not self.ip_versions or not set(self.ip_versions) <= {4, 6}:
+            raise ValueError(f"ip_versions must be (4,), (6,) or (4, 6), not {tuple(self.ip_versions)!r}")
+        for address in (*self.bind, *self.nat_1to1, *self.nat_1to1.values()):
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                raise ValueError(f"bind and nat_1to1 take IP addresses, not {address!r}") from None
+        for local, public in self.nat_1to1.items():
+            if ipaddress.ip_address(local).version != ipaddress.ip_address(public).version:
+                raise ValueError(f"nat_1to1 maps {local} to {public}, which is of the other IP version")
+        if self.candidate_pool_size < 0:
+            raise ValueError(f"candidate_pool_size must not be negative, not {self.candidate_pool_size}")
+        if self.gathering_timeout <= 0 or self.restart_grace < 0 or self.receive_queue < 1:
+            raise ValueError("gathering_timeout and receive_queue must be above 0, restart_grace not below 0")

@@ -1,0 +1,96 @@
+"""RTCDataChannel (W3C WebRTC §6.2), over aiortc's."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import aiortc.rtcdatachannel
+from aiortc import InvalidStateError, RTCDataChannelParameters
+
+Sendable: TypeAlias = str | bytes | bytearray | memoryview
+
+BUFFERED_AMOUNT_MAX: Final = 16 * 1024 * 1024
+"""Bytes that may wait in one channel; `send` refuses more, as browsers do."""
+
+
+class DataChannelValueError(TypeError, ValueError):
+    """A message that cannot be sent. W3C calls for a `TypeError`, aiortc has always raised a `ValueError`."""
+
+
+class DataChannelBufferFull(InvalidStateError):
+    """Too much is waiting to be sent (the W3C's `OperationError`): wait for `bufferedamountlow`."""
+
+
+class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
+    """A two-way channel for messages between the peers.
+
+    Made by `RTCPeerConnection.createDataChannel`, or received with the `datachannel` event. Messages are `str` or
+    `bytes`, whatever `binaryType` says. Events: `open`, `message` (handler gets the `str` or `bytes`),
+    `bufferedamountlow`, `closing`, `close` and, when the connection under it failed, `error` (handler gets the
+    exception) before `close`.
+    """
+
+    def __init__(
+        self,
+        transport: Any,
+        parameters: RTCDataChannelParameters,
+        send_open: bool = True,
+        *,
+        priority: str = "low",
+    ) -> None:
+        for name, value in (("label", parameters.label), ("protocol", parameters.protocol)):
+            if len(value.encode()) > 65535:
+                raise DataChannelValueError(f"the {name} of a data channel may have at most 65535 bytes")
+        self._binary_type = "arraybuffer"
+        self._priority = priority
+        super().__init__(transport, parameters, send_open)
+
+    @property
+    def binaryType(self) -> str:
+        """`"arraybuffer"` (the default) or `"blob"`. In Python both arrive as `bytes`; other values are ignored."""
+        return self._binary_type
+
+    @binaryType.setter
+    def binaryType(self, value: str) -> None:
+        if value in ("arraybuffer", "blob"):
+            self._binary_type = value
+
+    @property
+    def priority(self) -> str:
+        """`"very-low"`, `"low"` (the default), `"medium"` or `"high"`: told to the peer, not acted on here."""
+        return self._priority
+
+    def send(self, data: Sendable) -> None:
+        """Send one message: text as `str`, binary as `bytes`, `bytearray` or `memoryview`.
+
+        Raises `InvalidStateError` when the channel is not open, `DataChannelValueError` for another type or a
+        message larger than the peer takes, and `DataChannelBufferFull` when 16 MiB already wait.
+        """
+        if self.readyState != "open":
+            raise InvalidStateError(
+                f"RTCDataChannel is {self.readyState}, not open: wait for its 'open' event"
+            )
+        if isinstance(data, (bytearray, memoryview)):
+            data = bytes(data)
+        elif not isinstance(data, (str, bytes)):
+            raise DataChannelValueError(f"Cannot send unsupported data type: {type(data)}")
+        if self.bufferedAmount + len(data) > BUFFERED_AMOUNT_MAX:
+            raise DataChannelBufferFull(
+                f"{self.bufferedAmount} bytes already wait in the data channel: "
+                "send after 'bufferedamountlow', or less at once"
+            )
+        try:
+            super().send(data)
+        except ValueError as exc:
+            raise DataChannelValueError(*exc.args) from None
+
+    def _setReadyState(self, state: str) -> None:
+        before = self.readyState
+        # The base class forgets all listeners once closed, so what comes before 'close' is said first.
+        if state == "closed" and before != "closed":
+            error = getattr(self.transport, "failure", None)
+            if error is not None and self.listeners("error"):
+                self.emit("error", error)
+        super()._setReadyState(state)
+        if state == "closing" and before != "closing":
+            self.emit("closing")

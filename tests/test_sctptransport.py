@@ -1,0 +1,292 @@
+"""Data channels over the SCTP association, carried by hand between two of them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from aiortc import InvalidStateError, RTCDataChannelParameters
+from aiortc.rtcsctptransport import AbortChunk, InitChunk, RTCSctpCapabilities, serialize_packet
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peer.datachannel import BUFFERED_AMOUNT_MAX, DataChannelBufferFull, DataChannelValueError, RTCDataChannel
+from peer.sctptransport import RTCSctpTransport
+
+
+class Wire:
+    """DTLS as SCTP sees it: what one end sends the other's receiver gets, in order, a turn of the loop later."""
+
+    def __init__(self, role: str) -> None:
+        self.state = "connected"
+        self._role = role
+        self.other: Wire | None = None
+        self.receiver: RTCSctpTransport | None = None
+        self.sent: list[bytes] = []
+        self.deliver: Callable[[bytes], bool] = lambda data: True
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._pump = asyncio.ensure_future(self._run())
+
+    def _register_data_receiver(self, receiver: RTCSctpTransport) -> None:
+        self.receiver = receiver
+
+    def _unregister_data_receiver(self, receiver: RTCSctpTransport) -> None:
+        self.receiver = None
+
+    async def _send_data(self, data: bytes) -> None:
+        assert self.other is not None
+        self.sent.append(data)
+        if self.deliver(data):
+            self.other._queue.put_nowait(data)
+
+    async def _run(self) -> None:
+        while True:
+            data = await self._queue.get()
+            if self.receiver is not None:
+                await self.receiver._handle_data(data)
+
+    def close(self) -> None:
+        self._pump.cancel()
+
+
+class Pair:
+    def __init__(self) -> None:
+        self.wires = Wire("client"), Wire("server")
+        self.wires[0].other, self.wires[1].other = self.wires[1], self.wires[0]
+        self.one, self.two = RTCSctpTransport(self.wires[0]), RTCSctpTransport(self.wires[1])
+        self.received: asyncio.Queue[RTCDataChannel] = asyncio.Queue()
+        self.two.on("datachannel", self.received.put_nowait)
+
+    def exchange_inits(self) -> None:
+        self.one.set_peer_init(self.two.local_init())
+        self.two.set_peer_init(self.one.local_init())
+
+    async def start(self) -> None:
+        caps = RTCSctpCapabilities(maxMessageSize=65536)
+        await self.one.start(caps, 5000)
+        await self.two.start(caps, 5000)
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    pair = Pair()
+    yield pair
+    await pair.one.stop()
+    await pair.two.stop()
+    for wire in pair.wires:
+        wire.close()
+    await asyncio.gather(*(wire._pump for wire in pair.wires), return_exceptions=True)
+
+
+def channel(transport: RTCSctpTransport, **parameters: object) -> RTCDataChannel:
+    return RTCDataChannel(transport, RTCDataChannelParameters(**{"label": "chat", **parameters}))  # type: ignore[arg-type]
+
+
+async def opened(one: RTCDataChannel) -> None:
+    if one.readyState != "open":
+        event = asyncio.Event()
+        one.once("open", event.set)
+        await event.wait()
+
+
+async def test_with_both_inits_known_no_handshake_is_on_the_wire(pair: Pair) -> None:
+    pair.exchange_inits()
+    chat = channel(pair.one)
+    await pair.start()
+    assert pair.one.state == pair.two.state == "connected"
+    other = await pair.received.get()
+    got: asyncio.Queue[str | bytes] = asyncio.Queue()
+    other.on("message", got.put_nowait)
+    chat.send("hello")
+    assert await got.get() == "hello"
+    chunk_types = {data[12] for wire in pair.wires for data in wire.sent}
+    assert not chunk_types & {1, 2, 10, 11}
+
+
+async def test_without_inits_the_usual_handshake_connects(pair: Pair) -> None:
+    states: list[str] = []
+    pair.one.on("statechange", lambda: states.append(pair.one.state))
+    chat = channel(pair.one)
+    await pair.start()
+    assert (await pair.received.get()).label == "chat"
+    assert chat.readyState == "open"
+    assert states == ["connected"]
+
+
+async def test_an_init_echoed_back_is_not_taken_for_the_peers(pair: Pair) -> None:
+    pair.one.set_peer_init(pair.one.local_init())
+    channel(pair.one)
+    await pair.start()
+    assert (await pair.received.get()).label == "chat"
+
+
+async def test_a_channel_is_open_without_waiting_for_the_peers_confirmation(pair: Pair) -> None:
+    pair.exchange_inits()
+    pair.wires[1].deliver = lambda data: False
+    chat = channel(pair.one)
+    await pair.start()
+    await opened(chat)
+    chat.send("early")
+    assert (await pair.received.get()).label == "chat"
+
+
+async def test_an_unordered_channel_is_ordered_until_the_peer_confirmed_it(pair: Pair) -> None:
+    pair.exchange_inits()
+    pair.wires[1].deliver = lambda data: False
+    chat = channel(pair.one, ordered=False)
+    await pair.start()
+    await opened(chat)
+    before = len(pair.wires[0].sent)
+    chat.send("early")
+    await asyncio.sleep(0)
+    assert [data[13] & 0x04 for data in pair.wires[0].sent[before:]] == [0]
+
+
+@pytest.mark.parametrize("label", ["", "größer", "聊天", "a" * 1000])
+async def test_labels_and_protocols_of_any_script_arrive_whole(pair: Pair, label: str) -> None:
+    pair.exchange_inits()
+    channel(pair.one, label=label, protocol=label[:3])
+    await pair.start()
+    other = await pair.received.get()
+    assert (other.label, other.protocol) == (label, label[:3])
+
+
+async def test_priority_arrives(pair: Pair) -> None:
+    pair.exchange_inits()
+    RTCDataChannel(pair.one, RTCDataChannelParameters(label="urgent"), priority="high")
+    await pair.start()
+    assert (await pair.received.get()).priority == "high"
+
+
+async def test_bytes_in_all_their_forms_can_be_sent_and_nothing_else(pair: Pair) -> None:
+    pair.exchange_inits()
+    chat = channel(pair.one)
+    with pytest.raises(InvalidStateError, match="connecting"):
+        chat.send("too early")
+    await pair.start()
+    await opened(chat)
+    other = await pair.received.get()
+    got: asyncio.Queue[str | bytes] = asyncio.Queue()
+    other.on("message", got.put_nowait)
+    for data in (b"one", bytearray(b"two"), memoryview(b"three"), "", b""):
+        chat.send(data)
+    assert [await got.get() for _ in range(5)] == [b"one", b"two", b"three", "", b""]
+    with pytest.raises(DataChannelValueError, match="unsupported"):
+        chat.send(17)  # type: ignore[arg-type]
+    with pytest.raises(DataChannelValueError, match="65536"):
+        chat.send(b"x" * 65537)
+
+
+async def test_a_full_buffer_refuses_more_and_says_what_to_do(pair: Pair) -> None:
+    pair.exchange_inits()
+    chat = channel(pair.one)
+    await pair.start()
+    await opened(chat)
+    pair.wires[0].deliver = lambda data: False
+    for _ in range(BUFFERED_AMOUNT_MAX // 65536):
+        chat.send(b"x" * 65536)
+    with pytest.raises(DataChannelBufferFull, match="bufferedamountlow"):
+        chat.send(b"x" * 65536)
+
+
+async def test_closing_a_channel_is_told_in_order_on_both_sides(pair: Pair) -> None:
+    pair.exchange_inits()
+    chat = channel(pair.one)
+    await pair.start()
+    other = await pair.received.get()
+    seen: list[str] = []
+    done = asyncio.Event()
+    other.on("closing", lambda: seen.append("closing"))
+    other.on("close", lambda: seen.append("close"))
+    other.on("close", done.set)
+    chat.close()
+    assert chat.readyState == "closing"
+    await done.wait()
+    assert seen == ["closing", "close"]
+
+
+async def test_an_aborted_association_gives_its_channels_an_error_before_close(pair: Pair) -> None:
+    pair.exchange_inits()
+    chat = channel(pair.one)
+    await pair.start()
+    await opened(chat)
+    seen: list[str] = []
+    chat.on("error", lambda error: seen.append(type(error).__name__))
+    closed = asyncio.Event()
+    chat.on("close", lambda: seen.append("close"))
+    chat.on("close", closed.set)
+    await pair.two._send_chunk(AbortChunk())
+    await closed.wait()
+    assert seen == ["ConnectionAbortedError", "close"]
+
+
+async def test_malformed_packets_are_dropped_and_the_association_goes_on(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair.exchange_inits()
+    await pair.start()
+    two_inits = serialize_packet(5000, 5000, 0, InitChunk())
+    await pair.one._handle_data(two_inits[:-1])
+    bundled = bytes(InitChunk()) * 2
+
+    class Raw:
+        def __bytes__(self) -> bytes:
+            return bundled
+
+    await pair.one._handle_data(serialize_packet(5000, 5000, 0, Raw()))  # type: ignore[arg-type]
+    assert "malformed" in caplog.text
+    for message in (b"\x03", b"\x03" * 12, b"\x03\x00\x01\x00" + b"\x00" * 4 + b"\xff\xff\x00\x00", b"\x02"):
+        await pair.two._send(1, 50, message)
+    channel(pair.one)
+    assert (await pair.received.get()).label == "chat"
+
+
+async def test_the_init_is_the_same_each_time_it_is_asked_for(pair: Pair) -> None:
+    first = pair.one.local_init()
+    pair.exchange_inits()
+    await pair.start()
+    assert pair.one.local_init() == first
+    assert first[0] == 1
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [b"", b"\x01\x00\x00\x14", b"\x02" + bytes(19), bytes(20), b"\x01\x00\x00\x14" + bytes(16)],
+    ids=["empty", "cut short", "wrong type", "zeros", "zero tag"],
+)
+async def test_a_wrong_init_is_refused(pair: Pair, chunk: bytes) -> None:
+    with pytest.raises(ValueError, match="sctp-init"):
+        pair.one.set_peer_init(chunk)
+
+
+async def test_the_drafts_own_example_is_understood(pair: Pair) -> None:
+    pair.one.set_peer_init(base64.b64decode("AQAAHols3R0AUAAA/////+B5ZR3AAAAEgAgABoLA"))
+    await pair.one.start(RTCSctpCapabilities(maxMessageSize=0), 5000)
+    assert pair.one._remote_verification_tag == 0x896CDD1D
+    assert pair.one._last_received_tsn == 0xE079651D - 1
+    assert pair.one.maxMessageSize == float("inf")
+    assert pair.one.maxChannels == 65535
+
+
+@given(data=st.binary(max_size=80))
+def test_any_bytes_are_an_init_or_a_value_error(data: bytes) -> None:
+    async def check() -> None:
+        wire = Wire("client")
+        try:
+            RTCSctpTransport(wire).set_peer_init(data)
+        except ValueError:
+            pass
+        finally:
+            wire.close()
+
+    asyncio.run(check())
+
+
+async def test_timers_follow_the_round_trip_that_ice_measured(pair: Pair) -> None:
+    assert pair.one._rto == 1.0
+    pair.one.expect_round_trip(0.15)
+    assert pair.one._rto == pytest.approx(0.6)
+    pair.one.expect_round_trip(0.01)
+    assert pair.one._rto == 0.4

@@ -85,6 +85,12 @@ class Network(Protocol):
     def interfaces(self) -> list[Interface]:
         """Every address of every interface that is up, loopback included. Blocks no longer than a few ms."""
 
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call `changed` from the event loop whenever `interfaces()` is not what it was.
+
+        Returns the function that ends this (idempotent).
+        """
+
     async def udp(self, local: Interface, ports: tuple[int, int] | None = None) -> DatagramBase:
         """Bind a UDP socket to an interface's address, within an inclusive port range if one is given.
 

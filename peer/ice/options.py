@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from peer.ice.network import Interface
+from peer.ice.timings import IceTimings
 
 if TYPE_CHECKING:
-    from peer.ice.agent import IceTimings
     from peer.ice.servers import StunServer, TurnServer
 
 
@@ -23,16 +23,16 @@ class IceOptions:
     """
 
     servers: Sequence[StunServer | TurnServer] = ()
-    """All of them are asked, all at the same time. Earlier TURN servers are preferred over later ones, all else equal."""
+    """All of them are asked, all at the same time. Earlier TURN servers are preferred, all else equal."""
 
     policy: Literal["all", "relay"] = "all"
-    """`relay` gathers relay candidates only, and tells the peer no other address of ours (RFC 8828 mode 4)."""
+    """`relay` gathers relay candidates only, and tells the peer no other address of ours."""
 
     ports: tuple[int, int] | None = None
     """Local UDP ports, first and last inclusive. Default: whatever the system gives."""
 
     bind: Sequence[str] = ()
-    """Use these local addresses only. Default: every usable one. Loopback and link-local ones named here count as usable."""
+    """Use these local addresses only, loopback and link-local ones included. Default: every usable one."""
 
     interface_filter: Callable[[Interface], bool] | None = None
     """Called for each usable address of each interface; those it answers with False are left out."""
@@ -47,8 +47,8 @@ class IceOptions:
     """Gather on link-local addresses (169.254.0.0/16, fe80::/10) too."""
 
     nat_1to1: Mapping[str, str] = field(default_factory=dict)
-    """Local address → the public address a static one-to-one NAT gives it; advertised as the host candidate instead.
-    A key `"0.0.0.0"` or `"::"` stands for every local address of that family."""
+    """Local address → the public address a static NAT gives it, advertised as the host candidate instead.
+    The key `"0.0.0.0"` or `"::"` stands for every local address of that family."""
 
     tcp: bool = True
     """Open TCP connections to remote passive TCP candidates (RFC 6544)."""
@@ -57,25 +57,25 @@ class IceOptions:
     """Show the peer a random `.local` name instead of each private host address."""
 
     candidate_pool_size: int = 0
-    """Above 0, gathering starts with the transport, before there is a local description (W3C `iceCandidatePoolSize`)."""
+    """Above 0, gathering starts with the transport, before any local description (`iceCandidatePoolSize`)."""
 
     tls: ssl.SSLContext | None = None
     """For `turns:` servers. Default: the system's certificate authorities, host names checked."""
 
-    gathering_timeout: float = 8.0
+    gathering_timeout: float = 5.0
     """Seconds after which a server that has not answered is given up, so that gathering can be complete."""
 
     restart_grace: float = 5.0
     """Seconds for which the pair left behind by an ICE restart still receives and answers."""
 
     watch_interfaces: bool = True
-    """Notice addresses that come and go while running: gather on the new ones, drop what stood on the old ones."""
+    """Notice addresses that come and go while running: gather on new ones, drop what stood on old ones."""
 
     receive_queue: int = 1024
     """Datagrams kept for a reader that is late; beyond this the oldest are dropped."""
 
-    timings: IceTimings | None = None
-    """Timers of the agent. Default: `IceTimings()`."""
+    timings: IceTimings = field(default_factory=IceTimings)
+    """Timers of the agent."""
 
     def __post_init__(self) -> None:
         if self.policy not in ("all", "relay"):

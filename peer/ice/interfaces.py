@@ -1,0 +1,195 @@
+"""Which local addresses ICE gathers on, and which it likes best (RFC 8445 §5.1.1.1, §5.1.2.2; RFC 8421)."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import sys
+from collections.abc import Iterable
+
+import ifaddr
+
+from peer.ice import rtnetlink
+from peer.ice.network import Interface, InterfaceKind
+from peer.ice.options import IceOptions
+
+KIND_RANK: dict[InterfaceKind, int] = {
+    "wired": 7,
+    "wifi": 6,
+    "cellular": 5,
+    "unknown": 4,
+    "vpn": 3,
+    "loopback": 2,
+}
+"""Best highest. Bridges of containers and virtual machines are unknown: they work, but seldom lead anywhere."""
+
+_ARPHRD_PPP = 512
+_ARPHRD_NONE = 0xFFFE
+
+_NAMES: tuple[tuple[InterfaceKind, re.Pattern[str]], ...] = (
+    ("loopback", re.compile(r"lo\d*$|Loopback Pseudo", re.I)),
+    (
+        "vpn",
+        re.compile(r"(tun|tap|utun|wg|ppp|ipsec|gpd|zt|tailscale|nordlynx|proton|cscotun|vti|vpn)", re.I),
+    ),
+    (
+        "unknown",
+        re.compile(
+            r"(docker|br-|virbr|veth|vmnet|vboxnet|lxc|lxd|cni|cali|flannel|podman|dummy|vEthernet)", re.I
+        ),
+    ),
+    ("cellular", re.compile(r"(wwan|wwp|wws|rmnet|ccmni|pdp_ip|usb_?modem)", re.I)),
+    ("wifi", re.compile(r"(wl|wlan|wifi|ath\d|ra\d|Wi-Fi|Wireless)", re.I)),
+    ("wired", re.compile(r"(eth|en|em\d|p\d+p\d|bond|team|Ethernet)", re.I)),
+)
+_VPN_DRIVERS = {"tun", "wireguard", "ipip", "gre", "sit", "ip6tnl", "vti", "xfrm", "ppp"}
+_BRIDGE_DRIVERS = {"bridge", "dummy", "ifb"}
+
+
+def interface_kind(name: str, driver: str = "", hardware: int = 1) -> InterfaceKind:
+    """What an interface is, as far as its name, driver and hardware type (ARPHRD) tell."""
+    if driver in _VPN_DRIVERS or hardware in (_ARPHRD_PPP, _ARPHRD_NONE):
+        return "cellular" if re.match(r"wwan|rmnet|ccmni", name) else "vpn"
+    if driver in _BRIDGE_DRIVERS and not name.startswith(("eth", "en")):
+        return "unknown"
+    for kind, pattern in _NAMES:
+        if pattern.match(name):
+            # A Mac's Wi-Fi is called en0 like its Ethernet.
+            return (
+                "unknown" if kind == "wired" and name.startswith("en") and sys.platform == "darwin" else kind
+            )
+    if os.path.exists(f"/sys/class/net/{name}/wireless"):
+        return "wifi"
+    return "unknown"
+
+
+def system_interfaces() -> list[Interface]:
+    """Every usable address of every running interface.
+
+    Left out are addresses that are tentative, deprecated or duplicate, and the stable IPv6 address beside a
+    temporary one of the same network (RFC 8445 §5.1.1.1).
+    """
+    if sys.platform == "linux":
+        try:
+            return _linux_interfaces()
+        except OSError:
+            pass  # Netlink is closed to some sandboxes.
+    return _portable_interfaces()
+
+
+def _linux_interfaces() -> list[Interface]:
+    links, addresses = rtnetlink.read_links_and_addresses()
+    unusable = rtnetlink.IFA_F_TENTATIVE | rtnetlink.IFA_F_DADFAILED | rtnetlink.IFA_F_DEPRECATED
+    running = rtnetlink.IFF_UP | rtnetlink.IFF_RUNNING
+    alive = [
+        entry
+        for entry in addresses
+        if not entry.flags & unusable
+        and entry.index in links
+        and links[entry.index].flags & running == running
+    ]
+    temporary = {_network(entry) for entry in alive if _is_temporary(entry)}
+    found = []
+    for entry in alive:
+        if ":" in entry.address and not _is_temporary(entry) and _network(entry) in temporary:
+            continue
+        link = links[entry.index]
+        kind: InterfaceKind
+        if link.flags & rtnetlink.IFF_LOOPBACK:
+            kind = "loopback"
+        else:
+            kind = interface_kind(link.name, link.driver, link.hardware)
+        scope = (
+            entry.index if ipaddress.ip_address(entry.address).is_link_local and ":" in entry.address else 0
+        )
+        found.append(Interface(link.name, entry.address, kind, scope))
+    return found
+
+
+def _is_temporary(entry: rtnetlink.LinkAddress) -> bool:
+    # The same bit means "secondary" on an IPv4 address.
+    return ":" in entry.address and bool(entry.flags & rtnetlink.IFA_F_TEMPORARY)
+
+
+def _network(entry: rtnetlink.LinkAddress) -> tuple[int, str]:
+    network = ipaddress.ip_network((entry.address, entry.prefix_length), strict=False)
+    return entry.index, str(network)
+
+
+def _portable_interfaces() -> list[Interface]:
+    found = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            if isinstance(ip.ip, tuple):
+                address, scope = ip.ip[0].partition("%")[0], ip.ip[2]
+            else:
+                address, scope = ip.ip, 0
+            parsed = ipaddress.ip_address(address)
+            kind = "loopback" if parsed.is_loopback else interface_kind(adapter.nice_name)
+            zone = scope if parsed.version == 6 and parsed.is_link_local else 0
+            found.append(Interface(adapter.nice_name, str(parsed), kind, zone))
+    return found
+
+
+def usable_interfaces(interfaces: Iterable[Interface], options: IceOptions) -> list[Interface]:
+    """Those the options allow, best first: by kind, and IPv6 and IPv4 taking turns in a kind (RFC 8421 §4)."""
+    allowed = []
+    loopbacks = []
+    for interface in interfaces:
+        address = ipaddress.ip_address(interface.address)
+        if address.version not in options.ip_versions or address.is_unspecified or address.is_multicast:
+            continue
+        named = interface.address in options.bind
+        if options.bind and not named:
+            continue
+        if address.is_link_local and not (options.link_local or named):
+            continue
+        # RFC 8445 §5.1.1.1: neither site-local, nor IPv4-compatible or -mapped IPv6 addresses.
+        if isinstance(address, ipaddress.IPv6Address) and (address.is_site_local or address.ipv4_mapped):
+            continue
+        loopback = address.is_loopback or interface.kind == "loopback"
+        if options.interface_filter is not None and not options.interface_filter(interface):
+            continue
+        if loopback and not (options.loopback or named):
+            loopbacks.append(interface)
+        else:
+            allowed.append(interface)
+    # With no network at all, two peers on this machine still find each other.
+    return interleave(allowed or loopbacks)
+
+
+def interleave(interfaces: Iterable[Interface]) -> list[Interface]:
+    """Sorted by kind, best first; inside a kind IPv6, IPv4, IPv6, IPv4… while both last (RFC 8421 §4)."""
+    pool = list(interfaces)
+    ordered = []
+    for kind in sorted({each.kind for each in pool}, key=KIND_RANK.__getitem__, reverse=True):
+        v6 = [each for each in pool if each.kind == kind and ":" in each.address]
+        v4 = [each for each in pool if each.kind == kind and ":" not in each.address]
+        while v6 or v4:
+            if v6:
+                ordered.append(v6.pop(0))
+            if v4:
+                ordered.append(v4.pop(0))
+    return ordered
+
+
+class LocalPreferences:
+    """Hands out local preferences (RFC 8445 §5.1.2.2): the kind of interface decides, then who came first.
+
+    The best address of a wired interface gets 65535. An address keeps its preference while this object lives.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[str, int] = {}
+        self._next: dict[InterfaceKind, int] = {}
+
+    def of(self, interface: Interface) -> int:
+        """16 bits: 3 for the kind, 13 for the place inside the kind. Distinct for each address."""
+        preference = self._given.get(interface.address)
+        if preference is None:
+            place = self._next.get(interface.kind, 0)
+            self._next[interface.kind] = place + 1
+            preference = (KIND_RANK[interface.kind] << 13) | max(8191 - place, 0)
+            self._given[interface.address] = preference
+        return preference

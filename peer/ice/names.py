@@ -1,0 +1,81 @@
+"""Name look-ups that never block the event loop, nor the pool of threads that others need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import threading
+import time
+
+FAILURE_KEPT = 5.0
+"""Seconds for which a failed look-up is answered from memory, so that every interface does not ask again."""
+
+SUCCESS_KEPT = 10.0
+"""Seconds for which a found address is: the system's own resolver knows the real lifetime."""
+
+_REMEMBERED = 256
+
+
+class NameResolver:
+    """`getaddrinfo` on a thread of its own for each name.
+
+    A dead name server holds `getaddrinfo` for half a minute. In the loop's default executor a handful of those would
+    keep every other job waiting, encoding audio among them, and asyncio would wait for them at exit.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, list[str] | OSError]] = {}
+        self._asking: dict[str, asyncio.Future[list[str]]] = {}
+
+    async def resolve(self, host: str) -> list[str]:
+        """All addresses of `host`, each once, in the system's order. Raises `OSError` when there are none."""
+        try:
+            return [str(ipaddress.ip_address(host))]
+        except ValueError:
+            pass
+        known = self._known.get(host)
+        if known is not None and time.monotonic() < known[0]:
+            if isinstance(known[1], OSError):
+                raise OSError(*known[1].args)
+            return list(known[1])
+        asking = self._asking.get(host)
+        if asking is None:
+            asking = self._ask(host)
+        return list(await asyncio.shield(asking))
+
+    def _ask(self, host: str) -> asyncio.Future[list[str]]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[str]] = loop.create_future()
+        self._asking[host] = answer
+
+        def look_up() -> None:
+            result: list[str] | OSError
+            try:
+                found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+                result = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+            except OSError as error:
+                result = error
+            except UnicodeError:
+                result = OSError(socket.EAI_NONAME, f"{host!r} is not a host name")
+            # The loop may be closed by now; then nobody waits any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._answered, host, result)
+
+        threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
+        return answer
+
+    def _answered(self, host: str, result: list[str] | OSError) -> None:
+        if not isinstance(result, OSError) and not result:
+            result = OSError(socket.EAI_NONAME, f"{host} has no address")
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        kept = FAILURE_KEPT if isinstance(result, OSError) else SUCCESS_KEPT
+        self._known[host] = (time.monotonic() + kept, result)
+        answer = self._asking.pop(host)
+        if isinstance(result, OSError):
+            answer.set_exception(result)
+            answer.exception()  # Whoever asked may have gone.
+        else:
+            answer.set_result(result)

@@ -5,20 +5,14 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import aiortc.rtcdatachannel
-from aiortc import InvalidStateError, RTCDataChannelParameters
+from aiortc import RTCDataChannelParameters
+
+from .exceptions import InvalidArgumentError, InvalidStateError, OperationError
 
 Sendable: TypeAlias = str | bytes | bytearray | memoryview
 
 BUFFERED_AMOUNT_MAX: Final = 16 * 1024 * 1024
 """Bytes that may wait in one channel; `send` refuses more, as browsers do."""
-
-
-class DataChannelValueError(TypeError, ValueError):
-    """A message that cannot be sent. W3C calls for a `TypeError`, aiortc has always raised a `ValueError`."""
-
-
-class DataChannelBufferFull(InvalidStateError):
-    """Too much is waiting to be sent (the W3C's `OperationError`): wait for `bufferedamountlow`."""
 
 
 class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
@@ -40,7 +34,7 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
     ) -> None:
         for name, value in (("label", parameters.label), ("protocol", parameters.protocol)):
             if len(value.encode()) > 65535:
-                raise DataChannelValueError(f"the {name} of a data channel may have at most 65535 bytes")
+                raise InvalidArgumentError(f"the {name} of a data channel may have at most 65535 bytes")
         self._binary_type = "arraybuffer"
         self._priority = priority
         super().__init__(transport, parameters, send_open)
@@ -63,8 +57,8 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
     def send(self, data: Sendable) -> None:
         """Send one message: text as `str`, binary as `bytes`, `bytearray` or `memoryview`.
 
-        Raises `InvalidStateError` when the channel is not open, `DataChannelValueError` for another type or a
-        message larger than the peer takes, and `DataChannelBufferFull` when 16 MiB already wait.
+        Raises `InvalidStateError` when the channel is not open, `InvalidArgumentError` for another type or a
+        message larger than the peer takes, and `OperationError` when 16 MiB already wait.
         """
         if self.readyState != "open":
             raise InvalidStateError(
@@ -73,16 +67,16 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
         if isinstance(data, (bytearray, memoryview)):
             data = bytes(data)
         elif not isinstance(data, (str, bytes)):
-            raise DataChannelValueError(f"Cannot send unsupported data type: {type(data)}")
+            raise InvalidArgumentError(f"Cannot send unsupported data type: {type(data)}")
         if self.bufferedAmount + len(data) > BUFFERED_AMOUNT_MAX:
-            raise DataChannelBufferFull(
+            raise OperationError(
                 f"{self.bufferedAmount} bytes already wait in the data channel: "
                 "send after 'bufferedamountlow', or less at once"
             )
         try:
             super().send(data)
         except ValueError as exc:
-            raise DataChannelValueError(*exc.args) from None
+            raise InvalidArgumentError(*exc.args) from None
 
     def _setReadyState(self, state: str) -> None:
         before = self.readyState

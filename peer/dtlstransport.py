@@ -1,0 +1,254 @@
+"""RTCDtlsTransport (W3C WebRTC §5.5), over aiortc's.
+
+What is ours: lost handshake flights are sent again after the round trip that ICE measured rather than after a
+second; packets that arrive before their receiver does are kept; RTP is routed by MID (RFC 9143 §9.2); every
+authenticated packet tells ICE that the peer lives; certificates are judged by their fingerprint alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import aiortc.rtcdtlstransport as base
+import pylibsrtp
+from aiortc import clock
+from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsParameters
+from aiortc.rtp import RtpPacket, is_rtcp
+from OpenSSL import SSL, crypto
+
+from .exceptions import RTCError
+
+if TYPE_CHECKING:
+    from .ice.transport import RTCIceTransport
+
+logger = logging.getLogger("peer.dtls")
+
+FLIGHT_INTERVAL_MIN: Final = 0.05
+FLIGHT_INTERVAL_UNKNOWN: Final = 0.4
+"""Seconds to the first repetition of a flight: two round trips, or this when ICE has not measured one."""
+FLIGHT_REPETITIONS: Final = 4
+"""After these OpenSSL's own timer, which starts at a second, carries on."""
+EARLY_MESSAGES: Final = 64
+DATAGRAM_MAX: Final = 1200
+
+_HASHES: Final = ("sha-512", "sha-384", "sha-256")
+"""Best first (RFC 8122 §5); what is weaker is not taken."""
+
+
+class MidRouter(base.RtpRouter):
+    """Routes a stream nobody announced by the MID its packets carry (RFC 9143 §9.2), then as aiortc does."""
+
+    def route_rtp(self, packet: RtpPacket) -> base.RtpReceiver | None:
+        mid = packet.extensions.mid
+        if mid is not None and packet.ssrc not in self.ssrc_table:
+            receiver = self.mid_table.get(mid)
+            if receiver is not None and receiver in self.payload_type_table.get(packet.payload_type, ()):
+                self.ssrc_table[packet.ssrc] = receiver
+                return receiver
+        return super().route_rtp(packet)
+
+
+class RTCDtlsTransport(base.RTCDtlsTransport):
+    """The encryption of everything a connection carries. Events: `statechange`, and `error` with an `RTCError`."""
+
+    def __init__(self, transport: RTCIceTransport, certificates: Sequence[RTCCertificate]) -> None:
+        super().__init__(transport, list(certificates))  # type: ignore[arg-type]
+        self._ice: RTCIceTransport = transport
+        self._rtp_router = MidRouter()
+        self._flight: list[bytes] | None = None
+        self._flight_timer: asyncio.TimerHandle | None = None
+        self._flight_interval = FLIGHT_INTERVAL_UNKNOWN
+        self._flight_repetitions = 0
+        self._background: set[asyncio.Task[None]] = set()
+        self._settled = False
+        self._early: deque[bytes] = deque(maxlen=EARLY_MESSAGES)
+
+    @property
+    def iceTransport(self) -> RTCIceTransport:
+        """The ICE transport underneath; aiortc calls it `transport`."""
+        return self._ice
+
+    def getRemoteCertificates(self) -> list[bytes]:
+        """The peer's certificate chain, DER encoded; empty until it is known."""
+        certificate = self._ssl.get_peer_certificate() if self._ssl is not None else None
+        return [] if certificate is None else [crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)]
+
+    async def start(self, remoteParameters: RTCDtlsParameters) -> None:
+        """Shake hands with the peer. Returns when `state` is `"connected"` or `"failed"`."""
+        try:
+            await super().start(remoteParameters)
+        finally:
+            if self._role == "client" or self.state != "connected":
+                self._end_flight()
+
+    async def stop(self) -> None:
+        self._end_flight()
+        await super().stop()
+
+    def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:
+        # RFC 8122 §5: of the strongest hash that both know, one fingerprint must match. The certificate itself is
+        # not parsed further, so one with an odd version (OBS) is as good as any.
+        given: dict[str, list[str]] = {}
+        for fingerprint in remoteParameters.fingerprints:
+            given.setdefault(fingerprint.algorithm.lower(), []).append(fingerprint.value.upper())
+        algorithm = next((name for name in _HASHES if name in given), None)
+        certificates = self.getRemoteCertificates()
+        if algorithm is not None and certificates:
+            digest = hashlib.new(algorithm.replace("-", ""), certificates[0]).hexdigest().upper()
+            if ":".join(digest[i : i + 2] for i in range(0, len(digest), 2)) in given[algorithm]:
+                return
+        self._fail(
+            "the peer's certificate does not have the fingerprint its description gives",
+            "fingerprint-failure",
+        )
+
+    def _fail(self, message: str, detail: Any) -> None:
+        logger.warning("DTLS failed: %s", message)
+        self._set_state(base.State.FAILED)
+        if self.listeners("error"):
+            self.emit("error", RTCError(message, errorDetail=detail))
+
+    # A flight is a burst of handshake records that the other side answers (RFC 6347 §4.2.4). Sending the same
+    # datagram again is what a network that duplicates would do: whoever has seen it drops it by its record number.
+
+    async def _recv_next(self) -> None:
+        data = await self._next_datagram()
+        if data is None:
+            return
+        first = data[0]
+        if 127 < first < 192:
+            if self._rx_srtp is not None:
+                await self._receive_srtp(data)
+        elif 19 < first < 64:
+            await self._receive_dtls(data)
+
+    async def _next_datagram(self) -> bytes | None:
+        """The next one, or `None` when OpenSSL's timer ran out first and its flight was sent again."""
+        if not self._settled:
+            # With DTLS 1.3 the last flight may still need to be repeated after the handshake.
+            timeout = self._ssl.DTLSv1_get_timeout()  # type: ignore[union-attr]
+            if timeout is not None:
+                try:
+                    async with asyncio.timeout(timeout):
+                        return await self._ice._recv()
+                except TimeoutError:
+                    self._ssl.DTLSv1_handle_timeout()  # type: ignore[union-attr]
+                    await self._write_ssl()
+                    return None
+            self._settled = self.encrypted
+        return await self._ice._recv()
+
+    async def _receive_srtp(self, data: bytes) -> None:
+        arrived = clock.current_ms()
+        try:
+            if is_rtcp(data):
+                packet = self._rx_srtp.unprotect_rtcp(data)
+                self._authenticated()
+                await self._handle_rtcp_data(packet)
+            else:
+                packet = self._rx_srtp.unprotect(data)
+                self._authenticated()
+                await self._handle_rtp_data(packet, arrival_time_ms=arrived)
+        except pylibsrtp.Error as exc:
+            logger.debug("an SRTP packet was dropped: %s", exc)
+
+    async def _receive_dtls(self, data: bytes) -> None:
+        self._ssl.bio_write(data)  # type: ignore[union-attr]
+        while True:
+            try:
+                message = self._ssl.recv(1500)  # type: ignore[union-attr]
+            except SSL.ZeroReturnError:
+                await self._write_ssl()
+                logger.info("the peer closed DTLS")
+                raise ConnectionError("the peer closed DTLS") from None
+            except SSL.Error:
+                break
+            self._authenticated()
+            if self._data_receiver is None:
+                self._early.append(message)
+            else:
+                await self._data_receiver._handle_data(message)
+            if len(data) == 13 + int.from_bytes(data[11:13], "big"):
+                break  # there was one record in it, as there nearly always is
+        await self._write_ssl()
+
+    def _authenticated(self) -> None:
+        self._ice._heard()
+        if self._flight is not None and self.encrypted:
+            self._end_flight()  # whoever sends on the new keys has our last flight
+
+    def _register_data_receiver(self, receiver: base.DataReceiver) -> None:
+        super()._register_data_receiver(receiver)
+        if self._early:
+            self._in_background(self._deliver_early(receiver))
+
+    async def _deliver_early(self, receiver: base.DataReceiver) -> None:
+        while self._early:
+            await receiver._handle_data(self._early.popleft())
+
+    async def _write_ssl(self) -> None:
+        shaking_hands = self._state == base.State.CONNECTING
+        try:
+            written = self._ssl.bio_read(65536)  # type: ignore[union-attr]
+        except SSL.Error:
+            return
+        datagrams = _split_records(written)
+        if shaking_hands:
+            self._begin_flight(datagrams)
+        for datagram in datagrams:
+            await self._ice._send(datagram)
+
+    def _begin_flight(self, flight: list[bytes]) -> None:
+        self._end_flight()
+        self._flight = flight
+        self._flight_repetitions = 0
+        pair = self._ice.getSelectedCandidatePair()
+        round_trip = pair.rtt if pair is not None else None
+        self._flight_interval = (
+            FLIGHT_INTERVAL_UNKNOWN if round_trip is None else max(FLIGHT_INTERVAL_MIN, 2 * round_trip)
+        )
+        self._flight_timer = asyncio.get_running_loop().call_later(self._flight_interval, self._repeat_flight)
+
+    def _repeat_flight(self) -> None:
+        self._flight_timer = None
+        if self._flight is None or self._flight_repetitions == FLIGHT_REPETITIONS:
+            return
+        self._flight_repetitions += 1
+        self._in_background(self._send_flight(self._flight))
+        self._flight_interval *= 2
+        self._flight_timer = asyncio.get_running_loop().call_later(self._flight_interval, self._repeat_flight)
+
+    async def _send_flight(self, flight: list[bytes]) -> None:
+        for datagram in flight:
+            await self._ice._send(datagram)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _end_flight(self) -> None:
+        self._flight = None
+        if self._flight_timer is not None:
+            self._flight_timer.cancel()
+            self._flight_timer = None
+
+
+def _split_records(data: bytes) -> list[bytes]:
+    """What OpenSSL wrote at once, as datagrams no larger than the smallest IPv6 path takes, records kept whole."""
+    if len(data) <= DATAGRAM_MAX:
+        return [data]
+    datagrams: list[bytes] = []
+    begin = end = 0
+    while end + 13 <= len(data):
+        length = 13 + int.from_bytes(data[end + 11 : end + 13], "big")
+        if end > begin and end + length - begin > DATAGRAM_MAX:
+            datagrams.append(data[begin:end])
+            begin = end
+        end += length
+    return [*datagrams, data[begin:]]

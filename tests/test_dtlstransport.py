@@ -1,0 +1,238 @@
+"""DTLS between two of our transports, over a wire that loses what the test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+
+import pytest
+from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters
+from aiortc.rtcrtpparameters import (
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+    RTCRtpReceiveParameters,
+)
+from aiortc.rtp import HeaderExtensionsMap, RtpPacket
+
+from peer.dtlstransport import DATAGRAM_MAX, RTCDtlsTransport, _split_records
+from peer.exceptions import RTCError
+
+ROUND_TRIP = 0.02
+
+
+class Wire:
+    """ICE as DTLS sees it."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.other: Wire | None = None
+        self.heard = 0
+        self.sent: list[bytes] = []
+        self.deliver: Callable[[bytes], bool] = lambda data: True
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def getSelectedCandidatePair(self) -> SimpleNamespace:
+        return SimpleNamespace(rtt=ROUND_TRIP)
+
+    async def _send(self, data: bytes) -> None:
+        assert self.other is not None
+        self.sent.append(data)
+        if self.deliver(data):
+            self.other._queue.put_nowait(data)
+
+    async def _recv(self) -> bytes:
+        data = await self._queue.get()
+        if data is None:
+            raise ConnectionError
+        return data
+
+    def _heard(self) -> None:
+        self.heard += 1
+
+    def close(self) -> None:
+        self._queue.put_nowait(None)
+
+
+class Receiver:
+    def __init__(self) -> None:
+        self.got: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def _handle_data(self, data: bytes) -> None:
+        self.got.put_nowait(data)
+
+
+class Pair:
+    def __init__(self) -> None:
+        self.wires = Wire("controlling"), Wire("controlled")
+        self.wires[0].other, self.wires[1].other = self.wires[1], self.wires[0]
+        self.server, self.client = (
+            RTCDtlsTransport(wire, [RTCCertificate.generateCertificate()])  # type: ignore[arg-type]
+            for wire in self.wires
+        )
+
+    async def connect(self) -> None:
+        await asyncio.gather(
+            self.server.start(self.client.getLocalParameters()),
+            self.client.start(self.server.getLocalParameters()),
+        )
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    pair = Pair()
+    yield pair
+    for transport in (pair.client, pair.server):
+        await transport.stop()
+    for wire in pair.wires:
+        wire.close()
+    await asyncio.sleep(0)
+
+
+async def test_both_ends_connect_and_know_each_others_certificate(pair: Pair) -> None:
+    await pair.connect()
+    assert (pair.client.state, pair.server.state) == ("connected", "connected")
+    assert len(pair.client.getRemoteCertificates()) == len(pair.server.getRemoteCertificates()) == 1
+    assert pair.client.iceTransport is pair.wires[1]  # type: ignore[comparison-overlap]
+
+
+@pytest.mark.parametrize("lost", range(4))
+async def test_each_lost_flight_is_sent_again_within_round_trips_rather_than_seconds(
+    pair: Pair, lost: int
+) -> None:
+    count = 0
+
+    def lose_one(data: bytes) -> bool:
+        nonlocal count
+        count += 1
+        return count != lost + 1
+
+    for wire in pair.wires:
+        wire.deliver = lose_one
+    async with asyncio.timeout(0.9):  # OpenSSL by itself waits a second
+        await pair.connect()
+    assert (pair.client.state, pair.server.state) == ("connected", "connected")
+
+
+async def test_a_finished_handshake_is_not_repeated_for_ever(pair: Pair) -> None:
+    await pair.connect()
+    receiver = Receiver()
+    pair.server._register_data_receiver(receiver)
+    await pair.client._send_data(b"hello")
+    assert await receiver.got.get() == b"hello"
+    assert pair.client._flight_timer is None
+    assert pair.server._flight_timer is None
+
+
+async def test_data_that_arrives_before_its_receiver_is_kept(pair: Pair) -> None:
+    await pair.connect()
+    for number in range(3):
+        await pair.client._send_data(bytes([number]))
+    while len(pair.server._early) < 3:
+        await asyncio.sleep(0)  # noqa: ASYNC110
+    receiver = Receiver()
+    pair.server._register_data_receiver(receiver)
+    assert [await receiver.got.get() for _ in range(3)] == [b"\x00", b"\x01", b"\x02"]
+
+
+async def test_a_wrong_fingerprint_fails_with_an_error_that_says_so(pair: Pair) -> None:
+    errors: list[RTCError] = []
+    pair.client.on("error", errors.append)
+    wrong = RTCDtlsParameters(fingerprints=[RTCDtlsFingerprint("sha-256", ":".join(["00"] * 32))])
+    server = asyncio.create_task(pair.server.start(pair.client.getLocalParameters()))
+    await pair.client.start(wrong)
+    assert pair.client.state == "failed"
+    assert [error.errorDetail for error in errors] == ["fingerprint-failure"]
+    pair.wires[0].close()
+    await server
+
+
+@pytest.mark.parametrize(
+    ("fingerprints", "state"),
+    [
+        (lambda right: [RTCDtlsFingerprint("sha-256", "00:11"), right["sha-256"]], "connected"),
+        (lambda right: [right["sha-256"], RTCDtlsFingerprint("sha-512", "00:11")], "failed"),
+        (lambda right: [RTCDtlsFingerprint("md5", "00:11"), right["sha-256"]], "connected"),
+        (lambda right: [RTCDtlsFingerprint("SHA-256", right["sha-256"].value.lower())], "connected"),
+        (lambda right: [RTCDtlsFingerprint("sha-1", "00:11")], "failed"),
+    ],
+    ids=["one of several", "the strongest decides", "unknown hash ignored", "case ignored", "weak hash only"],
+)
+async def test_fingerprints_are_judged_as_rfc_8122_says(
+    pair: Pair, fingerprints: Callable[[dict[str, RTCDtlsFingerprint]], list[RTCDtlsFingerprint]], state: str
+) -> None:
+    right = {f.algorithm: f for f in pair.server.getLocalParameters().fingerprints}
+    server = asyncio.create_task(pair.server.start(pair.client.getLocalParameters()))
+    await pair.client.start(RTCDtlsParameters(fingerprints=fingerprints(right)))
+    assert pair.client.state == state
+    if not server.done():
+        pair.wires[0].close()
+    await server
+
+
+async def test_a_close_by_the_peer_is_seen_at_once(pair: Pair) -> None:
+    await pair.connect()
+    closed = asyncio.Event()
+    pair.server.on("statechange", lambda: closed.set() if pair.server.state == "closed" else None)
+    await pair.client.stop()
+    await closed.wait()
+
+
+async def test_garbage_between_the_packets_changes_nothing(pair: Pair) -> None:
+    await pair.connect()
+    receiver = Receiver()
+    pair.server._register_data_receiver(receiver)
+    for junk in (
+        b"\x16",
+        b"\x17\xfe\xfd" + bytes(40),
+        b"\x80" * 12,
+        b"\x80\xc8" * 20,
+        b"\xff" * 30,
+        b"\x15" * 13,
+    ):
+        pair.wires[0]._queue.put_nowait(junk)
+    await pair.client._send_data(b"still here")
+    assert await receiver.got.get() == b"still here"
+    assert pair.wires[0].heard == 1
+
+
+class Track:
+    def __init__(self) -> None:
+        self.packets: asyncio.Queue[RtpPacket] = asyncio.Queue()
+
+    def _handle_disconnect(self) -> None: ...
+
+    async def _handle_rtcp_packet(self, packet: object) -> None: ...
+
+    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        self.packets.put_nowait(packet)
+
+
+async def test_two_tracks_of_a_kind_without_announced_ssrc_are_routed_by_mid(pair: Pair) -> None:
+    await pair.connect()
+    extension = RTCRtpHeaderExtensionParameters(id=3, uri="urn:ietf:params:rtp-hdrext:sdes:mid")
+    codec = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48000, channels=2, payloadType=96)
+    tracks = {mid: Track() for mid in ("a", "b")}
+    for mid, track in tracks.items():
+        pair.server._register_rtp_receiver(
+            track, RTCRtpReceiveParameters(codecs=[codec], headerExtensions=[extension], muxId=mid)
+        )
+    extensions = HeaderExtensionsMap()
+    extensions.configure(RTCRtpReceiveParameters(headerExtensions=[extension]))
+    for ssrc, mid in ((1, "b"), (2, "a")):
+        for number, carried in enumerate((mid, None)):  # a sender may stop repeating it
+            packet = RtpPacket(payload_type=96, sequence_number=number, ssrc=ssrc, payload=b"x")
+            packet.extensions.mid = carried
+            await pair.client._send_rtp(packet.serialize(extensions))
+    assert {(await tracks["b"].packets.get()).ssrc for _ in range(2)} == {1}
+    assert {(await tracks["a"].packets.get()).ssrc for _ in range(2)} == {2}
+
+
+def test_a_large_flight_is_split_between_records_and_nothing_is_lost() -> None:
+    records = [
+        b"\x16\xfe\xfd" + bytes(8) + size.to_bytes(2, "big") + bytes(size) for size in (500, 600, 700, 90)
+    ]
+    datagrams = _split_records(b"".join(records))
+    assert b"".join(datagrams) == b"".join(records)
+    assert [len(datagram) for datagram in datagrams] == [13 + 500 + 13 + 600, 13 + 700 + 13 + 90]
+    assert all(len(datagram) <= DATAGRAM_MAX for datagram in datagrams)

@@ -129,7 +129,7 @@ async def test_data_that_arrives_before_its_receiver_is_kept(pair: Pair) -> None
     for number in range(3):
         await pair.client._send_data(bytes([number]))
     while len(pair.server._early) < 3:
-        await asyncio.sleep(0)  # noqa: ASYNC110
+        await asyncio.sleep(0)
     receiver = Receiver()
     pair.server._register_data_receiver(receiver)
     assert [await receiver.got.get() for _ in range(3)] == [b"\x00", b"\x01", b"\x02"]

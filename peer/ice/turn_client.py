@@ -1,0 +1,401 @@
+"""One allocation on a TURN server: its life, its permissions, its channels (RFC 8656).
+
+No clock, no I/O. The caller passes the time in; sends what `outgoing()` returns, in that order; calls
+`handle_timer` when `timer()` says so; and reads `events()`. Payload goes through `wrap` and `unwrap` and costs a
+dictionary look-up each way once its channel is bound.
+
+Nothing waits for the server: a permission is asked for when a candidate arrives, a check follows it in a Send
+indication without waiting for the answer, and the first payload to a peer asks for a channel in passing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from struct import pack
+from typing import Final, Literal, TypeAlias
+
+from peer.ice.network import Address
+from peer.ice.turn_message import (
+    CHANNEL_MAX,
+    CHANNEL_MIN,
+    FAMILY,
+    REQUESTED_UDP,
+    Attribute,
+    AttributeList,
+    Method,
+    StunMessage,
+    is_data_indication,
+    parse_address,
+    parse_data_indication,
+    parse_message,
+    peer_address,
+    send_indication,
+)
+from peer.ice.turn_permission import Permissions
+from peer.ice.turn_transaction import TRY_ALTERNATE, Answer, Challenge, Credentials, Refusal, Requests
+
+logger = logging.getLogger(__name__)
+
+LIFETIME: Final = 600
+"""Seconds we ask an allocation to live; it is refreshed at half of what the server grants."""
+
+LIFETIME_MAX: Final = 3600
+"""A server may promise more; we look in at least this often."""
+
+REFRESH_RETRY: Final = 30.0
+CHANNEL_LIFETIME: Final = 600.0
+CHANNEL_REFRESH: Final = 480.0
+CHANNEL_RETRY: Final = 30.0
+CLOSE_TIMEOUT: Final = 1.75
+"""Seconds a server has to confirm that the allocation is gone: three requests over UDP."""
+
+PAYLOAD_MAX: Final = 65535 - 48
+MISMATCH: Final = 437
+
+RelayFamily: TypeAlias = Literal[4, 6, "both"]
+
+
+@dataclass(frozen=True, slots=True)
+class Allocated:
+    relayed: tuple[Address, ...]
+    """One address, or two of different families."""
+    mapped: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """There will be no allocation."""
+
+    code: int
+    reason: str
+    alternate: Address | None = None
+    """The server to try instead (300)."""
+    alternate_domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """There was an allocation, and it is gone."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What `close` set out to do is done, as far as it can be."""
+
+
+TurnEvent: TypeAlias = Allocated | Refused | Lost | Released
+
+
+@dataclass(slots=True)
+class _Channel:
+    number: int
+    expires: float = 0.0
+    due: float | None = None
+    """When to bind it (again)."""
+
+
+class TurnClient:
+    """The client's side of one allocation, from Allocate to Refresh with lifetime 0."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        reliable: bool,
+        rng: random.Random,
+        family: RelayFamily = 4,
+        challenge: Challenge | None = None,
+    ) -> None:
+        """`reliable` is TCP or TLS. `challenge` is one this server gave before: it saves a round trip."""
+        self.requests = Requests(credentials, reliable=reliable, rng=rng, challenge=challenge)
+        self.relayed: tuple[Address, ...] = ()
+        self.mapped: Address | None = None
+        self._rng = rng
+        self._family = family
+        self._state: Literal["new", "allocating", "allocated", "closing", "closed"] = "new"
+        self._events: list[TurnEvent] = []
+        self._permissions = Permissions(self.requests, self._lose)
+        self._channels: dict[Address, _Channel] = {}
+        self._bound: dict[Address, int] = {}
+        self._peers: dict[int, Address] = {}
+        self._refresh_due: float | None = None
+        self._expires = 0.0
+        self._close_due: float | None = None
+
+    @property
+    def eventful(self) -> bool:
+        """Whether `events()` has something."""
+        return bool(self._events)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._state == "closed"
+
+    def allocate(self, now: float) -> None:
+        """Ask for the allocation. Answered by `Allocated` or `Refused`."""
+        self._state = "allocating"
+        attributes = [
+            (Attribute.REQUESTED_TRANSPORT, REQUESTED_UDP),
+            (Attribute.LIFETIME, pack("!I", LIFETIME)),
+        ]
+        if self._family == 6:
+            attributes.append((Attribute.REQUESTED_ADDRESS_FAMILY, FAMILY[6]))
+        elif self._family == "both":
+            attributes.append((Attribute.ADDITIONAL_ADDRESS_FAMILY, FAMILY[6]))
+        self.requests.start(Method.ALLOCATE, lambda _: attributes, self._allocate_answered, now)
+
+    def permit(self, addresses: Iterable[Address], now: float) -> None:
+        """Let these peers reach us. Those named before the next timer or `wrap` share a request."""
+        if self._state in ("new", "allocating", "allocated"):
+            hosts = (self._relayable(host) for host, _ in addresses)
+            self._permissions.want((host for host in hosts if host is not None), now)
+
+    def update_credentials(self, credentials: Credentials) -> None:
+        """Newer credentials, for when the server refuses the ones the allocation was made with."""
+        requests = self.requests
+        requests.spare = None if credentials == requests.credentials else credentials
+
+    def wrap(self, data: bytes, address: Address, now: float) -> bytes | None:
+        """The message that brings `data` to a peer through the server; None if it cannot get there.
+
+        `outgoing()` may have grown, and goes out first.
+        """
+        channel = self._bound.get(address)
+        if channel is not None and len(data) <= PAYLOAD_MAX:
+            return pack("!HH", channel, len(data)) + data
+        if self._state != "allocated" or not data or len(data) > PAYLOAD_MAX:
+            return None
+        host = self._relayable(address[0])
+        if host is None:
+            return None
+        self._permissions.want((host,), now)
+        self._permissions.flush(now)
+        if self._permissions.is_forbidden(host):
+            return None
+        # Checks go to many peers; payload (RFC 7983: anything but STUN) goes to those worth a channel.
+        if data[0] > 3 and address not in self._channels:
+            self._open_channel(address, host, now)
+        return send_indication(data, address, self._rng.randbytes(12))
+
+    def unwrap(self, message: bytes, now: float) -> tuple[bytes, Address] | None:
+        """A message from the server: the payload in it and the peer it came from, or None if it was for us."""
+        if len(message) < 4:
+            return None
+        if message[0] & 0xC0 == 0x40:
+            peer = self._peers.get(message[0] << 8 | message[1])
+            end = 4 + (message[2] << 8 | message[3])
+            if peer is None or end > len(message):
+                return None
+            return message[4:end], peer
+        if is_data_indication(message):
+            # RFC 8656 §11.4: only from peers we asked for.
+            payload = parse_data_indication(message)
+            if payload is None or self._state != "allocated" or payload[1][0] not in self._permissions:
+                return None
+            return payload
+        answer = parse_message(message)
+        if answer is not None:
+            self.requests.receive(answer, now)
+        return None
+
+    def close(self, now: float) -> None:
+        """Give the allocation back, also one still being made. Answered by `Released`."""
+        if self._state in ("closing", "closed"):
+            return
+        # A request that nobody signed gets no more than a challenge.
+        allocating = self._state == "allocating" and self.requests.challenge is not None
+        allocated = self._state == "allocated"
+        self._state = "closing"
+        self._forget()
+        self._close_due = now + CLOSE_TIMEOUT
+        if allocated:
+            self.requests.drop()
+            self._release(now)
+        elif not allocating:
+            self._closed()
+
+    def abandon(self) -> None:
+        """The way to the server is gone: nothing more can be done."""
+        self._state = "closed"
+        self._forget()
+        self._close_due = None
+        self.requests.drop()
+
+    def timer(self) -> float | None:
+        """When `handle_timer` wants to be called."""
+        due = [self.requests.timer(), self._permissions.timer(), self._refresh_due, self._close_due]
+        due += [channel.due for channel in self._channels.values()]
+        return min((moment for moment in due if moment is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        self.requests.handle_timer(now)
+        if self._close_due is not None and self._close_due <= now:
+            self._closed()
+        if self._state != "allocated":
+            return
+        if self._expires <= now:
+            self._lose("the server let it expire")
+            return
+        if self._refresh_due is not None and self._refresh_due <= now:
+            self._refresh(now)
+        self._permissions.handle_timer(now)
+        for address, channel in self._channels.items():
+            if channel.expires <= now:
+                self._bound.pop(address, None)
+            if channel.due is not None and channel.due <= now:
+                self._bind(address, channel, now)
+
+    def outgoing(self) -> list[bytes]:
+        """Messages for the server, each returned once."""
+        outgoing = self.requests.outgoing
+        if outgoing:
+            self.requests.outgoing = []
+        return outgoing
+
+    def events(self) -> list[TurnEvent]:
+        """What has happened, each returned once."""
+        events, self._events = self._events, []
+        return events
+
+    # Life of the allocation (RFC 8656 §7, §8).
+
+    def _allocate_answered(self, answer: Answer, now: float) -> None:
+        if self._state == "closing":
+            if isinstance(answer, StunMessage):
+                self._release(now)
+            else:
+                self._closed()
+            return
+        if isinstance(answer, Refusal):
+            self._refuse(answer)
+            return
+        relayed = tuple(answer.addresses(Attribute.XOR_RELAYED_ADDRESS)[:2])
+        self.mapped = answer.mapped_address
+        if not relayed or any(port == 0 for _, port in relayed):
+            self._state = "allocated"
+            self.close(now)
+            self._events.append(Refused(0, "the server's answer has no relayed address that could be used"))
+            return
+        self._state = "allocated"
+        self.relayed = relayed
+        self._renewed(answer, now)
+        self._permissions.activate(now)
+        self._events.append(Allocated(relayed, self.mapped))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._state = "closed"
+        alternate = domain = None
+        if refusal.code == TRY_ALTERNATE and refusal.message is not None:
+            value = refusal.message.first(Attribute.ALTERNATE_SERVER)
+            name = refusal.message.first(Attribute.ALTERNATE_DOMAIN)
+            alternate = None if value is None else parse_address(value)
+            domain = None if name is None else name.decode("ascii", "replace")
+        self._events.append(Refused(refusal.code, refusal.reason, alternate, domain))
+
+    def _renewed(self, answer: StunMessage, now: float) -> None:
+        lifetime = answer.lifetime or LIFETIME
+        self._expires = now + lifetime
+        self._refresh_due = now + max(min(lifetime, LIFETIME_MAX) / 2, 1.0)
+
+    def _refresh(self, now: float) -> None:
+        self._refresh_due = self._expires
+        attributes = [(Attribute.LIFETIME, pack("!I", LIFETIME))]
+        self.requests.start(Method.REFRESH, lambda _: attributes, self._refresh_answered, now)
+
+    def _refresh_answered(self, answer: Answer, now: float) -> None:
+        if self._state != "allocated":
+            return
+        if isinstance(answer, StunMessage):
+            if answer.lifetime == 0:
+                self._lose("the server ended it")
+            else:
+                self._renewed(answer, now)
+        elif answer.code == MISMATCH:
+            self._lose(f"the server does not know it any more ({answer.code} {answer.reason})")
+        else:
+            # What the server has granted it has granted: expired credentials do not end it before its time.
+            logger.warning(
+                "allocation %s could not be refreshed (%d %s), %.0f s left",
+                self.relayed[0],
+                answer.code,
+                answer.reason,
+                self._expires - now,
+            )
+            self._refresh_due = min(now + REFRESH_RETRY, self._expires)
+
+    def _release(self, now: float) -> None:
+        attributes = [(Attribute.LIFETIME, bytes(4))]
+        self.requests.start(Method.REFRESH, lambda _: attributes, self._released, now, attempts=3)
+
+    def _released(self, answer: Answer, now: float) -> None:
+        if isinstance(answer, Refusal) and answer.code != MISMATCH:
+            logger.info("allocation not given back: %d %s; it will expire", answer.code, answer.reason)
+        self._closed()
+
+    def _lose(self, reason: str) -> None:
+        self.abandon()
+        self._events.append(Lost(reason))
+
+    def _closed(self) -> None:
+        self.abandon()
+        self._events.append(Released())
+
+    def _forget(self) -> None:
+        self._refresh_due = None
+        self._permissions.clear()
+        self._channels.clear()
+        self._bound.clear()
+        self._peers.clear()
+
+    def _relayable(self, host: str) -> str | None:
+        """The host as the server will write it; None if there can be no relayed address to reach it from (443)."""
+        try:
+            peer = ipaddress.ip_address(host)
+        except ValueError:
+            return None
+        if self.relayed:
+            reachable = any(ipaddress.ip_address(own).version == peer.version for own, _ in self.relayed)
+        else:
+            reachable = self._family in ("both", peer.version)
+        return str(peer) if reachable else None
+
+    # Channels (RFC 8656 §12).
+
+    def _open_channel(self, address: Address, host: str, now: float) -> None:
+        number = CHANNEL_MIN + len(self._channels)
+        if number > CHANNEL_MAX:
+            return
+        channel = self._channels[address] = _Channel(number)
+        # From here on the server may use it, although its answer may come later, or never.
+        self._peers[number] = (host, address[1])
+        self._bind(address, channel, now)
+
+    def _bind(self, address: Address, channel: _Channel, now: float) -> None:
+        channel.due = None
+
+        def attributes(transaction_id: bytes) -> AttributeList:
+            number = (Attribute.CHANNEL_NUMBER, pack("!HH", channel.number, 0))
+            return [number, peer_address(address, transaction_id)]
+
+        def answered(answer: Answer, answered_at: float) -> None:
+            if self._channels.get(address) is not channel:
+                return
+            if isinstance(answer, StunMessage):
+                channel.expires = now + CHANNEL_LIFETIME
+                channel.due = now + CHANNEL_REFRESH
+                self._bound[address] = channel.number
+            elif answer.code == MISMATCH:
+                self._lose(f"the server does not know it any more ({answer.code} {answer.reason})")
+            else:
+                # The path is none the worse for it: what is bound stays so until it expires, and what
+                # is not travels in Send indications.
+                logger.info("no channel to %s: %d %s", address, answer.code, answer.reason)
+                channel.due = answered_at + CHANNEL_RETRY
+
+        self.requests.start(Method.CHANNEL_BIND, attributes, answered, now)

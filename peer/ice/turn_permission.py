@@ -1,0 +1,130 @@
+"""Which peers may reach an allocation: permissions, asked for in batches and kept alive (RFC 8656 §9)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from peer.ice.turn_message import AttributeList, Method, StunMessage, peer_address
+from peer.ice.turn_transaction import Answer, Requests
+
+logger = logging.getLogger(__name__)
+
+REFRESH: Final = 240.0
+"""A permission lives 300 s, and only CreatePermission prolongs it for sure."""
+
+REFRESH_TOGETHER: Final = 30.0
+"""Permissions due within this many seconds of one another share a request."""
+
+RETRY: Final = 15.0
+PERMISSIONS_MAX: Final = 256
+"""A remote peer names addresses; it must not make us name them all to the server for ever."""
+
+BATCH: Final = 32
+"""Peer addresses in one request: 768 bytes if all are IPv6."""
+
+# Errors about one of the addresses in the request: forbidden, or of a family the allocation does not have.
+_ABOUT_THE_PEER: Final = frozenset({403, 440, 443})
+MISMATCH: Final = 437
+
+
+@dataclass(slots=True)
+class _Permission:
+    state: Literal["wanted", "requested", "granted", "forbidden"] = "wanted"
+    due: float | None = None
+    """When to ask (again)."""
+
+
+class Permissions:
+    """The permissions of one allocation, by the peer's IP address. Ports do not matter (RFC 8656 §9)."""
+
+    def __init__(self, requests: Requests, lost: Callable[[str], None]) -> None:
+        """`lost` is called with the reason when the server says there is no such allocation."""
+        self._requests = requests
+        self._lost = lost
+        self._by_host: dict[str, _Permission] = {}
+        self._active = False
+        self._waiting = False
+
+    def __contains__(self, host: str) -> bool:
+        return host in self._by_host
+
+    def is_forbidden(self, host: str) -> bool:
+        permission = self._by_host.get(host)
+        return permission is None or permission.state == "forbidden"
+
+    def want(self, hosts: Iterable[str], now: float) -> None:
+        for host in hosts:
+            if host not in self._by_host and len(self._by_host) < PERMISSIONS_MAX:
+                self._by_host[host] = _Permission(due=now)
+                self._waiting = True
+
+    def activate(self, now: float) -> None:
+        """The allocation exists: ask for what was wanted meanwhile."""
+        self._active = True
+        self.flush(now)
+
+    def clear(self) -> None:
+        self._active = self._waiting = False
+        self._by_host.clear()
+
+    def timer(self) -> float | None:
+        if not self._active:
+            return None
+        return min((p.due for p in self._by_host.values() if p.due is not None), default=None)
+
+    def flush(self, now: float) -> None:
+        """Ask for what is wanted and not yet asked for."""
+        if self._waiting and self._active:
+            self.handle_timer(now)
+
+    def handle_timer(self, now: float) -> None:
+        self._waiting = False
+        due = [host for host, p in self._by_host.items() if p.due is not None and p.due <= now]
+        if not due:
+            return
+        together = now + REFRESH_TOGETHER
+        hosts = [
+            host
+            for host, p in self._by_host.items()
+            if p.due is not None and (p.due <= now or (p.state == "granted" and p.due <= together))
+        ]
+        for start in range(0, len(hosts), BATCH):
+            self._ask(hosts[start : start + BATCH], now)
+
+    def _ask(self, hosts: Sequence[str], now: float) -> None:
+        permissions = {host: self._by_host[host] for host in hosts}
+        for permission in permissions.values():
+            permission.due = None
+            if permission.state == "wanted":
+                permission.state = "requested"
+
+        def attributes(transaction_id: bytes) -> AttributeList:
+            return [peer_address((host, 0), transaction_id) for host in hosts]
+
+        def answered(answer: Answer, answered_at: float) -> None:
+            # Those of an allocation that is gone do not count.
+            alive = {host: p for host, p in permissions.items() if self._by_host.get(host) is p}
+            if not alive:
+                return
+            if isinstance(answer, StunMessage):
+                for permission in alive.values():
+                    permission.state = "granted"
+                    permission.due = now + REFRESH
+            elif answer.code == MISMATCH:
+                self._lost(f"the server does not know it any more ({answer.code} {answer.reason})")
+            elif len(hosts) > 1 and answer.message is not None:
+                # One bad address has the whole request refused. Ask again one by one to find it.
+                for host in alive:
+                    self._ask([host], answered_at)
+            else:
+                logger.info("no permission for %s: %d %s", hosts[0], answer.code, answer.reason)
+                for permission in alive.values():
+                    if answer.code in _ABOUT_THE_PEER:
+                        permission.state = "forbidden"
+                    else:
+                        permission.due = answered_at + RETRY
+
+        self._requests.start(Method.CREATE_PERMISSION, attributes, answered, now)

@@ -1,0 +1,205 @@
+"""STUN Binding messages as ICE uses them (RFC 8489, RFC 8445 §7.1).
+
+`aioice.stun` drops what it does not know, so an unknown attribute can be neither refused (420) nor passed on;
+it takes any magic cookie, and it decodes every attribute before the first cheap reason to refuse a message.
+Here a message is walked once, attributes stay bytes until asked for, and integrity is checked by whoever has the key.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import zlib
+from collections.abc import Iterable
+from struct import Struct
+from typing import Final
+
+from .network import Address
+
+BINDING_REQUEST: Final = 0x0001
+BINDING_INDICATION: Final = 0x0011
+BINDING_RESPONSE: Final = 0x0101
+BINDING_ERROR: Final = 0x0111
+
+USERNAME: Final = 0x0006
+MESSAGE_INTEGRITY: Final = 0x0008
+ERROR_CODE: Final = 0x0009
+UNKNOWN_ATTRIBUTES: Final = 0x000A
+XOR_MAPPED_ADDRESS: Final = 0x0020
+PRIORITY: Final = 0x0024
+USE_CANDIDATE: Final = 0x0025
+SOFTWARE: Final = 0x8022
+FINGERPRINT: Final = 0x8028
+ICE_CONTROLLED: Final = 0x8029
+ICE_CONTROLLING: Final = 0x802A
+NOMINATION: Final = 0xC001
+"""draft-thatcher-ice-renomination: the higher value is the later nomination. Chromium and pion know it, too."""
+
+# Comprehension-required attributes that are understood, or may be ignored in a Binding message.
+_UNDERSTOOD: Final = frozenset(
+    {
+        0x0001,
+        USERNAME,
+        MESSAGE_INTEGRITY,
+        ERROR_CODE,
+        UNKNOWN_ATTRIBUTES,
+        0x0014,
+        0x0015,
+        0x001C,
+        0x001D,
+        0x001E,
+    }
+    | {XOR_MAPPED_ADDRESS, PRIORITY, USE_CANDIDATE}
+)
+
+MAGIC_COOKIE: Final = 0x2112A442
+HEADER_LENGTH: Final = 20
+_COOKIE_BYTES: Final = MAGIC_COOKIE.to_bytes(4, "big")
+_FINGERPRINT_XOR: Final = 0x5354554E
+_HEADER: Final = Struct("!HHI12s")
+_ATTRIBUTE: Final = Struct("!HH")
+_INTEGRITY_LENGTH: Final = 24
+_FINGERPRINT_LENGTH: Final = 8
+# Binding messages fit a 1500-byte frame; whatever is longer was not written by a peer.
+_MAX_LENGTH: Final = 1500
+
+
+class StunMessage:
+    """A parsed message. `attributes` maps types to raw values; the first of each type counts (RFC 8489 §14)."""
+
+    __slots__ = ("_covered", "attributes", "transaction_id", "type")
+
+    def __init__(
+        self, kind: int, transaction_id: bytes, attributes: dict[int, bytes], covered: bytes | None
+    ) -> None:
+        self.type = kind
+        self.transaction_id = transaction_id
+        self.attributes = attributes
+        # What MESSAGE-INTEGRITY covers, its length field already adjusted.
+        self._covered = covered
+
+    def is_authentic(self, key: bytes) -> bool:
+        """Whether MESSAGE-INTEGRITY is there and right under `key` (RFC 8489 §9.1.3)."""
+        if self._covered is None:
+            return False
+        expected = hmac.digest(key, self._covered, "sha1")
+        return hmac.compare_digest(expected, self.attributes[MESSAGE_INTEGRITY])
+
+    def unknown_required(self) -> list[int]:
+        """Comprehension-required attributes nobody here understands (RFC 8489 §6.3.1)."""
+        return [kind for kind in self.attributes if kind < 0x8000 and kind not in _UNDERSTOOD]
+
+    def username(self) -> str | None:
+        """USERNAME, or None if it is missing or no text."""
+        raw = self.attributes.get(USERNAME)
+        if raw is None or len(raw) > 513:
+            return None
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def number(self, kind: int) -> int | None:
+        """A 32- or 64-bit attribute, or None if it is missing or of another size."""
+        raw = self.attributes.get(kind)
+        size = 8 if kind in (ICE_CONTROLLED, ICE_CONTROLLING) else 4
+        return int.from_bytes(raw, "big") if raw is not None and len(raw) == size else None
+
+    def error_code(self) -> int | None:
+        raw = self.attributes.get(ERROR_CODE)
+        return (raw[2] & 7) * 100 + raw[3] if raw is not None and len(raw) >= 4 else None
+
+    def mapped_address(self) -> Address | None:
+        """XOR-MAPPED-ADDRESS, or None if it is missing or malformed."""
+        raw = self.attributes.get(XOR_MAPPED_ADDRESS)
+        return None if raw is None else decode_xor_address(raw, self.transaction_id)
+
+
+def is_stun(data: bytes) -> bool:
+    """The cheap test: length, first two bits and magic cookie (RFC 8489 §6, RFC 7983)."""
+    return len(data) >= HEADER_LENGTH and data[0] < 4 and data[4:8] == _COOKIE_BYTES
+
+
+def parse(data: bytes) -> StunMessage:
+    """Parse one datagram. Raises `ValueError` saying what is wrong with it."""
+    if not is_stun(data):
+        raise ValueError("not a STUN message: too short, or the magic cookie is missing")
+    if len(data) > _MAX_LENGTH:
+        raise ValueError(f"STUN message of {len(data)} bytes is too long")
+    kind, length, _, transaction_id = _HEADER.unpack_from(data)
+    end = HEADER_LENGTH + length
+    if end != len(data) or length % 4:
+        raise ValueError("STUN message length does not match its header")
+    attributes: dict[int, bytes] = {}
+    covered: bytes | None = None
+    position = HEADER_LENGTH
+    while position < end:
+        # `length` is a multiple of 4 and so is every step: four bytes are always there.
+        attribute, size = _ATTRIBUTE.unpack_from(data, position)
+        value_end = position + 4 + size
+        if value_end > end:
+            raise ValueError(f"STUN attribute {attribute:#06x} runs over the end of its message")
+        if attribute == FINGERPRINT:
+            expected = zlib.crc32(_with_length(data[:position], _FINGERPRINT_LENGTH)) ^ _FINGERPRINT_XOR
+            if data[position + 4 : value_end] != expected.to_bytes(4, "big"):
+                raise ValueError("STUN fingerprint does not match")
+            # Nothing may follow it (RFC 8489 §14.7).
+            break
+        # Nor is anything authenticated that follows MESSAGE-INTEGRITY (RFC 8489 §14.5).
+        if covered is None and attribute not in attributes:
+            attributes[attribute] = data[position + 4 : value_end]
+            if attribute == MESSAGE_INTEGRITY:
+                covered = _with_length(data[:position], _INTEGRITY_LENGTH)
+        position = value_end + (-size % 4)
+    return StunMessage(kind, transaction_id, attributes, covered)
+
+
+def encode(
+    kind: int, transaction_id: bytes, attributes: Iterable[tuple[int, bytes]] = (), key: bytes | None = None
+) -> bytes:
+    """A message with these attributes, then MESSAGE-INTEGRITY if there is a key, then FINGERPRINT."""
+    body = b"".join(
+        _ATTRIBUTE.pack(attribute, len(value)) + value + bytes(-len(value) % 4)
+        for attribute, value in attributes
+    )
+    message = _HEADER.pack(kind, len(body), MAGIC_COOKIE, transaction_id) + body
+    if key is not None:
+        message = _with_length(message, _INTEGRITY_LENGTH)
+        message += _ATTRIBUTE.pack(MESSAGE_INTEGRITY, 20) + hmac.digest(key, message, "sha1")
+    message = _with_length(message, _FINGERPRINT_LENGTH)
+    fingerprint = zlib.crc32(message) ^ _FINGERPRINT_XOR
+    return message + _ATTRIBUTE.pack(FINGERPRINT, 4) + fingerprint.to_bytes(4, "big")
+
+
+def _with_length(message: bytes, following: int) -> bytes:
+    """The message with the length it will have once an attribute of `following` bytes is added."""
+    length = len(message) - HEADER_LENGTH + following
+    return message[:2] + length.to_bytes(2, "big") + message[4:]
+
+
+def encode_error(code: int, reason: str) -> tuple[int, bytes]:
+    """An ERROR-CODE attribute (RFC 8489 §14.8)."""
+    return ERROR_CODE, bytes((0, 0, code // 100, code % 100)) + reason.encode()
+
+
+def encode_xor_address(address: Address, transaction_id: bytes) -> bytes:
+    """The value of XOR-MAPPED-ADDRESS (RFC 8489 §14.2)."""
+    packed = ipaddress.ip_address(address[0]).packed
+    return (
+        bytes((0, 1 if len(packed) == 4 else 2))
+        + (address[1] ^ (MAGIC_COOKIE >> 16)).to_bytes(2, "big")
+        + _xor(packed, transaction_id)
+    )
+
+
+def decode_xor_address(value: bytes, transaction_id: bytes) -> Address | None:
+    """The reverse; None if it is malformed."""
+    if len(value) != {1: 8, 2: 20}.get(value[1] if len(value) > 1 else 0):
+        return None
+    port = int.from_bytes(value[2:4], "big") ^ (MAGIC_COOKIE >> 16)
+    return str(ipaddress.ip_address(_xor(value[4:], transaction_id))), port
+
+
+def _xor(packed: bytes, transaction_id: bytes) -> bytes:
+    pad = (_COOKIE_BYTES + transaction_id)[: len(packed)]
+    return (int.from_bytes(packed, "big") ^ int.from_bytes(pad, "big")).to_bytes(len(packed), "big")

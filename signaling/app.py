@@ -1,0 +1,97 @@
+"""The relay as an ASGI application."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from .auth import Authenticator
+from .backplane import Backplane
+from .relay import Relay
+from .settings import RelaySettings
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    settings: RelaySettings | None = None,
+    *,
+    authenticator: Authenticator | None = None,
+    backplane: Backplane | None = None,
+) -> Starlette:
+    """A relay to serve, or to mount in FastAPI or Starlette: `app.mount("/signaling", create_app(settings))`.
+
+    Paths, below where it is mounted: `/ws` (the WebSocket), `/healthz`, `/readyz`, `/metrics`, and with
+    `settings.page` a static page at `/`. `app.state.relay` is the Relay.
+
+    Mounted, nobody calls its lifespan: it starts with the first connection; await `app.state.relay.drain()`
+    and `app.state.relay.stop()` when your application shuts down.
+
+    :param settings: default: from the environment (`SIGNALING_…`).
+    :param authenticator: who may do what, instead of access tokens.
+    :param backplane: where rooms live, instead of what the settings say.
+    :raises ValueError: if nothing decides who may join; see RelaySettings.development.
+    """
+    settings = settings or RelaySettings.from_environment()
+    relay = Relay(settings, authenticator=authenticator, backplane=backplane)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await relay.start()
+        try:
+            yield
+        finally:
+            await relay.stop()
+
+    async def healthz(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(request: Request) -> Response:
+        if relay.draining:
+            return JSONResponse({"status": "draining"}, status_code=503)
+        if not await relay.backplane.ready():
+            return JSONResponse({"status": "the store of the rooms cannot be reached"}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    async def metrics(request: Request) -> Response:
+        rooms, sessions = await relay.backplane.counts()
+        relay.metrics.rooms.set(rooms)
+        relay.metrics.sessions.set(sessions)
+        return Response(relay.metrics.exposition(), headers={"content-type": relay.metrics.content_type})
+
+    routes: list[BaseRoute] = [
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+    ]
+    if settings.page is not None:
+        routes.append(Mount("/", StaticFiles(directory=settings.page, html=True)))
+    app = _RelayApp(routes=routes, lifespan=lifespan)
+    app.state.relay = relay
+    return app
+
+
+class _RelayApp(Starlette):
+    """Starlette, with the WebSocket taken out of its middleware and wrappers: they cost per message."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and _path_of(scope) == "/ws":
+            relay: Relay = self.state.relay
+            await relay.websocket(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+
+def _path_of(scope: Scope) -> Any:
+    """The path below where the application is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(root) else path

@@ -1,0 +1,117 @@
+"""The command line of the relay."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+from pydantic import ValidationError
+
+from .logs import configure_logs
+from .serve import RelayServer
+from .settings import RelaySettings
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, help="A signalling relay for WebRTC.", pretty_exceptions_enable=False)
+
+LogFormat = Literal["text", "json"]
+
+
+@app.callback(invoke_without_command=True)
+def serve(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8080,
+    page: Annotated[Path | None, typer.Option(help="Directory of a static page to serve at /.")] = None,
+    development: Annotated[
+        bool,
+        typer.Option(
+            "--development", help="Let anybody in, without access tokens. Never on a public address."
+        ),
+    ] = False,
+    jwt_secret_file: Annotated[
+        Path | None, typer.Option(help="File with the secret or public key of access tokens.")
+    ] = None,
+    jwt_algorithms: Annotated[
+        str | None, typer.Option(help="Accepted algorithms, comma-separated [HS256].")
+    ] = None,
+    origins: Annotated[
+        str | None,
+        typer.Option(help="Web origins that may connect, comma-separated; * for any [this relay's own]."),
+    ] = None,
+    redis: Annotated[
+        str | None, typer.Option(envvar="SIGNALING_REDIS_URL", help="redis:// URL shared by several relays.")
+    ] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="Certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    forwarded_allow_ips: Annotated[
+        str, typer.Option(help="Proxies whose X-Forwarded-For is believed, comma-separated.")
+    ] = "",
+    log_format: Annotated[str | None, typer.Option(help="text or json [text].")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
+) -> None:
+    """Run the relay. Every setting can also come from the environment as SIGNALING_<NAME>."""
+    if context.invoked_subcommand is not None:
+        return
+    given: dict[str, Any] = {
+        "page": page,
+        "development": development or None,
+        "jwt_key_file": jwt_secret_file,
+        "jwt_algorithms": jwt_algorithms,
+        "origins": origins,
+        "redis_url": redis,
+        "log_format": log_format,
+    }
+    if log_format is not None and log_format not in get_args(LogFormat):
+        raise typer.BadParameter("text or json", param_hint="--log-format")
+    if (tls_certificate is None) != (tls_key is None):
+        raise typer.BadParameter("--tls-certificate and --tls-key go together")
+    try:
+        settings = RelaySettings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
+        raise typer.BadParameter("; ".join(lines)) from None
+    configure_logs(settings.log_format, logging.DEBUG if verbose else logging.INFO)
+    try:
+        server = RelayServer(
+            settings,
+            host=host,
+            port=port,
+            tls_certificate=str(tls_certificate) if tls_certificate else None,
+            tls_key=str(tls_key) if tls_key else None,
+            forwarded_allow_ips=forwarded_allow_ips,
+        )
+        asyncio.run(_serve(server))
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+async def _serve(server: RelayServer) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with server:
+        typer.echo(f"relay at {server.url}")
+        if server.relay.settings.page is not None:
+            typer.echo(f"page at {server.http_url}")
+        await stop.wait()
+        # A second signal does not wait for the clients to move.
+        again = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            loop.add_signal_handler(number, again.set)
+        drain = asyncio.create_task(server.drain())
+        hurry = asyncio.create_task(again.wait())
+        await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
+        for task in (drain, hurry):
+            task.cancel()
+        await asyncio.gather(drain, hurry, return_exceptions=True)

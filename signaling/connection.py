@@ -1,0 +1,519 @@
+"""One WebSocket of the relay: it enters a room, then carries its session's messages both ways.
+
+The reader takes frames no faster than the connection's rate; the writer is the only one that sends. What
+waits for the peer is in the session's outbox, so a connection holds nothing that an outage could lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from .backplane import SendResult
+from .errors import ERROR_CODES, Close, Refused
+from .messages import (
+    Ack,
+    AppMessage,
+    ClientMessage,
+    ErrorMessage,
+    GoingAway,
+    Join,
+    Leave,
+    MalformedMessage,
+    PeerInfo,
+    PeerMessage,
+    Refresh,
+    Refreshed,
+    Resume,
+    ResumeOffer,
+    Update,
+    Welcome,
+    forwarded,
+    parse_client_message,
+    to_json,
+)
+from .rates import TokenBucket
+from .rooms import ResumeToken, Session, numbered, size_of
+from .window import Outbox
+
+if TYPE_CHECKING:
+    from .relay import Relay
+
+__all__ = ["Connection"]
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+logger = logging.getLogger("signaling.connection")
+
+ACK_DELAY = 0.1
+"""Seconds an acknowledgement waits for more to acknowledge."""
+ACK_EVERY = 32
+CONTROL_LIMIT = 64
+"""Frames about the connection itself that may wait; beyond it, the reader waits for the writer."""
+BAD_FRAMES_BEFORE_JOIN = 10
+NOTICE_INTERVAL = 1.0
+
+
+class Connection:
+    """Serves one WebSocket for the relay. `run` returns when it is over; nothing of it is left then."""
+
+    def __init__(
+        self, relay: Relay, receive: Receive, send: Send, headers: Mapping[str, str], address: str
+    ) -> None:
+        settings = relay.settings
+        now = time.monotonic()
+        self.relay = relay
+        self.address = address
+        self._headers = headers
+        self._receive = receive
+        self._send = send
+        self._messages = TokenBucket(settings.messages_per_second, settings.message_burst, now)
+        self._bytes = TokenBucket(
+            settings.bytes_per_second, max(settings.bytes_per_second, 4.0 * settings.max_message_bytes), now
+        )
+        self._noticed = -NOTICE_INTERVAL
+        self._session: Session | None = None
+        self._control: deque[str] = deque()
+        self._control_room = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._sent = 0
+        self._acknowledged = 0
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._expiry_timer: asyncio.TimerHandle | None = None
+        self._closing: tuple[int, str] | None = None
+        self._writer: asyncio.Task[None] | None = None
+
+    # What the backplane calls
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def ended(self, code: str, close: int) -> None:
+        self._session = None
+        self.relay.metrics.error(code)
+        self._say(to_json(ErrorMessage(code=code, message=ERROR_CODES[code])))
+        self._close(close, code)
+
+    # What the relay calls
+
+    async def run(self) -> None:
+        """Serve until either side closes."""
+        self._writer = asyncio.create_task(self._write())
+        reader = asyncio.create_task(self._read())
+        code = 1006
+        try:
+            await asyncio.wait((self._writer, reader), return_when=asyncio.FIRST_COMPLETED)
+            if reader.done() and not reader.cancelled() and reader.exception() is None:
+                code = reader.result()
+        finally:
+            for task in (reader, self._writer):
+                task.cancel()
+            for timer in (self._ack_timer, self._expiry_timer):
+                if timer is not None:
+                    timer.cancel()
+            await self._depart(code)
+            results = await asyncio.gather(reader, self._writer, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, OSError):
+                raise result
+
+    def go_away(self, seconds: float) -> None:
+        """Tell the peer to move, and close after that many seconds."""
+        self._say(to_json(GoingAway(seconds=seconds)))
+        asyncio.get_running_loop().call_later(
+            seconds, self._close, Close.SERVICE_RESTART, "the relay restarts"
+        )
+
+    # Reading
+
+    async def _read(self) -> int:
+        """Take frames until the peer is gone; returns the WebSocket's close code."""
+        try:
+            async with asyncio.timeout(self.relay.settings.join_timeout):
+                code = await self._enter()
+        except TimeoutError:
+            self._error("not-joined", "no join came in time")
+            self._close(Close.NO_JOIN, "no join came in time")
+            code = None
+        if code is not None:
+            return code
+        while True:
+            event = await self._receive()
+            if event["type"] == "websocket.disconnect":
+                return int(event.get("code") or 1005)
+            if self._closing is not None:
+                continue
+            text = await self._text_of(event)
+            if text is not None:
+                await self._take(text)
+
+    async def _enter(self) -> int | None:
+        """Read until the peer is in a room. Returns a close code if the connection ends before."""
+        bad = 0
+        while self._session is None and self._closing is None:
+            event = await self._receive()
+            if event["type"] == "websocket.disconnect":
+                return int(event.get("code") or 1005)
+            text = await self._text_of(event)
+            if text is None:
+                bad += 1
+            else:
+                try:
+                    message = parse_client_message(text)
+                    if isinstance(message, Join):
+                        await self._join(message)
+                        continue
+                    if isinstance(message, Resume):
+                        await self._resume(message)
+                        continue
+                    self._error("not-joined")
+                except MalformedMessage as error:
+                    self._error(error.code, str(error))
+                except Refused as error:
+                    self._error(error.code, str(error))
+                    if error.close is not None:
+                        self._close(error.close, error.code)
+                bad += 1
+            if bad >= BAD_FRAMES_BEFORE_JOIN:
+                self._close(Close.NO_JOIN, "too many frames without a join")
+        return None
+
+    async def _text_of(self, event: Event) -> str | None:
+        """The frame's text, at the pace this connection may go; None and an error if it cannot be taken."""
+        text = event.get("text")
+        data = event.get("bytes")
+        size = len(data) if data is not None else len(text or "")
+        await self._pace(size)
+        if len(self._control) >= CONTROL_LIMIT:
+            self._control_room.clear()
+            await self._control_room.wait()
+        if text is None:
+            self._error("not-text", "a binary frame came: send JSON as text frames")
+            return None
+        limit = self.relay.settings.max_message_bytes
+        if size > limit or (size * 4 > limit and len(text.encode()) > limit):
+            await self._too_large(text, limit)
+            return None
+        return str(text)
+
+    async def _pace(self, size: int) -> None:
+        now = time.monotonic()
+        delay = max(self._messages.take(now), self._bytes.take(now, size))
+        if delay <= 0:
+            return
+        self.relay.metrics.throttled.inc()
+        if now - self._noticed >= NOTICE_INTERVAL:
+            self._noticed = now
+            self._error("rate-limited", f"reading waits {delay:.2f} s")
+        await asyncio.sleep(delay)
+
+    async def _too_large(self, text: str, limit: int) -> None:
+        session = self._session
+        try:
+            seq = parse_client_message(text).seq if session is not None and session.resumable else None
+        except MalformedMessage as error:
+            seq = error.seq
+        await self._refuse(seq, "too-large", f"the message is larger than {limit} bytes")
+
+    async def _take(self, text: str) -> None:
+        session = self._session
+        if session is None:
+            return
+        try:
+            message = parse_client_message(text)
+        except MalformedMessage as error:
+            await self._refuse(error.seq, error.code, str(error))
+            return
+        self.relay.metrics.received(message.type)
+        if isinstance(message, PeerMessage):
+            await self._forward(session, message)
+        elif isinstance(message, Ack):
+            if not await self.relay.backplane.acknowledge(session, message.seq):
+                self._error("wrong-ack")
+        else:
+            await self._command(session, message)
+
+    async def _forward(self, session: Session, message: PeerMessage) -> None:
+        number = await self._number(session, message.seq)
+        if number is None:
+            return
+        to: str | None = getattr(message, "to", None)
+        if isinstance(message, AppMessage):
+            permission = "broadcast" if to is None else "message"
+        else:
+            permission = "signal"
+        if session.permissions is not None and permission not in session.permissions:
+            await self._refuse(message.seq, "not-allowed", f"the access token does not permit `{permission}`")
+            return
+        result = await self.relay.backplane.send(session, number, to, forwarded(message, session.id))
+        if result is SendResult.UNKNOWN_PEER:
+            await self._refuse(message.seq, "unknown-peer", f"nobody in this room has the id {to!r}")
+        else:
+            self._settle(session, number, result)
+
+    async def _command(self, session: Session, message: ClientMessage) -> None:
+        if isinstance(message, Leave):
+            self._session = None
+            await self.relay.backplane.leave(session, "left")
+            self._close(Close.NORMAL, "left")
+        elif isinstance(message, Update):
+            await self._update(session, message)
+        elif isinstance(message, Refresh):
+            await self._refresh(session, message)
+        else:
+            await self._refuse(message.seq, "already-joined")
+
+    async def _number(self, session: Session, seq: int | None) -> int | None:
+        """The number of the message in its session; the relay counts for peers that do not."""
+        if not session.resumable:
+            return session.received + 1
+        if seq is None:
+            self._error("missing-seq")
+        return seq
+
+    def _settle(self, session: Session, number: int, result: SendResult) -> None:
+        if result is SendResult.GAP:
+            self._error(
+                "sequence-gap", f"after {session.received} came {number}; nothing was forwarded", ref=number
+            )
+        elif result is SendResult.GONE:
+            if self._session is session:
+                self.ended("session-lost", Close.SESSION_LOST)
+        elif session.resumable:
+            self._acknowledge(session)
+
+    async def _refuse(self, seq: int | None, code: str, text: str | None = None) -> None:
+        """Say what was wrong with a message. In a resumable session the error takes the message's place in
+        the order.
+        """
+        session = self._session
+        if session is None or not session.resumable or seq is None:
+            self._error(code, text)
+            return
+        self.relay.metrics.error(code)
+        frame = to_json(ErrorMessage(code=code, message=text or ERROR_CODES[code], ref=seq))
+        self._settle(session, seq, await self.relay.backplane.send(session, seq, session.id, frame))
+
+    # Entering, changing
+
+    async def _join(self, message: Join) -> None:
+        relay = self.relay
+        grant = await relay.authenticate(message.token, self._headers)
+        if grant.rooms is not None and message.room not in grant.rooms:
+            raise Refused("not-allowed", "the access token is for another room", close=Close.REFUSED)
+        self._check_metadata(message.metadata)
+        limits = relay.backplane.limits
+        session = Session(
+            ResumeToken.new(message.room),
+            grant.name if grant.name is not None else message.name,
+            Outbox(max_frames=limits.window_messages, max_size=limits.window_bytes),
+            metadata=message.metadata,
+            identity=grant.identity,
+            resumable=message.resumable,
+            expires=grant.expires,
+            permissions=grant.permissions,
+        )
+        peers = await relay.backplane.join(session)
+        self._attach(session, peers, resumed=False, sent=0)
+
+    async def _resume(self, message: Resume) -> None:
+        relay = self.relay
+        token = ResumeToken.parse(message.session)
+        grant = None
+        if message.token is not None:
+            grant = await relay.authenticate(message.token, self._headers)
+        session, peers = await relay.backplane.resume(token, message.received)
+        if grant is not None:
+            if grant.identity != session.identity or (
+                grant.rooms is not None and session.room not in grant.rooms
+            ):
+                await relay.backplane.detach(session)
+                raise Refused("not-allowed", "the access token is somebody else's", close=Close.REFUSED)
+            await relay.backplane.renew(session, grant.expires, grant.permissions)
+        elif session.expires is not None and session.expires <= time.time():
+            await relay.backplane.detach(session)
+            raise Refused("token-expired", "resume with a fresh access token in `token`")
+        self._attach(session, peers, resumed=True, sent=message.received)
+
+    def _attach(self, session: Session, peers: list[PeerInfo], *, resumed: bool, sent: int) -> None:
+        limits = self.relay.backplane.limits
+        offer = None
+        if session.resumable:
+            offer = ResumeOffer(
+                token=str(session.token),
+                seconds=limits.window_seconds,
+                messages=limits.window_messages,
+                bytes=limits.window_bytes,
+            )
+        self._say(
+            to_json(
+                Welcome(
+                    id=session.id,
+                    room=session.room,
+                    peers=peers,
+                    resumed=resumed,
+                    received=session.received,
+                    resume=offer,
+                    expires=session.expires,
+                )
+            )
+        )
+        self._sent = sent
+        self._acknowledged = session.received
+        self._session = session
+        session.connection = self
+        self._watch_expiry()
+        self.relay.metrics.joined(resumed=resumed)
+        logger.info(
+            "peer %s",
+            "resumed" if resumed else "joined",
+            extra={
+                "peer": session.id,
+                "room": session.room,
+                "address": self.address,
+                "identity": session.identity,
+            },
+        )
+
+    async def _update(self, session: Session, message: Update) -> None:
+        number = await self._number(session, message.seq)
+        if number is None:
+            return
+        if session.permissions is not None and "update" not in session.permissions:
+            await self._refuse(message.seq, "not-allowed", "the access token does not permit `update`")
+            return
+        try:
+            self._check_metadata(message.metadata)
+        except Refused as error:
+            await self._refuse(message.seq, error.code, str(error))
+            return
+        result = await self.relay.backplane.update(session, number, message.name, message.metadata)
+        self._settle(session, number, result)
+
+    async def _refresh(self, session: Session, message: Refresh) -> None:
+        try:
+            grant = await self.relay.authenticate(message.token, self._headers)
+            if grant.identity != session.identity or (
+                grant.rooms is not None and session.room not in grant.rooms
+            ):
+                raise Refused("not-allowed", "the access token is for somebody else or another room")
+        except Refused as error:
+            self._error(error.code, str(error))
+            return
+        await self.relay.backplane.renew(session, grant.expires, grant.permissions)
+        self._watch_expiry()
+        self._say(to_json(Refreshed(expires=grant.expires)))
+
+    def _check_metadata(self, metadata: dict[str, Any] | None) -> None:
+        limit = self.relay.settings.max_metadata_bytes
+        if metadata is not None and size_of(metadata) > limit:
+            raise Refused("too-large", f"`metadata` is larger than {limit} bytes")
+
+    def _watch_expiry(self) -> None:
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
+        session = self._session
+        if session is not None and session.expires is not None:
+            delay = max(0.0, session.expires - time.time())
+            # Further away than a day: look again then, loops dislike distant timers.
+            self._expiry_timer = asyncio.get_running_loop().call_later(min(delay, 86_400.0), self._expire)
+
+    def _expire(self) -> None:
+        self._expiry_timer = None
+        session = self._session
+        if session is None or session.expires is None:
+            return
+        if session.expires > time.time():
+            self._watch_expiry()
+            return
+        self.ended("token-expired", Close.TOKEN_EXPIRED)
+        self.relay.spawn(self.relay.backplane.leave(session, "token-expired"))
+
+    async def _depart(self, code: int) -> None:
+        """The WebSocket is gone: the peer has left, or it will be back."""
+        session, self._session = self._session, None
+        if session is None or session.connection is not self:
+            return
+        session.connection = None
+        left = code in (1000, 1001) and self._closing is None
+        logger.info(
+            "connection of a peer ended", extra={"peer": session.id, "room": session.room, "code": code}
+        )
+        with contextlib.suppress(ConnectionError):
+            if left:
+                await self.relay.backplane.leave(session, "left")
+            else:
+                await self.relay.backplane.detach(session)
+
+    # Writing
+
+    async def _write(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                while self._control:
+                    frame = self._control.popleft()
+                    if not self._control_room.is_set():
+                        self._control_room.set()
+                    await self._send({"type": "websocket.send", "text": frame})
+                session = self._session
+                if session is not None and await self._write_next(session):
+                    continue
+                if self._control:
+                    continue
+                if self._closing is not None:
+                    code, reason = self._closing
+                    await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                    # The reader ends this connection when the peer's closing frame, or its end, arrives.
+                    await asyncio.Event().wait()
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _write_next(self, session: Session) -> bool:
+        number = self._sent + 1
+        frame = session.outbox.get(number)
+        if frame is None:
+            return False
+        self._sent = number
+        if session.resumable:
+            await self._send({"type": "websocket.send", "text": numbered(frame, number)})
+        else:
+            await self._send({"type": "websocket.send", "text": frame})
+            await self.relay.backplane.acknowledge(session, number)
+        self.relay.metrics.forwarded.inc()
+        return True
+
+    def _say(self, frame: str) -> None:
+        self._control.append(frame)
+        self._wake.set()
+
+    def _error(self, code: str, text: str | None = None, *, ref: int | None = None) -> None:
+        self.relay.metrics.error(code)
+        self._say(to_json(ErrorMessage(code=code, message=text or ERROR_CODES[code], ref=ref)))
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._closing is None:
+            self._closing = (code, reason)
+            self._wake.set()
+
+    def _acknowledge(self, session: Session) -> None:
+        if session.received - self._acknowledged >= ACK_EVERY:
+            self._acknowledge_now()
+        elif self._ack_timer is None:
+            self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY, self._acknowledge_now)
+
+    def _acknowledge_now(self) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+        session = self._session
+        if session is not None and session.received > self._acknowledged:
+            self._acknowledged = session.received
+            self._say(f'{{"type":"ack","seq":{session.received}}}')

@@ -1,0 +1,58 @@
+"""Logs for people or for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+
+__all__ = ["JSONFormatter", "TextFormatter", "configure_logs"]
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+def _extras(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD and value is not None}
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line: `time` (ISO 8601, UTC), `level`, `logger`, `message`, and what the record
+    carries besides.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update(_extras(record))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """The message with what the record carries as `key=value` behind it."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        extras = " ".join(f"{key}={value!s}" for key, value in _extras(record).items())
+        return f"{text}  {extras}" if extras else text
+
+
+def configure_logs(form: Literal["text", "json"], level: int = logging.INFO) -> None:
+    """Send the logs of the process to standard error. Called by the command only; a library leaves logging
+    alone.
+    """
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
+    logging.basicConfig(level=level, handlers=[stream], force=True)
+    # uvicorn repeats what the relay says better.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

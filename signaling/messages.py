@@ -1,0 +1,372 @@
+"""What goes over the wire: one JSON object per WebSocket text frame, told apart by `type`.
+
+The five messages of a call — `offer`, `answer`, `ice-candidate`, `end-of-candidates`, `hangup` — carry `from`
+and `to`. The relay sets `from`, forwards by `to`, and never reads an SDP or a candidate. Fields it does not
+know travel on.
+
+A connection opens with `join` (a new peer) or `resume` (the same peer after an outage); the answer is
+`welcome` or `error`.
+
+Numbers. A peer that joins with `resumable: true` gets a session that outlives its connection. In such a
+session every message of the peer carries `seq` (1, 2, 3 …), every message of the relay that must arrive
+carries its own `seq`, and each side answers with a cumulative `ack`. After an outage both say up to where
+they had received, and the rest is sent again: nothing is lost, doubled or reordered. `welcome`, `ack`,
+`refreshed`, `going-away` and errors about a frame that could not be read have no `seq`: they concern the
+connection, not the session.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+__all__ = [
+    "Ack",
+    "Answer",
+    "AppMessage",
+    "ClientMessage",
+    "EndOfCandidates",
+    "ErrorMessage",
+    "GoingAway",
+    "Hangup",
+    "IceCandidate",
+    "Join",
+    "Leave",
+    "MalformedMessage",
+    "Offer",
+    "PeerInfo",
+    "PeerJoined",
+    "PeerLeft",
+    "PeerUpdated",
+    "Refresh",
+    "Refreshed",
+    "RelayMessage",
+    "Resume",
+    "ResumeOffer",
+    "Update",
+    "Welcome",
+    "forwarded",
+    "parse_client_message",
+    "parse_relay_message",
+    "to_json",
+]
+
+PeerId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
+RoomName: TypeAlias = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+PeerName: TypeAlias = Annotated[str, Field(max_length=128)]
+Metadata: TypeAlias = dict[str, Any]
+Sequence: TypeAlias = Annotated[int, Field(ge=1, le=2**53 - 1)]
+Received: TypeAlias = Annotated[int, Field(ge=0, le=2**53 - 1)]
+
+
+class MalformedMessage(ValueError):
+    """A frame that is not a message of the protocol.
+
+    `code` is `invalid-json`, `unknown-type` or `invalid-message`; the text says which field is wrong and how.
+    """
+
+    def __init__(self, code: str, text: str, *, seq: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.seq = seq
+
+
+class Message(BaseModel):
+    """Fields every message may have. Unknown fields are kept, so that newer peers may talk through an older
+    relay.
+    """
+
+    model_config = ConfigDict(populate_by_name=True, extra="allow", ser_json_inf_nan="null")
+
+    type: str
+    seq: Sequence | None = Field(
+        default=None, description="Number of this message in its sender's session; see resumable."
+    )
+
+
+class PeerInfo(BaseModel):
+    """A peer of the room, as the roster of `welcome` and `peer-joined` show it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: PeerId
+    name: PeerName = ""
+    identity: str | None = Field(default=None, description="Who the peer is according to its access token.")
+    metadata: Metadata | None = Field(
+        default=None, description="What the peer tells about itself; up to the application."
+    )
+
+
+# From one peer to another
+
+
+class PeerMessage(Message):
+    """A message from a peer. `sender` is the wire's `from`: the relay sets it, whatever the sender wrote."""
+
+    sender: PeerId | None = Field(
+        default=None, alias="from", description="Set by the relay; ignored from a client."
+    )
+
+
+class Offer(PeerMessage):
+    type: Literal["offer"] = "offer"
+    to: PeerId
+    sdp: str
+
+
+class Answer(PeerMessage):
+    type: Literal["answer"] = "answer"
+    to: PeerId
+    sdp: str
+
+
+class IceCandidate(PeerMessage):
+    """`candidate` is the browser's RTCIceCandidate.toJSON(): candidate, sdpMid, sdpMLineIndex,
+    usernameFragment.
+    """
+
+    type: Literal["ice-candidate"] = "ice-candidate"
+    to: PeerId
+    candidate: dict[str, Any]
+
+
+class EndOfCandidates(PeerMessage):
+    type: Literal["end-of-candidates"] = "end-of-candidates"
+    to: PeerId
+
+
+class Hangup(PeerMessage):
+    """The sender ends its call with `to`; it may stay in the room."""
+
+    type: Literal["hangup"] = "hangup"
+    to: PeerId
+    reason: str | None = None
+
+
+class AppMessage(PeerMessage):
+    """Application data: chat, a reaction, a raised hand. Without `to`, for everybody else in the room."""
+
+    type: Literal["message"] = "message"
+    to: PeerId | None = None
+    data: Any = None
+
+
+# From a peer to the relay
+
+
+class Join(Message):
+    """Enter a room. Answered by `welcome` or `error`."""
+
+    type: Literal["join"] = "join"
+    room: RoomName
+    name: PeerName = ""
+    metadata: Metadata | None = None
+    token: str | None = Field(default=None, description="Access token (JWT), where the relay asks for one.")
+    resumable: bool = Field(
+        default=False, description="Keep my session through an outage; I number and acknowledge messages."
+    )
+
+
+class Resume(Message):
+    """Go on with a session after an outage. Answered by `welcome` with `resumed: true`, or `error`
+    resume-failed.
+    """
+
+    type: Literal["resume"] = "resume"
+    session: str = Field(description="The token of `welcome.resume`.")
+    received: Received = Field(description="The last `seq` received from the relay.")
+    token: str | None = Field(
+        default=None, description="A fresh access token; needed when the one of the session has expired."
+    )
+
+
+class Update(Message):
+    """Change what the roster shows of this peer. The others get `peer-updated`."""
+
+    type: Literal["update"] = "update"
+    name: PeerName | None = None
+    metadata: Metadata | None = None
+
+
+class Refresh(Message):
+    """Replace the access token before it expires. Answered by `refreshed` or `error`."""
+
+    type: Literal["refresh"] = "refresh"
+    token: str
+
+
+class Leave(Message):
+    """Leave the room for good: the others get `peer-left` at once."""
+
+    type: Literal["leave"] = "leave"
+
+
+class Ack(BaseModel):
+    """Everything up to and including `seq` has arrived."""
+
+    type: Literal["ack"] = "ack"
+    seq: Received
+
+
+# From the relay to a peer
+
+
+class ResumeOffer(BaseModel):
+    """How to come back, and within which window nothing is lost."""
+
+    token: str = Field(description="For `resume`. A secret of this peer.")
+    seconds: float = Field(description="How long a session is kept without a connection.")
+    messages: int = Field(description="How many messages are kept for the peer until it acknowledges them.")
+    bytes: int = Field(description="How many bytes of them.")
+
+
+class Welcome(Message):
+    type: Literal["welcome"] = "welcome"
+    id: PeerId
+    room: RoomName
+    peers: list[PeerInfo] = Field(description="The others in the room, in the order they joined.")
+    resumed: bool = False
+    received: Received = Field(default=0, description="The last `seq` the relay has accepted from this peer.")
+    resume: ResumeOffer | None = None
+    expires: float | None = Field(default=None, description="When the access token expires, Unix seconds.")
+
+
+class PeerJoined(PeerInfo, Message):
+    type: Literal["peer-joined"] = "peer-joined"
+
+
+class PeerUpdated(PeerInfo, Message):
+    type: Literal["peer-updated"] = "peer-updated"
+
+
+class PeerLeft(Message):
+    """`reason` is one of `left`, `lost` (gone without a word), `too-slow`, `token-expired`, `removed`,
+    `session-lost`.
+    """
+
+    type: Literal["peer-left"] = "peer-left"
+    id: PeerId
+    reason: str = "left"
+
+
+class ErrorMessage(Message):
+    """What was wrong, `code` for programs and `message` for people. The connection stays unless it is closed
+    after it.
+    """
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    ref: int | None = Field(default=None, description="The `seq` of the message this is about.")
+
+
+class Refreshed(Message):
+    type: Literal["refreshed"] = "refreshed"
+    expires: float | None = None
+
+
+class GoingAway(Message):
+    """The relay is about to close: connect again (to another one, through the same address) and resume."""
+
+    type: Literal["going-away"] = "going-away"
+    seconds: float = Field(default=0, description="How long from now this connection still works.")
+
+
+ClientMessage: TypeAlias = (
+    Offer
+    | Answer
+    | IceCandidate
+    | EndOfCandidates
+    | Hangup
+    | AppMessage
+    | Join
+    | Resume
+    | Update
+    | Refresh
+    | Leave
+    | Ack
+)
+RelayMessage: TypeAlias = (
+    Offer
+    | Answer
+    | IceCandidate
+    | EndOfCandidates
+    | Hangup
+    | AppMessage
+    | Welcome
+    | PeerJoined
+    | PeerUpdated
+    | PeerLeft
+    | ErrorMessage
+    | Refreshed
+    | GoingAway
+    | Ack
+)
+
+
+@lru_cache(maxsize=1)
+def client_message_adapter() -> TypeAdapter[ClientMessage]:
+    return TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
+
+
+@lru_cache(maxsize=1)
+def relay_message_adapter() -> TypeAdapter[RelayMessage]:
+    return TypeAdapter(Annotated[RelayMessage, Field(discriminator="type")])
+
+
+def parse_client_message(text: str | bytes) -> ClientMessage:
+    """The message in a frame from a client. Raises MalformedMessage."""
+    try:
+        return client_message_adapter().validate_json(text, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise _malformed(error, text) from None
+
+
+def parse_relay_message(text: str | bytes) -> RelayMessage:
+    """The message in a frame from the relay. Raises MalformedMessage."""
+    try:
+        return relay_message_adapter().validate_json(text, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise _malformed(error, text) from None
+
+
+def to_json(message: BaseModel) -> str:
+    """The frame for a message: `from` for `sender`, absent fields left out, no NaN (JSON has none)."""
+    return message.__pydantic_serializer__.to_json(message, by_alias=True, exclude_none=True).decode()
+
+
+def forwarded(message: PeerMessage, sender: str) -> str:
+    """The frame for the recipient: what the sender wrote, with `from` set and the sender's own numbering
+    taken out.
+    """
+    message.sender = sender
+    message.model_fields_set.discard("seq")
+    return message.__pydantic_serializer__.to_json(message, by_alias=True, exclude_unset=True).decode()
+
+
+def _malformed(error: ValidationError, text: str | bytes) -> MalformedMessage:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    kind = first["type"]
+    if kind == "json_invalid":
+        return MalformedMessage("invalid-json", f"a frame must be one JSON object: {first['msg']}")
+    seq = _sequence_of(text)
+    if kind == "union_tag_invalid":
+        return MalformedMessage("unknown-type", f"no message has this type: {first['msg'][:200]}", seq=seq)
+    if kind == "union_tag_not_found" or not first["loc"]:
+        return MalformedMessage("unknown-type", "a message must be a JSON object with a `type`", seq=seq)
+    tag, *path = first["loc"]
+    where = ".".join(str(part) for part in path) or "message"
+    return MalformedMessage("invalid-message", f"{tag}: `{where}` is wrong: {first['msg'][:200]}", seq=seq)
+
+
+def _sequence_of(text: str | bytes) -> int | None:
+    """The `seq` of a message that is wrong otherwise, so that its number is used up by the error about it."""
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    seq = given.get("seq") if isinstance(given, dict) else None
+    return seq if isinstance(seq, int) and not isinstance(seq, bool) and 1 <= seq < 2**53 else None

@@ -1,0 +1,188 @@
+"""The relay: who may connect, and everything its connections share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Coroutine, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from .auth import AllowAnyone, Authenticator, Grant, JWTAuthenticator
+from .backplane import Backplane, MemoryBackplane
+from .connection import Connection, Receive, Send
+from .errors import Close, Refused
+from .metrics import Metrics
+from .rates import AddressLimiter
+from .settings import RelaySettings
+
+__all__ = ["Relay"]
+
+logger = logging.getLogger("signaling.relay")
+
+
+class Relay:
+    """Connections, rooms and rules of one node. `websocket` is an ASGI application for the path of the
+    WebSocket.
+    """
+
+    def __init__(
+        self,
+        settings: RelaySettings,
+        *,
+        authenticator: Authenticator | None = None,
+        backplane: Backplane | None = None,
+    ) -> None:
+        self.settings = settings
+        self.authenticator = authenticator or _authenticator(settings)
+        self.backplane = backplane or _backplane(settings)
+        self.metrics = Metrics()
+        self.addresses = AddressLimiter(
+            connections=settings.max_connections_per_address, per_minute=settings.connects_per_minute
+        )
+        self.draining = False
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._started = False
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Reach the store of the rooms. Called by the first connection if nobody did before."""
+        async with self._starting:
+            if not self._started:
+                await self.backplane.start()
+                self._started = True
+
+    async def stop(self) -> None:
+        """Close every connection and let go of the store. `drain` first if clients are to notice nothing."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.go_away(0)
+        for task in list(self._tasks):
+            await asyncio.wait((task,))
+        if self._started:
+            await self.backplane.stop()
+            self._started = False
+
+    async def drain(self, seconds: float | None = None) -> None:
+        """Refuse new connections and move the present ones elsewhere, spread over `seconds` (default: the
+        setting's).
+        """
+        self.draining = True
+        seconds = self.settings.drain_seconds if seconds is None else seconds
+        connections = list(self._connections)
+        logger.info("draining", extra={"connections": len(connections), "seconds": seconds})
+        for connection in connections:
+            connection.go_away(random.uniform(0, seconds))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds + 1.0):
+                await self._idle.wait()
+
+    async def authenticate(self, token: str | None, headers: Mapping[str, str]) -> Grant:
+        """What the bearer of a token may do. Raises Refused, closing."""
+        try:
+            grant = await self.authenticator.authenticate(token, headers)
+        except Refused as error:
+            raise Refused(error.code, str(error), close=Close.REFUSED) from None
+        if grant.expires is not None and grant.expires <= time.time():
+            raise Refused("token-expired", close=Close.REFUSED)
+        return grant
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do something that outlives the connection that asked for it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def websocket(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """ASGI application of the WebSocket."""
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        address = scope["client"][0] if scope.get("client") else "local"
+        refusal = self._refusal(headers, address)
+        await receive()
+        if refusal is not None:
+            why, status, text = refusal
+            self.metrics.refused.labels(why).inc()
+            logger.warning("connection refused", extra={"why": why, "address": address})
+            await _deny(scope, send, status, text)
+            return
+        connection: Connection | None = None
+        try:
+            await self.start()
+            await send({"type": "websocket.accept"})
+            connection = Connection(self, receive, send, headers, address)
+            self._connections.add(connection)
+            self._idle.clear()
+            self.metrics.connections.set(len(self._connections))
+            await connection.run()
+        finally:
+            self.addresses.close(address)
+            if connection is not None:
+                self._connections.discard(connection)
+                if not self._connections:
+                    self._idle.set()
+                self.metrics.connections.set(len(self._connections))
+
+    def _refusal(self, headers: Mapping[str, str], address: str) -> tuple[str, int, str] | None:
+        if self.draining:
+            return "draining", 503, "this relay is shutting down; try again\n"
+        if not self.origin_allowed(headers):
+            return "origin", 403, "pages of this origin may not connect; see the relay's `origins` setting\n"
+        if len(self._connections) >= self.settings.max_connections:
+            return "full", 503, "this relay has as many connections as it allows\n"
+        if not self.addresses.open(address, time.monotonic()):
+            return "address", 429, "too many connections from this address\n"
+        return None
+
+    def origin_allowed(self, headers: Mapping[str, str]) -> bool:
+        """Whether the page that connects may: the browser says which it is (RFC 6455 §10.2)."""
+        origin = headers.get("origin")
+        if origin is None:
+            return True
+        allowed = self.settings.origins
+        if allowed:
+            return "*" in allowed or origin in allowed
+        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+
+
+async def _deny(scope: Mapping[str, Any], send: Send, status: int, text: str) -> None:
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": Close.REFUSED, "reason": text.strip()})
+        return
+    body = text.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+def _authenticator(settings: RelaySettings) -> Authenticator:
+    secret: str | None = None
+    if settings.jwt_secret is not None:
+        secret = settings.jwt_secret.get_secret_value()
+    elif settings.jwt_key_file is not None:
+        secret = settings.jwt_key_file.read_text().strip()
+    if secret is not None:
+        return JWTAuthenticator(
+            secret,
+            algorithms=settings.jwt_algorithms,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+    if settings.development:
+        logger.warning("development: anybody may join any room. Never run this on a public address")
+        return AllowAnyone()
+    raise ValueError(
+        "nobody decides who may join: set jwt_secret or jwt_key_file, pass an authenticator, "
+        "or set development=True (--development) to let everybody in while developing"
+    )
+
+
+def _backplane(settings: RelaySettings) -> Backplane:
+    return MemoryBackplane(settings.limits)

@@ -1,0 +1,119 @@
+"""Sessions and what a room shows of them: the vocabulary the relay and every backplane share."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .errors import Refused
+from .messages import PeerInfo, PeerJoined, PeerLeft, PeerUpdated, to_json
+from .window import Outbox
+
+__all__ = ["Attached", "Limits", "ResumeToken", "Session", "joined_frame", "left_frame", "updated_frame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a room, a session and a node may hold at most."""
+
+    peers_per_room: int = 50
+    rooms: int = 10_000
+    window_seconds: float = 30.0
+    window_messages: int = 512
+    window_bytes: int = 1_048_576
+
+
+class Attached(Protocol):
+    """The connection a session is attached to, as a backplane sees it."""
+
+    def wake(self) -> None:
+        """The outbox of the session has grown."""
+
+    def ended(self, code: str, close: int) -> None:
+        """The session is no longer this connection's: tell the peer and close."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeToken:
+    """What a peer shows to come back: where its session is and that it is its own."""
+
+    room: str
+    id: str
+    secret: str
+
+    @classmethod
+    def new(cls, room: str) -> ResumeToken:
+        return cls(room, secrets.token_hex(8), secrets.token_urlsafe(24))
+
+    def __str__(self) -> str:
+        return f"{self.id}.{self.secret}.{self.room}"
+
+    @classmethod
+    def parse(cls, text: str) -> ResumeToken:
+        """Raises Refused (resume-failed)."""
+        id_, _, rest = text.partition(".")
+        secret, _, room = rest.partition(".")
+        if not (id_ and secret and room):
+            raise Refused("resume-failed", "this is not a resume token of a relay")
+        return cls(room, id_, secret)
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A peer in a room, seen from the node that owns it. It outlives its connections when it is resumable."""
+
+    token: ResumeToken
+    name: str
+    outbox: Outbox[str]
+    metadata: dict[str, Any] | None = None
+    identity: str | None = None
+    resumable: bool = False
+    expires: float | None = None
+    permissions: frozenset[str] | None = None
+    received: int = 0
+    """The highest `seq` accepted from the peer."""
+    connection: Attached | None = None
+    left: bool = False
+    on_attach: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        return self.token.id
+
+    @property
+    def room(self) -> str:
+        return self.token.room
+
+    def info(self) -> PeerInfo:
+        return PeerInfo(id=self.id, name=self.name, identity=self.identity, metadata=self.metadata)
+
+    def deliver(self, frame: str) -> None:
+        """Keep a frame for the peer and wake its connection. Raises WindowExceeded."""
+        self.outbox.append(frame)
+        if self.connection is not None:
+            self.connection.wake()
+
+
+def joined_frame(peer: PeerInfo) -> str:
+    return to_json(PeerJoined(**peer.model_dump(exclude_none=True)))
+
+
+def updated_frame(peer: PeerInfo) -> str:
+    return to_json(PeerUpdated(**peer.model_dump(exclude_none=True)))
+
+
+def left_frame(peer_id: str, reason: str) -> str:
+    return to_json(PeerLeft(id=peer_id, reason=reason))
+
+
+def numbered(frame: str, seq: int) -> str:
+    """The frame with its number in the session it goes to. Frames for peers are kept without one."""
+    return f'{{"seq":{seq},{frame[1:]}'
+
+
+def size_of(value: object) -> int:
+    """How many bytes of JSON a value takes."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())

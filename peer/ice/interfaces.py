@@ -43,6 +43,7 @@ _NAMES: tuple[tuple[InterfaceKind, re.Pattern[str]], ...] = (
     ("wifi", re.compile(r"(wl|wlan|wifi|ath\d|ra\d|Wi-Fi|Wireless)", re.I)),
     ("wired", re.compile(r"(eth|en|em\d|p\d+p\d|bond|team|Ethernet)", re.I)),
 )
+_BRIDGE_NAMES = dict(_NAMES)["unknown"]
 _VPN_DRIVERS = {"tun", "wireguard", "ipip", "gre", "sit", "ip6tnl", "vti", "xfrm", "ppp"}
 _BRIDGE_DRIVERS = {"bridge", "dummy", "ifb"}
 
@@ -172,6 +173,18 @@ def interleave(interfaces: Iterable[Interface]) -> list[Interface]:
             if v4:
                 ordered.append(v4.pop(0))
     return ordered
+
+
+def leading_out(interfaces: Iterable[Interface]) -> list[Interface]:
+    """Those worth asking servers through: one address for each interface and IP version, in the given order.
+
+    Bridges of containers and virtual machines lead nowhere that another interface does not, so they are asked
+    only if there is nothing else.
+    """
+    first: dict[tuple[str, bool], Interface] = {}
+    for interface in interfaces:
+        first.setdefault((interface.name, ":" in interface.address), interface)
+    return [each for each in first.values() if not _BRIDGE_NAMES.match(each.name)] or list(first.values())
 
 
 class LocalPreferences:

@@ -238,6 +238,7 @@ class SystemNetwork:
                 ssl=tls,
                 server_hostname=(server_hostname or remote[0]) if tls is not None else None,
                 ssl_handshake_timeout=10.0 if tls is not None else None,
+                ssl_shutdown_timeout=1.0 if tls is not None else None,
             )
         except BaseException:
             sock.close()

@@ -1,86 +1,479 @@
-"""RTCIceTransport: lives as long as the DTLS above it, and carries its packets over whichever generation has a path."""
+"""RTCIceTransport: lives as long as the DTLS above it, and carries its packets whichever generation has the path."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
 
 from aiortc import RTCIceParameters
 from pyee.asyncio import AsyncIOEventEmitter
 
+from peer.ice.agent import IceAgent
 from peer.ice.candidate import Candidate
+from peer.ice.credentials import IceCredentials
+from peer.ice.events import AgentState
+from peer.ice.gatherer import Gatherer, IceCandidateError
+from peer.ice.generation import Generation, Path
 from peer.ice.network import Network
 from peer.ice.options import IceOptions
+from peer.ice.pair import CandidatePair
+from peer.ice.sockets import system_network
 
-if TYPE_CHECKING:
-    from peer.ice.pair import CandidatePair
+logger = logging.getLogger(__name__)
 
-IceRole = Literal["controlling", "controlled"]
+IceRole: TypeAlias = Literal["controlling", "controlled"]
+GatheringState: TypeAlias = Literal["new", "gathering", "complete"]
+
+_EARLY_SENT: Final = 4
+"""DTLS packets kept until there is a pair to send them on: one flight."""
+
+_WAITING_CANDIDATES: Final = 100
+_WAITING_FRAGMENTS: Final = 4
+_DTLS: Final = range(20, 64)
+"""First bytes of DTLS (RFC 7983)."""
 
 
 class RTCIceTransport(AsyncIOEventEmitter):
-    """Signatures only, to be filled within the hour."""
+    """The W3C's `RTCIceTransport` (WebRTC 1.0 §5.6), and what carries DTLS, SRTP and SCTP.
 
-    component: Literal["rtp"] = "rtp"
-    role: IceRole
-    state: Literal["new", "checking", "connected", "completed", "disconnected", "failed", "closed"]
-    gatheringState: Literal["new", "gathering", "complete"]
+    An ICE restart is a second `gather`: a new generation gathers and checks beside the one in use, takes over
+    when it has a pair, and the old one goes `IceOptions.restart_grace` seconds later. If the new one fails, the
+    old one carries on. Nothing above notices.
 
-    def __init__(self, options: IceOptions, network: Network | None = None) -> None:
+    Events (pyee): `statechange`, `gatheringstatechange`, `selectedcandidatepairchange`, `icecandidate` (a
+    `Candidate` with its `username_fragment`, or None at the end of a generation's gathering),
+    `icecandidateerror` (an `IceCandidateError`), and `networkchange` when local addresses came or went.
+    """
+
+    component: Final = "rtp"
+
+    def __init__(
+        self, options: IceOptions, network: Network | None = None, rng: random.Random | None = None
+    ) -> None:
+        """`network` defaults to the system's, `rng` to the system's, too. A pool is gathered from here on."""
         super().__init__()
-        raise NotImplementedError
+        self._options = options
+        self._network_given = network
+        self._rng: random.Random = rng or random.SystemRandom()
+        self._role: IceRole | None = None
+        self._generations: list[Generation] = []
+        self._pool: Gatherer | None = None
+        self._graces: dict[Generation, asyncio.TimerHandle] = {}
+        self._farewells: set[asyncio.Task[None]] = set()
+        self._kept: dict[str | None, list[Candidate | None]] = {}
+        self._pair: CandidatePair | None = None
+        self._carrier: Generation | None = None
+        self._state: AgentState = "new"
+        self._gathering_state: GatheringState = "new"
+        self._closed = False
+        self._unwatch: Callable[[], None] | None = None
+        self._queue: deque[tuple[bytes, Path]] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._last_path: Path | None = None
+        self._early_sent: deque[bytes] = deque(maxlen=_EARLY_SENT)
+        self.packets_sent = 0
+        self.packets_received = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.packets_discarded_on_send = 0
+        """Payload for which there was no pair to send it on."""
+        self.packets_discarded_on_receive = 0
+        """Payload that nobody read in time."""
+        self.selected_candidate_pair_changes = 0
+        if options.candidate_pool_size > 0:
+            self._pool = Gatherer(options, self._network, self._rng)
+            self._pool.start()
+
+    # W3C
+
+    @property
+    def role(self) -> IceRole:
+        """`controlling` until said otherwise; a role conflict may change it (RFC 8445 §7.3.1.1)."""
+        return self._role or "controlling"
+
+    @property
+    def state(self) -> AgentState:
+        """Of the generation in use; of the newest where that says more (a restart after `failed` is `checking`)."""
+        return self._state
+
+    @property
+    def gatheringState(self) -> GatheringState:
+        """Of the newest generation."""
+        return self._gathering_state
 
     def getLocalCandidates(self) -> list[Candidate]:
-        raise NotImplementedError
+        """Those of the newest generation, as the peer may know them."""
+        return list(self._generations[-1].shown_candidates) if self._generations else []
 
     def getRemoteCandidates(self) -> list[Candidate]:
-        raise NotImplementedError
+        """Those of the newest generation that knows its peer."""
+        started = self._started()
+        return list(started.agent.remote_candidates) if started is not None else []
 
     def getSelectedCandidatePair(self) -> CandidatePair | None:
-        raise NotImplementedError
+        """Where payload goes now."""
+        return self._pair
 
     def getLocalParameters(self) -> RTCIceParameters | None:
-        """Of the newest generation."""
-        raise NotImplementedError
+        """Of the newest generation; None before there is one."""
+        return _parameters(self._generations[-1].local) if self._generations else None
 
     def getRemoteParameters(self) -> RTCIceParameters | None:
-        """Of the newest generation that has them."""
-        raise NotImplementedError
+        """Of the newest generation that knows its peer."""
+        started = self._started()
+        if started is None or started.remote is None:
+            return None
+        return _parameters(started.remote, lite=started.remote_is_lite)
 
-    def getCandidatePairs(self) -> list[CandidatePair]:
-        """All pairs of all living generations, for statistics."""
-        raise NotImplementedError
+    # For statistics
 
-    def getCounters(self) -> dict[str, Any]:
-        """packetsSent, packetsReceived, bytesSent, bytesReceived, packetsDiscardedOnSend/Receive, selectedCandidatePairChanges."""
-        raise NotImplementedError
+    def candidate_pairs(self) -> list[CandidatePair]:
+        """All pairs of all living generations, the newest generation's last."""
+        return [pair for generation in self._generations for pair in generation.agent.pairs]
+
+    def local_candidates(self) -> list[Candidate]:
+        """All local candidates of all living generations with their real addresses, peer-reflexive ones included."""
+        return [each for generation in self._generations for each in generation.agent.local_candidates]
+
+    def remote_candidates(self) -> list[Candidate]:
+        """All remote candidates of all living generations, peer-reflexive ones included."""
+        return [each for generation in self._generations for each in generation.agent.remote_candidates]
+
+    # What JSEP does
 
     def set_role(self, role: IceRole) -> None:
-        raise NotImplementedError
+        """Before the first `start`. Later calls change nothing: restarts keep the role (RFC 8445 §9)."""
+        if self._started() is not None:
+            return
+        self._role = role
+        for generation in self._generations:
+            generation.agent.set_controlling(role == "controlling", self._network.time())
 
     def set_options(self, options: IceOptions) -> None:
-        """For the next generation (`setConfiguration`)."""
-        raise NotImplementedError
+        """For generations to come (`setConfiguration`, WebRTC 1.0 §4.4.1.6)."""
+        self._options = options
+        if self._pool is not None:
+            self._discard_pool()
 
     def gather(self, local: RTCIceParameters) -> None:
-        raise NotImplementedError
+        """Begin a generation with these credentials. Again with the same ones: nothing happens.
+
+        With others it is an ICE restart, or a fresh beginning if the last generation never learnt its peer.
+        Raises `ValueError` for credentials no ICE agent can have.
+        """
+        credentials = _credentials(local, "local")
+        if self._closed or any(each.local == credentials for each in self._generations):
+            return
+        for stale in [
+            each for each in self._generations if each.remote is None and each is not self._carrier
+        ]:
+            self._discard(stale)
+        gatherer, self._pool = self._pool, None
+        if gatherer is None:
+            gatherer = Gatherer(self._options, self._network, self._rng)
+            gatherer.start()
+        agent = IceAgent(
+            controlling=self.role == "controlling",
+            local=credentials,
+            rng=self._rng,
+            timings=self._options.timings,
+        )
+        generation = Generation(agent, credentials, gatherer, self._network, self)
+        self._generations.append(generation)
+        logger.info("%s gathers", credentials.username_fragment)
+        generation.gather()
+        self._update_gathering_state()
+        self._update_state()
+        if self._unwatch is None and self._options.watch_interfaces:
+            self._unwatch = self._network.watch(self._interfaces_changed)
 
     def start(self, remote: RTCIceParameters) -> None:
-        raise NotImplementedError
+        """The newest generation learns its peer; its checks start. Again with the same credentials: nothing.
+
+        Raises `ValueError` for credentials no ICE agent can have, for other ones than before (those need a
+        generation of their own: call `gather` first), and when nothing has been gathered.
+        """
+        credentials = _credentials(remote, "remote")
+        if self._closed:
+            return
+        if not self._generations:
+            raise ValueError("start() needs local credentials first: call gather()")
+        newest = self._generations[-1]
+        if newest.remote is not None:
+            if newest.remote != credentials:
+                raise ValueError("new remote ICE credentials need new local ones: call gather() first")
+            return
+        for stale in [each for each in self._generations if each not in (self._carrier, newest)]:
+            if stale not in self._graces:
+                self._discard(stale)
+        newest.start(credentials, lite=remote.iceLite)
+        for fragment in (credentials.username_fragment, None):
+            for candidate in self._kept.pop(fragment, ()):
+                self._give(newest, candidate)
+        self._update_state()
 
     def add_remote_candidate(self, candidate: Candidate | None, username_fragment: str | None = None) -> None:
-        raise NotImplementedError
+        """A remote candidate, or None for the end of them (RFC 8838 §11, §14).
+
+        It goes to the generation whose peer has that username fragment (the candidate's own, or the argument);
+        without one, to the newest that knows its peer. If that is yet to come it is kept. Candidates of
+        generations that are gone are dropped.
+        """
+        if self._closed:
+            return
+        if candidate is not None and candidate.username_fragment is not None:
+            username_fragment = candidate.username_fragment
+        if username_fragment is None:
+            generation = self._started()
+        else:
+            generation = next((each for each in self._generations if _peer_is(each, username_fragment)), None)
+        if generation is not None:
+            self._give(generation, candidate)
+            return
+        if username_fragment not in self._kept and len(self._kept) >= _WAITING_FRAGMENTS:
+            del self._kept[next(iter(self._kept))]
+        waiting = self._kept.setdefault(username_fragment, [])
+        if len(waiting) < _WAITING_CANDIDATES:
+            waiting.append(candidate)
 
     def rollback(self) -> None:
-        raise NotImplementedError
+        """Discard the newest generation if it never learnt its peer and an older one lives."""
+        if len(self._generations) > 1 and self._generations[-1].remote is None:
+            self._discard(self._generations[-1])
+            self._update_gathering_state()
+            self._update_state()
 
     async def stop(self) -> None:
-        raise NotImplementedError
+        """The end: every socket is closed and every allocation given back when this returns. Idempotent."""
+        generations = self._end()
+        await asyncio.gather(
+            *(generation.aclose() for generation in generations),
+            *self._farewells,
+            return_exceptions=True,
+        )
+
+    # What DTLS does
 
     async def _recv(self) -> bytes:
-        raise NotImplementedError
+        """The next datagram that is not STUN. Raises `ConnectionError` after `stop`, never before."""
+        queue = self._queue
+        while not queue:
+            if self._closed:
+                raise ConnectionError("the ICE transport is closed")
+            reader = self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await reader
+            finally:
+                self._reader = None
+        data, self._last_path = queue.popleft()
+        return data
 
     async def _send(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Send on the selected pair; without one the datagram is lost, as on any network.
+
+        Raises `ConnectionError` after `stop`, never before.
+        """
+        pair = self._pair
+        if pair is None:
+            if self._closed:
+                raise ConnectionError("the ICE transport is closed")
+            if data and data[0] in _DTLS:
+                self._early_sent.append(data)
+            self.packets_discarded_on_send += 1
+            return
+        pair.base.send(data, pair.remote_address)
+        size = len(data)
+        pair.packets_sent += 1
+        pair.bytes_sent += size
+        pair.last_packet_sent = self._network.time()
+        self.packets_sent += 1
+        self.bytes_sent += size
 
     def _heard(self) -> None:
-        raise NotImplementedError
+        """What `_recv` gave last turned out to be authentic: a sign of life."""
+        path = self._last_path
+        if path is not None:
+            path.generation.heard(path)
+
+    # What generations tell
+
+    def payload_received(self, data: bytes, path: Path) -> None:
+        queue = self._queue
+        if len(queue) >= self._options.receive_queue:
+            queue.popleft()
+            self.packets_discarded_on_receive += 1
+        queue.append((data, path))
+        self.packets_received += 1
+        self.bytes_received += len(data)
+        reader = self._reader
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+
+    def state_changed(self, generation: Generation) -> None:
+        self._update_state()
+
+    def pair_selected(self, generation: Generation) -> None:
+        self._choose()
+
+    def role_changed(self, generation: Generation) -> None:
+        self._role = "controlling" if generation.agent.controlling else "controlled"
+
+    def candidate_gathered(self, generation: Generation, candidate: Candidate) -> None:
+        if not self._closed:
+            self.emit("icecandidate", candidate)
+
+    def candidate_error(self, generation: Generation, error: IceCandidateError) -> None:
+        if not self._closed:
+            self.emit("icecandidateerror", error)
+
+    def gathering_complete(self, generation: Generation) -> None:
+        if not self._closed and self._generations and generation is self._generations[-1]:
+            self._update_gathering_state()
+            self.emit("icecandidate", None)
+
+    # Generations
+
+    @property
+    def _network(self) -> Network:
+        if self._network_given is None:
+            self._network_given = system_network()
+        return self._network_given
+
+    def _started(self) -> Generation | None:
+        return next((each for each in reversed(self._generations) if each.remote is not None), None)
+
+    def _give(self, generation: Generation, candidate: Candidate | None) -> None:
+        if candidate is None:
+            generation.end_of_remote_candidates()
+        else:
+            generation.add_remote_candidate(candidate)
+
+    def _choose(self) -> None:
+        """The newest generation that has a pair carries; those before it stay for the grace period."""
+        carrier = next((each for each in reversed(self._generations) if each.selected_pair), self._carrier)
+        pair = carrier.selected_pair if carrier is not None else None
+        if carrier is not None and carrier is not self._carrier:
+            self._carrier = carrier
+            loop = asyncio.get_running_loop()
+            for older in self._generations[: self._generations.index(carrier)]:
+                if older not in self._graces:
+                    self._graces[older] = loop.call_later(
+                        self._options.restart_grace, self._grace_over, older
+                    )
+        if pair is self._pair:
+            return
+        self._pair = pair
+        self.selected_candidate_pair_changes += 1
+        if pair is not None:
+            while self._early_sent:
+                pair.base.send(self._early_sent.popleft(), pair.remote_address)
+        self._update_state()
+        self.emit("selectedcandidatepairchange")
+
+    def _grace_over(self, generation: Generation) -> None:
+        self._graces.pop(generation, None)
+        self._discard(generation)
+        self._choose()
+        self._update_state()
+
+    def _discard(self, generation: Generation) -> None:
+        """Close a generation; its allocations are released in the background."""
+        self._generations.remove(generation)
+        if generation is self._carrier:
+            self._carrier = None
+        grace = self._graces.pop(generation, None)
+        if grace is not None:
+            grace.cancel()
+        logger.info("%s is over", generation.local.username_fragment)
+        self._see_off(generation)
+
+    def _see_off(self, leaving: Generation | Gatherer) -> None:
+        leaving.close()
+        farewell = asyncio.get_running_loop().create_task(leaving.aclose())
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
+
+    def _discard_pool(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            self._see_off(pool)
+
+    def _end(self) -> list[Generation]:
+        if self._closed:
+            return []
+        self._closed = True
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        for grace in self._graces.values():
+            grace.cancel()
+        self._graces.clear()
+        generations, self._generations = self._generations, []
+        for generation in generations:
+            generation.close()
+        self._discard_pool()
+        self._pair = self._carrier = self._last_path = None
+        self._kept.clear()
+        self._queue.clear()
+        self._early_sent.clear()
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+        self._update_state()
+        return generations
+
+    def _interfaces_changed(self) -> None:
+        changed = [each.interfaces_changed() for each in self._generations if each not in self._graces]
+        if any(changed) or not self._network.interfaces():
+            logger.info("the network has changed")
+            self.emit("networkchange")
+
+    # States
+
+    def _update_gathering_state(self) -> None:
+        state = self._generations[-1].gathering_state if self._generations else "new"
+        if state != self._gathering_state:
+            self._gathering_state = state
+            self.emit("gatheringstatechange")
+
+    def _update_state(self) -> None:
+        state = self._derive_state()
+        if state != self._state:
+            logger.info("ICE transport: %s → %s", self._state, state)
+            self._state = state
+            self.emit("statechange")
+
+    def _derive_state(self) -> AgentState:
+        """RTCIceTransportState (WebRTC 1.0 §5.6.3) of one or several generations."""
+        if self._closed:
+            return "closed"
+        if not self._generations:
+            return "new"
+        newest = self._generations[-1]
+        in_use = self._carrier or self._generations[0]
+        if in_use is newest or in_use.state in ("connected", "completed"):
+            return in_use.state
+        # The old path is in trouble or gone. A restart that was only proposed changes nothing, and neither does
+        # one that failed.
+        if newest.state in ("new", "failed"):
+            return in_use.state
+        return newest.state
+
+
+def _parameters(credentials: IceCredentials, *, lite: bool = False) -> RTCIceParameters:
+    return RTCIceParameters(
+        usernameFragment=credentials.username_fragment, password=credentials.password, iceLite=lite
+    )
+
+
+def _credentials(parameters: RTCIceParameters, whose: str) -> IceCredentials:
+    if not parameters.usernameFragment or not parameters.password:
+        raise ValueError(f"the {whose} ICE username fragment or password is missing")
+    return IceCredentials(parameters.usernameFragment, parameters.password)
+
+
+def _peer_is(generation: Generation, username_fragment: str) -> bool:
+    return generation.remote is not None and generation.remote.username_fragment == username_fragment

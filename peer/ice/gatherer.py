@@ -1,0 +1,358 @@
+"""Where local candidates come from (RFC 8445 §5.1.1): every interface, every STUN and TURN server, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import random
+from collections.abc import Awaitable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+from peer.ice.candidate import Candidate
+from peer.ice.interfaces import LocalPreferences, leading_out, usable_interfaces
+from peer.ice.local_candidate import (
+    active_tcp_candidate,
+    host_candidate,
+    relayed_candidate,
+    server_reflexive_candidate,
+    without_related_address,
+)
+from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, Network
+from peer.ice.options import IceOptions
+from peer.ice.servers import StunServer, TurnServer
+from peer.ice.stun_client import StunError, StunQueries
+from peer.ice.tcp import TcpActiveBase
+from peer.ice.turn import TurnAllocation, TurnError, allocate
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+UNREACHABLE: Final = 701
+"""The code for a server that could not be reached (WebRTC 1.0 §4.8.4)."""
+
+STRAGGLER: Final = {StunServer: 2.0, TurnServer: 4.0}
+"""Seconds the slower servers of a kind get on an interface where one of them has already answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class IceCandidateError:
+    """A server that gave no candidate. Attributes of the W3C's `RTCPeerConnectionIceErrorEvent` (§4.8.4)."""
+
+    address: str | None
+    """The local address it was asked from; None if it never came to that, or the policy hides it."""
+    port: int | None
+    url: str
+    errorCode: int
+    """As the server said, 300 to 699; 701 for one that could not be reached."""
+    errorText: str
+
+
+class GatheringSink(Protocol):
+    """What a gatherer tells. All calls come from the event loop."""
+
+    def candidate_gathered(self, candidate: Candidate, base: DatagramBase, shown: Candidate) -> None:
+        """A candidate, and the base its checks leave from. `shown` is what the peer may know of it."""
+
+    def candidate_error(self, error: IceCandidateError) -> None: ...
+
+    def base_gone(self, base: DatagramBase) -> None:
+        """The interface under a base is gone. The base is closed after this call."""
+
+    def gathering_complete(self) -> None:
+        """Nothing more comes, unless a new interface does. Called once."""
+
+
+class Gatherer:
+    """Gathers for one generation, from `start` until `close`.
+
+    Until it is attached to one (`iceCandidatePoolSize`) it remembers what it found.
+    """
+
+    def __init__(self, options: IceOptions, network: Network, rng: random.Random | None = None) -> None:
+        self.options = options
+        self.complete = False
+        self._network = network
+        self._rng = rng
+        self._sink: GatheringSink | None = None
+        self._receiver: DatagramReceiver = self
+        self._preferences = LocalPreferences()
+        self._queries = StunQueries(network, rng=rng)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bases: dict[str, list[DatagramBase]] = {}
+        self._found: list[tuple[Candidate, DatagramBase, Candidate]] = []
+        self._errors: list[IceCandidateError] = []
+        self._reachable: set[str] = set()
+        """URLs of servers with an address that some interface can send to."""
+        self._asking: dict[tuple[type, str], list[tuple[float, asyncio.Timeout]]] = {}
+        self._closed = False
+
+    def attach(self, sink: GatheringSink, receiver: DatagramReceiver) -> None:
+        """Tell `sink` all that was and will be found; what the bases receive goes to `receiver`."""
+        self._sink, self._receiver = sink, receiver
+        for base in self._all_bases():
+            base.receiver = receiver
+        for candidate, base, shown in list(self._found):
+            sink.candidate_gathered(candidate, base, shown)
+        for error in list(self._errors):
+            sink.candidate_error(error)
+        if self.complete:
+            sink.gathering_complete()
+
+    def start(self) -> None:
+        """Begin, without waiting for anything."""
+        self._spawn(self._gather())
+
+    def consume(self, data: bytes, base: DatagramBase, address: Address) -> bool:
+        """Whether a STUN datagram was a STUN server's answer to one of our questions."""
+        return self._queries.receive(data, base, address)
+
+    def interfaces_changed(self) -> bool:
+        """Gather on interfaces that are new, give up those that are gone. Whether there were any.
+
+        On a machine that has lost its last interface nothing is given up: it may come back as it was.
+        """
+        usable = usable_interfaces(self._network.interfaces(), self.options)
+        if self._closed or not usable:
+            return False
+        addresses = {interface.address for interface in usable}
+        gone = [address for address in self._bases if address not in addresses]
+        new = [interface for interface in usable if interface.address not in self._bases]
+        for address in gone:
+            for base in self._bases.pop(address):
+                self._forget(base)
+                if self._sink is not None:
+                    self._sink.base_gone(base)
+                base.close()
+        self._gather_on(new)
+        return bool(gone or new)
+
+    def close(self) -> None:
+        """Stop, close every socket, let every allocation go. Idempotent."""
+        self._closed = True
+        self._sink = None
+        for task in self._tasks:
+            task.cancel()
+        self._queries.close()
+        for base in self._all_bases():
+            base.close()
+
+    async def aclose(self) -> None:
+        """`close`, and wait until the servers know that their allocations are free."""
+        self.close()
+        allocations = [base.aclose() for base in self._all_bases() if isinstance(base, TurnAllocation)]
+        await asyncio.gather(*self._tasks, *allocations, return_exceptions=True)
+
+    # While there is no other receiver, answers of STUN servers are all that can come.
+
+    def datagram_received(self, base: DatagramBase, data: bytes, address: Address) -> None:
+        self._queries.receive(data, base, address)
+
+    def base_lost(self, base: DatagramBase, error: Exception | None) -> None:
+        self._forget(base)
+
+    def _all_bases(self) -> list[DatagramBase]:
+        return [base for bases in self._bases.values() for base in bases]
+
+    def _forget(self, base: DatagramBase) -> None:
+        self._found = [entry for entry in self._found if entry[1] is not base]
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("gathering went wrong", exc_info=error)
+        if not self._tasks and not self.complete and not self._closed:
+            self._tell_unreachable()
+            self.complete = True
+            if self._sink is not None:
+                self._sink.gathering_complete()
+
+    async def _gather(self) -> None:
+        usable = usable_interfaces(self._network.interfaces(), self.options)
+        if not usable:
+            logger.warning("there is no network interface to gather candidates on")
+        self._gather_on(usable)
+
+    def _gather_on(self, interfaces: list[Interface]) -> None:
+        for interface in interfaces:
+            self._bases[interface.address] = []
+            self._preferences.of(interface)
+        asking = leading_out(interfaces)
+        if self.options.policy == "all":
+            for interface in interfaces:
+                self._spawn(self._host(interface, ask_servers=interface in asking))
+        for place, server in enumerate(self.options.servers):
+            if isinstance(server, TurnServer):
+                for interface in asking:
+                    self._spawn(self._relayed(interface, server, place))
+
+    async def _host(self, interface: Interface, *, ask_servers: bool) -> None:
+        """RFC 8445 §5.1.1.1, and the server-reflexive candidates on the same base (§5.1.1.2)."""
+        options = self.options
+        try:
+            base = await self._network.udp(interface, options.ports)
+        except OSError as error:
+            logger.warning("no UDP socket on %s (%s): %s", interface.name, interface.address, error)
+            return
+        self._own(interface, base)
+        address, _ = base.local_address
+        public = options.nat_1to1.get(address, options.nat_1to1.get("::" if ":" in address else "0.0.0.0"))
+        preference = self._preferences.of(interface)
+        self._tell(host_candidate(interface, base.local_address, preference, public), base)
+        if options.tcp:
+            active = TcpActiveBase(self._network, interface)
+            self._own(interface, active)
+            self._tell(active_tcp_candidate(interface, active.local_address, preference), active)
+        if ask_servers:
+            for server in options.servers:
+                if isinstance(server, StunServer):
+                    self._spawn(self._server_reflexive(interface, base, server))
+
+    async def _server_reflexive(self, interface: Interface, base: DatagramBase, server: StunServer) -> None:
+        address = await self._server_address(interface, server)
+        if address is None:
+            return
+        try:
+            mapped = await self._patiently(interface, server, self._queries.ask(base, address))
+        except OSError as error:
+            self._fail(base.local_address, server, error)
+            return
+        preference = self._preferences.of(interface)
+        self._tell(
+            server_reflexive_candidate(interface, base.local_address, mapped, server, preference), base
+        )
+
+    async def _relayed(self, interface: Interface, server: TurnServer, place: int) -> None:
+        """RFC 8656 §7."""
+        address = await self._server_address(interface, server)
+        if address is None:
+            return
+        versions = set(self.options.ip_versions)
+        try:
+            allocation = await self._patiently(
+                interface,
+                server,
+                allocate(
+                    self._network,
+                    server,
+                    address,
+                    local=interface,
+                    ports=self.options.ports,
+                    tls=self.options.tls,
+                    family="both" if len(versions) == 2 else 4 if 4 in versions else 6,
+                    timeout=self.options.gathering_timeout,
+                    rng=self._rng,
+                ),
+            )
+        except (OSError, TurnError) as error:
+            self._fail((interface.address, 0), server, error)
+            return
+        preference = self._preferences.of(interface)
+        for base in (allocation, allocation.additional):
+            if base is not None:
+                self._own(interface, base)
+                relayed = base.local_address
+                self._tell(
+                    relayed_candidate(
+                        interface, relayed, allocation.mapped_address, server, place, preference
+                    ),
+                    base,
+                )
+
+    async def _server_address(self, interface: Interface, server: StunServer | TurnServer) -> Address | None:
+        """Where to reach a server from an interface; None if there is no way, and the reason told."""
+        try:
+            async with asyncio.timeout(self.options.gathering_timeout):
+                found = [ipaddress.ip_address(host) for host in await self._network.resolve(server.host)]
+        except TimeoutError:
+            self._fail(None, server, OSError(f"looking up {server.host} takes too long"))
+            return None
+        except OSError as error:
+            self._fail(None, server, OSError(f"{server.host} cannot be resolved: {error.strerror or error}"))
+            return None
+        local = ipaddress.ip_address(interface.address)
+        for address in found:
+            if address.version == local.version and (address.is_loopback or not local.is_loopback):
+                self._reachable.add(server.url)
+                return (str(address), server.port)
+        return None
+
+    async def _patiently(
+        self, interface: Interface, server: StunServer | TurnServer, answer: Awaitable[Answer]
+    ) -> Answer:
+        """Wait for a server's answer, less long once another of its kind has answered."""
+        loop = asyncio.get_running_loop()
+        siblings = self._asking.setdefault((type(server), interface.address), [])
+        async with asyncio.timeout(self.options.gathering_timeout) as limit:
+            mine = (loop.time(), limit)
+            siblings.append(mine)
+            try:
+                result = await answer
+            finally:
+                siblings.remove(mine)
+            for started, other in siblings:
+                end = max(started + STRAGGLER[type(server)], loop.time())
+                if (due := other.when()) is not None and end < due:
+                    other.reschedule(end)
+        return result
+
+    def _own(self, interface: Interface, base: DatagramBase) -> None:
+        """Keep a new base, to be closed in the end. Its interface may be gone by now: then it goes at once."""
+        bases = self._bases.get(interface.address)
+        if bases is None or self._closed:
+            base.close()
+            raise asyncio.CancelledError
+        bases.append(base)
+        base.receiver = self._receiver
+
+    def _tell(self, candidate: Candidate, base: DatagramBase) -> None:
+        # RFC 8445 §5.1.3. Two servers on one mapping, or no NAT at all, give nothing new.
+        if self._closed or any(
+            base is known_base and (candidate.address, candidate.port) == (known.address, known.port)
+            for known, known_base, _ in self._found
+        ):
+            return
+        shown = without_related_address(candidate) if self.options.policy == "relay" else candidate
+        self._found.append((candidate, base, shown))
+        logger.debug("gathered %s", candidate.to_sdp())
+        if self._sink is not None:
+            self._sink.candidate_gathered(candidate, base, shown)
+
+    def _tell_unreachable(self) -> None:
+        told = {error.url for error in self._errors}
+        for server in self.options.servers:
+            asked = isinstance(server, TurnServer) or self.options.policy == "all"
+            if asked and server.url not in told and server.url not in self._reachable:
+                self._fail(None, server, OSError(f"no network interface has a way to {server.host}"))
+
+    def _fail(
+        self, local: Address | None, server: StunServer | TurnServer, error: OSError | TurnError
+    ) -> None:
+        if self._closed:
+            return
+        if local is None and any(told.url == server.url for told in self._errors):
+            return  # What every interface finds out is told once.
+        hidden = self.options.policy == "relay"
+        code, text = UNREACHABLE, str(error)
+        if isinstance(error, (StunError, TurnError)):
+            code, text = error.code, error.reason
+        elif isinstance(error, TimeoutError):
+            text = f"no answer from {server.host} port {server.port}"
+        event = IceCandidateError(
+            address=None if hidden or local is None else local[0],
+            port=None if hidden or local is None else local[1] or None,
+            url=server.url,
+            errorCode=code,
+            errorText=text,
+        )
+        logger.info("no candidate from %s: %s %s", event.url, event.errorCode, event.errorText)
+        self._errors.append(event)
+        if self._sink is not None:
+            self._sink.candidate_error(event)

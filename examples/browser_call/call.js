@@ -1,0 +1,349 @@
+// A call with everybody in a room: one RTCPeerConnection per remote peer.
+//
+// What goes over the wire, and who starts:
+//  - The newcomer offers to everybody it finds in the room (`offer: "always"` offers to later ones too, "never" only answers).
+//  - Perfect negotiation (W3C WebRTC 1.0, section 10.7); polite is the one who joined later.
+//  - Chat is plain text on the data channel "chat": negotiated, id 100, so that neither side has to announce it.
+//  - "liveness" (negotiated, id 101): whatever starts with "ping" is answered with "pong" and the rest.
+//  - An offer whose SDP session id (`o=`) is not the one of the present connection starts a fresh connection; an answer
+//    says in `of` which offer it answers (session id and version), so that a late one is never taken for another's.
+
+const CHAT = { label: "chat", id: 100 };
+const LIVENESS = { label: "liveness", id: 101 };
+const GRACE = 5000; // milliseconds "disconnected" may last before ICE is restarted
+const GIVE_UP = 10000; // milliseconds without a path before a fresh connection is tried
+const MAX_FRESH = 4; // fresh connections in a row without one that connected
+const WHY_LEFT = {
+  lost: "has gone without a word",
+  "too-slow": "was too slow for the relay",
+  "token-expired": "was let in for no longer",
+  removed: "was removed from the room",
+  "session-lost": "lost its session",
+};
+
+export class Call extends EventTarget {
+  #roster = new Map();
+
+  /**
+   * @param {import("./signaling.js").SignalingClient} signaling not yet connected
+   * @param {{stream?: MediaStream | null, configuration?: RTCConfiguration, offer?: "newcomer"|"always"|"never"}} options
+   */
+  constructor(signaling, { stream = null, configuration = {}, offer = "newcomer" } = {}) {
+    super();
+    this.signaling = signaling;
+    this.stream = stream;
+    this.configuration = configuration;
+    this.offer = offer;
+    this.peers = new Map();
+    this.left = false;
+
+    const on = (type, listener) => signaling.addEventListener(type, (event) => listener(event.detail));
+    on("welcome", (message) => this.#welcomed(message));
+    on("peer-joined", (message) => this.#joined(message, false));
+    on("peer-left", ({ id, reason }) => this.#gone(id, WHY_LEFT[reason] ?? "left the room"));
+    on("hangup", (message) => this.#gone(message.from, "hung up"));
+    for (const type of ["offer", "answer", "ice-candidate", "end-of-candidates"]) {
+      on(type, (message) => this.#from(message));
+    }
+  }
+
+  get id() {
+    return this.signaling.id;
+  }
+
+  async join() {
+    await this.signaling.connect();
+  }
+
+  /** Sends a chat line to everyone whose channel is open; returns how many that was. */
+  say(text) {
+    let reached = 0;
+    for (const peer of this.peers.values()) reached += peer.say(text) ? 1 : 0;
+    return reached;
+  }
+
+  /** Hangs up with everyone and leaves the room. */
+  leave() {
+    if (this.left) return;
+    this.left = true;
+    for (const peer of [...this.peers.values()]) {
+      this.signaling.send({ type: "hangup", to: peer.id });
+      this.#gone(peer.id, "you hung up");
+    }
+    this.signaling.close();
+  }
+
+  report(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #welcomed({ peers = [] }) {
+    // A second welcome means that the relay had lost our session: the others saw us leave and come back as a newcomer.
+    for (const id of [...this.peers.keys()]) this.#gone(id, "is called again");
+    this.#roster = new Map(peers.map((peer) => [peer.id, peer]));
+    for (const peer of peers) this.#joined(peer, true);
+  }
+
+  #joined({ id, name }, wasHere) {
+    this.#roster.set(id, { id, name });
+    if (!id || id === this.id || this.left || this.peers.has(id)) return;
+    const offers = this.offer === "always" || (this.offer === "newcomer" && wasHere);
+    const peer = new RemotePeer(this, { id, name: name || "someone", polite: wasHere, offers });
+    this.peers.set(id, peer);
+    this.report("peer", { peer });
+    peer.open();
+  }
+
+  #gone(id, reason) {
+    const peer = this.peers.get(id);
+    if (!peer) return;
+    this.peers.delete(id);
+    peer.close();
+    this.report("peergone", { peer, reason });
+  }
+
+  #from(message) {
+    let peer = this.peers.get(message.from);
+    if (!peer && message.type === "offer") {
+      // It hung up with us, stayed in the room and calls again.
+      this.#joined(this.#roster.get(message.from) ?? { id: message.from }, false);
+      peer = this.peers.get(message.from);
+    }
+    peer?.receive(message);
+  }
+}
+
+export class RemotePeer {
+  #makingOffer = false;
+  #ignoreOffer = false;
+  #settingAnswer = false;
+  #early = [];
+  #inbox = Promise.resolve();
+  #timer = null;
+  #outage = null;
+  #fresh = 0;
+  #mayOffer;
+  #retired = new Set(); // sessions of the remote whose connection we gave up
+
+  constructor(call, { id, name, polite, offers }) {
+    this.call = call;
+    this.id = id;
+    this.name = name;
+    this.polite = polite;
+    this.stream = new MediaStream();
+    this.pc = null;
+    this.started = performance.now();
+    this.#mayOffer = offers;
+  }
+
+  open() {
+    const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", ...this.call.configuration });
+    this.pc = pc;
+    this.#makingOffer = this.#ignoreOffer = this.#settingAnswer = false;
+    const mine = (listener) => (event) => {
+      if (this.pc === pc) listener(event);
+    };
+
+    pc.onnegotiationneeded = mine(() => this.#mayOffer && this.#offer());
+    pc.onicecandidate = mine(({ candidate }) => {
+      if (!candidate) {
+        this.#send({ type: "end-of-candidates" });
+      } else {
+        this.#send({ type: "ice-candidate", candidate: candidate.toJSON() });
+        if (candidate.candidate) this.#report("candidate", { side: "local", candidate });
+      }
+    });
+    pc.onicecandidateerror = mine(({ url, errorCode, errorText }) =>
+      this.#report("candidateerror", { url, code: errorCode, text: errorText }),
+    );
+    pc.onconnectionstatechange = mine(() => {
+      this.#report("state", { what: "connection", state: pc.connectionState });
+      this.#recover(pc.connectionState);
+    });
+    pc.oniceconnectionstatechange = mine(() => this.#report("state", { what: "ice", state: pc.iceConnectionState }));
+    pc.onicegatheringstatechange = mine(() => this.#report("state", { what: "gathering", state: pc.iceGatheringState }));
+    pc.onsignalingstatechange = mine(() => this.#report("state", { what: "signaling", state: pc.signalingState }));
+    pc.ontrack = mine(({ track }) => {
+      for (const old of this.stream.getTracks()) if (old.kind === track.kind) this.stream.removeTrack(old);
+      this.stream.addTrack(track);
+      this.#report("track", { track });
+    });
+    pc.ondatachannel = mine(({ channel }) => {
+      if (channel.label === CHAT.label) this.#listen(channel);
+      else this.#report("datachannel", { channel });
+    });
+
+    this.chat = pc.createDataChannel(CHAT.label, { negotiated: true, id: CHAT.id });
+    this.#listen(this.chat);
+    const liveness = pc.createDataChannel(LIVENESS.label, {
+      negotiated: true,
+      id: LIVENESS.id,
+      ordered: false,
+      maxRetransmits: 0,
+    });
+    liveness.onmessage = ({ data }) => {
+      if (typeof data === "string" && data.startsWith("ping")) liveness.send(`pong${data.slice(4)}`);
+    };
+
+    const tracks = this.call.stream?.getTracks() ?? [];
+    for (const track of tracks) pc.addTrack(track, this.call.stream);
+    if (this.#mayOffer) {
+      for (const kind of ["audio", "video"]) {
+        if (!tracks.some((track) => track.kind === kind)) pc.addTransceiver(kind, { direction: "recvonly" });
+      }
+    }
+    this.#report("state", { what: "connection", state: pc.connectionState });
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+    const pc = this.pc;
+    this.pc = null;
+    pc?.close();
+  }
+
+  say(text) {
+    if (this.chat?.readyState !== "open") return false;
+    this.chat.send(text);
+    return true;
+  }
+
+  /** Takes a message of this peer; one at a time, in their order. */
+  receive(message) {
+    this.#inbox = this.#inbox.then(() => this.#take(message)).catch((error) => this.#report("problem", { error }));
+  }
+
+  async #take(message) {
+    if (!this.pc) return;
+    if (message.type === "offer" || message.type === "answer") await this.#describe(message);
+    else await this.#candidate(message);
+  }
+
+  async #describe({ type, sdp, of }) {
+    if (this.#retired.has(sessionOf(sdp))) return;
+    const present = this.pc.remoteDescription;
+    if (type === "offer" && present && sessionOf(present.sdp) !== sessionOf(sdp)) {
+      this.#report("restarted", { by: "remote" });
+      this.#replace();
+    }
+    const pc = this.pc;
+    const ready = !this.#makingOffer && (pc.signalingState === "stable" || this.#settingAnswer);
+    const collision = type === "offer" && !ready;
+    this.#ignoreOffer = !this.polite && collision;
+    if (this.#ignoreOffer) return;
+    if (type === "answer") {
+      if (pc.signalingState !== "have-local-offer") return; // to an offer that was rolled back
+      if (of && of !== originOf(pc.pendingLocalDescription.sdp)) return; // to an offer of a connection given up
+    }
+
+    this.#mayOffer = true; // who answers once may ask for more afterwards
+    this.#settingAnswer = type === "answer";
+    try {
+      await pc.setRemoteDescription({ type, sdp });
+    } finally {
+      this.#settingAnswer = false;
+    }
+    const early = this.#early.splice(0);
+    for (const candidate of early) await pc.addIceCandidate(candidate).catch(() => {});
+    if (type === "offer") {
+      await pc.setLocalDescription();
+      this.#send({ type: "answer", sdp: pc.localDescription.sdp, of: originOf(sdp) });
+    }
+  }
+
+  async #candidate({ type, candidate }) {
+    const init = type === "end-of-candidates" ? undefined : candidate;
+    if (init?.candidate) this.#report("candidate", { side: "remote", candidate: new RTCIceCandidate(init) });
+    if (!this.pc.remoteDescription) {
+      if (!this.#ignoreOffer) this.#early.push(init);
+      return;
+    }
+    try {
+      await this.pc.addIceCandidate(init);
+    } catch (error) {
+      if (!this.#ignoreOffer) throw error;
+    }
+  }
+
+  async #offer() {
+    const pc = this.pc;
+    try {
+      this.#makingOffer = true;
+      await pc.setLocalDescription();
+      if (pc === this.pc) this.#send({ type: pc.localDescription.type, sdp: pc.localDescription.sdp });
+    } catch (error) {
+      this.#report("problem", { error });
+    } finally {
+      this.#makingOffer = false;
+    }
+  }
+
+  // Most disconnects heal alone: wait, restart ICE, and only then start over with a fresh connection.
+  #recover(state) {
+    clearTimeout(this.#timer);
+    if (state === "connected") {
+      if (this.#outage !== null) this.#report("recovered", { after: performance.now() - this.#outage });
+      this.#outage = null;
+      this.#fresh = 0;
+    } else if (state === "disconnected") {
+      this.#outage ??= performance.now();
+      this.#timer = setTimeout(() => this.#restart(), GRACE);
+    } else if (state === "failed") {
+      this.#outage ??= performance.now();
+      this.#restart();
+    }
+  }
+
+  #restart() {
+    if (!this.pc) return;
+    this.#report("restarting", { how: "ice" });
+    this.#mayOffer = true;
+    this.pc.restartIce();
+    this.#timer = setTimeout(() => this.#startOver(), GIVE_UP * (0.9 + 0.2 * Math.random()));
+  }
+
+  #startOver() {
+    if (!this.pc) return;
+    if (++this.#fresh > MAX_FRESH) {
+      this.#report("lost", {});
+      return;
+    }
+    this.#report("restarting", { how: "fresh" });
+    this.#replace();
+    this.#timer = setTimeout(() => this.#startOver(), GIVE_UP * 2 ** this.#fresh);
+  }
+
+  #replace() {
+    const present = this.pc?.remoteDescription;
+    if (present) this.#retired.add(sessionOf(present.sdp));
+    this.close();
+    this.#early = [];
+    this.open();
+  }
+
+  #listen(channel) {
+    channel.onopen = () => {
+      this.chat = channel;
+      this.#report("chatopen", {});
+    };
+    channel.onmessage = ({ data }) => this.#report("message", { text: String(data) });
+  }
+
+  #send(message) {
+    this.call.signaling.send({ ...message, to: this.id });
+  }
+
+  #report(type, detail) {
+    this.call.report(type, { peer: this, at: performance.now() - this.started, ...detail });
+  }
+}
+
+/** Session id and version of a description's `o=` line: they name one description of one connection (RFC 8866, section 5.2). */
+function originOf(sdp) {
+  return /^o=\S+ (\S+ \S+)/m.exec(sdp)?.[1];
+}
+
+/** The same for the life of an RTCPeerConnection (RFC 9429, section 5.2.1). */
+function sessionOf(sdp) {
+  return originOf(sdp)?.split(" ")[0];
+}

@@ -1,0 +1,257 @@
+"""RTCIceTransport over loopback: connecting, carrying, restarting, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceParameters
+
+from peer.ice.candidate import Candidate
+from peer.ice.options import IceOptions
+from peer.ice.transport import RTCIceTransport
+from tests.ice.pairing import LOOPBACK, ice_parameters, transports, until
+
+
+async def test_two_transports_connect_and_carry_packets_both_ways() -> None:
+    async with transports() as pair:
+        pair.negotiate()
+        await pair.connected()
+        await pair.carries()
+        selected = pair.left.getSelectedCandidatePair()
+        assert selected is not None
+        assert (selected.local.type, selected.remote.type) == ("host", "host")
+        assert selected.packets_sent == selected.packets_received == 1
+        assert selected.bytes_sent == len(b"\x80 from left")
+
+
+async def test_the_states_are_those_of_the_w3c_in_their_order() -> None:
+    async with transports() as pair:
+        assert pair.left.state == "new"
+        pair.negotiate()
+        await pair.connected("completed")
+    for states in pair.states.values():
+        assert states == ["checking", "connected", "completed", "closed"]
+
+
+async def test_gathering_ends_with_none_and_the_state_says_so_first() -> None:
+    transport = RTCIceTransport(LOOPBACK)
+    seen: list[object] = []
+    transport.on("gatheringstatechange", lambda: seen.append(transport.gatheringState))
+    transport.on("icecandidate", seen.append)
+    transport.gather(ice_parameters())
+    await until(transport, "gatheringstatechange", lambda: transport.gatheringState == "complete")
+    assert seen[0] == "gathering"
+    assert seen[-2:] == ["complete", None]
+    udp = next(each for each in seen if isinstance(each, Candidate) and each.protocol == "udp")
+    assert udp.type == "host"
+    await transport.stop()
+
+
+async def test_every_candidate_carries_the_fragment_of_its_generation() -> None:
+    async with transports() as pair:
+        pair.negotiate()
+        await pair.connected()
+        pair.negotiate()
+        await pair.on_newest_generation()
+        fragments = {each.username_fragment for each in pair.signalled["left"] if each is not None}
+    assert len(fragments) == 2
+
+
+async def test_gathering_again_with_the_same_credentials_changes_nothing() -> None:
+    transport = RTCIceTransport(LOOPBACK)
+    local = ice_parameters()
+    transport.gather(local)
+    transport.gather(RTCIceParameters(usernameFragment=local.usernameFragment, password=local.password))
+    await until(transport, "gatheringstatechange", lambda: transport.gatheringState == "complete")
+    assert len([each for each in transport.getLocalCandidates() if each.protocol == "udp"]) == 1
+    await transport.stop()
+
+
+async def test_candidates_that_come_before_the_remote_credentials_are_kept() -> None:
+    async with transports() as pair:
+        here, there = ice_parameters("left"), ice_parameters("right")
+        pair.left.gather(here)
+        pair.right.gather(there)
+        await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
+        assert pair.right.getRemoteCandidates() == []
+        pair.right.start(here)
+        assert pair.right.getRemoteCandidates()
+        pair.left.start(there)
+        await pair.connected()
+
+
+async def test_candidates_of_a_generation_that_is_gone_are_dropped() -> None:
+    async with transports(IceOptions(bind=["127.0.0.1"], restart_grace=0)) as pair:
+        pair.negotiate()
+        await pair.connected("completed")
+        stale = pair.signalled["left"][0]
+        assert stale is not None
+        pair.negotiate()
+        await pair.on_newest_generation()
+        before = pair.right.getRemoteCandidates()
+        pair.right.add_remote_candidate(Candidate.from_sdp(stale.to_sdp().replace("127.0.0.1", "127.0.0.9")))
+        assert pair.right.getRemoteCandidates() == before
+
+
+async def test_dtls_can_start_before_there_is_a_path_and_its_first_flight_is_not_lost() -> None:
+    async with transports() as pair:
+        left, right = (
+            RTCDtlsTransport(transport, [RTCCertificate.generateCertificate()])  # type: ignore[arg-type]
+            for transport in (pair.left, pair.right)
+        )
+        handshake = asyncio.gather(
+            left.start(right.getLocalParameters()), right.start(left.getLocalParameters())
+        )
+        await asyncio.sleep(0)
+        pair.negotiate()
+        # OpenSSL repeats a lost flight after a second; this takes no more than a few round trips.
+        await asyncio.wait_for(handshake, 0.9)
+        assert (left.state, right.state) == ("connected", "connected")
+        await left.stop()
+        await right.stop()
+
+
+async def test_sending_without_a_path_loses_the_packet_and_raises_nothing() -> None:
+    transport = RTCIceTransport(LOOPBACK)
+    await transport._send(b"\x80nobody hears this")
+    assert transport.packets_discarded_on_send == 1
+    await transport.stop()
+
+
+async def test_after_stop_sending_and_receiving_raise_connection_error() -> None:
+    transport = RTCIceTransport(LOOPBACK)
+    receiving = asyncio.create_task(transport._recv())
+    await asyncio.sleep(0)
+    await transport.stop()
+    with pytest.raises(ConnectionError):
+        await receiving
+    with pytest.raises(ConnectionError):
+        await transport._recv()
+    with pytest.raises(ConnectionError):
+        await transport._send(b"\x80")
+    assert transport.state == "closed"
+
+
+async def test_a_reader_that_gives_up_waiting_loses_no_packet() -> None:
+    async with transports() as pair:
+        pair.negotiate()
+        await pair.connected()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(pair.right._recv(), 0.001)
+        await pair.carries()
+
+
+async def test_a_late_reader_finds_the_newest_packets_and_the_rest_counted() -> None:
+    async with transports(IceOptions(bind=["127.0.0.1"], receive_queue=3)) as pair:
+        pair.negotiate()
+        await pair.connected()
+        for number in range(5):
+            await pair.left._send(bytes((0x80, number)))
+        while pair.right.packets_received < 5:
+            await asyncio.sleep(0)
+        assert [(await pair.right._recv())[1] for _ in range(3)] == [2, 3, 4]
+        assert pair.right.packets_discarded_on_receive == 2
+
+
+async def test_payload_never_meets_the_stun_parser_and_stun_never_the_reader() -> None:
+    async with transports() as pair:
+        pair.negotiate()
+        await pair.connected("completed")
+        await pair.left._send(b"\x01 not STUN, but it begins like it")
+        await pair.carries()
+
+
+async def test_a_restart_carries_every_packet_and_moves_to_the_new_generation() -> None:
+    async with transports() as pair:
+        pair.negotiate()
+        await pair.connected("completed")
+        first = pair.left.getSelectedCandidatePair()
+        pair.negotiate()
+        moved = asyncio.create_task(pair.on_newest_generation())
+        sent = 0
+        while not moved.done():
+            await pair.left._send(b"\x80" + sent.to_bytes(4, "big"))
+            sent += 1
+            await asyncio.sleep(0)
+        received = [int.from_bytes((await pair.right._recv())[1:], "big") for _ in range(sent)]
+        assert received == list(range(sent))
+        assert pair.left.getSelectedCandidatePair() is not first
+        assert not {"disconnected", "failed", "checking"} & set(pair.states["left"][1:])
+
+
+async def test_a_restart_that_is_not_answered_leaves_the_pair_as_it_was_and_can_be_rolled_back() -> None:
+    async with transports() as pair:
+        pair.negotiate()
+        await pair.connected("completed")
+        local, selected = pair.left.getLocalParameters(), pair.left.getSelectedCandidatePair()
+        pair.left.gather(ice_parameters("never"))
+        await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
+        pair.left.rollback()
+        assert pair.left.getLocalParameters() == local
+        assert pair.left.getSelectedCandidatePair() is selected
+        assert pair.left.state == "completed"
+        await pair.carries()
+
+
+async def test_a_restart_during_a_restart_ends_on_the_last_one() -> None:
+    async with transports() as pair:
+        pair.negotiate()
+        await pair.connected("completed")
+        pair.negotiate()
+        pair.negotiate()
+        await pair.on_newest_generation()
+        await pair.connected()
+        await pair.carries()
+
+
+async def test_the_generation_left_behind_is_closed_when_its_grace_is_over() -> None:
+    async with transports(IceOptions(bind=["127.0.0.1"], restart_grace=0.05)) as pair:
+        pair.negotiate()
+        await pair.connected("completed")
+        old = {each.username_fragment for each in pair.left.local_candidates()}
+        pair.negotiate()
+        async with asyncio.timeout(5):
+            while old & {each.username_fragment for each in pair.left.local_candidates()}:
+                await asyncio.sleep(0.01)
+        await pair.carries()
+
+
+@pytest.mark.parametrize("password", ["", "too short"])
+async def test_bad_credentials_are_refused_with_the_reason(password: str) -> None:
+    transport = RTCIceTransport(LOOPBACK)
+    with pytest.raises(ValueError, match="password"):
+        transport.gather(RTCIceParameters(usernameFragment="abcd", password=password))
+    await transport.stop()
+
+
+async def test_new_remote_credentials_without_new_local_ones_are_refused() -> None:
+    transport = RTCIceTransport(LOOPBACK)
+    with pytest.raises(ValueError, match="gather"):
+        transport.start(ice_parameters())
+    transport.gather(ice_parameters())
+    transport.start(ice_parameters())
+    with pytest.raises(ValueError, match="gather"):
+        transport.start(ice_parameters())
+    await transport.stop()
+
+
+async def test_a_pool_is_gathered_before_there_is_a_description() -> None:
+    transport = RTCIceTransport(IceOptions(bind=["127.0.0.1"], candidate_pool_size=1))
+    seen: list[Candidate | None] = []
+    transport.on("icecandidate", seen.append)
+    async with asyncio.timeout(5):
+        while transport._pool is None or not transport._pool.complete:
+            await asyncio.sleep(0)
+    assert seen == []
+    transport.gather(ice_parameters("pool"))
+    assert seen[-1] is None
+    assert seen[0] is not None
+    assert (seen[0].username_fragment or "").startswith("pool")
+    await transport.stop()
+
+
+async def test_an_unused_pool_is_closed_with_its_transport() -> None:
+    transport = RTCIceTransport(IceOptions(bind=["127.0.0.1"], candidate_pool_size=1))
+    await asyncio.sleep(0)
+    await transport.stop()

@@ -1,0 +1,84 @@
+"""What may stand at an end of a call under test, as far as they differ: ours and aiortc's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import aiortc
+from aiortc.sdp import candidate_from_sdp
+
+CandidateSink = Callable[[dict[str, Any] | None], None]
+
+
+class Subject(Protocol):
+    """Makes peer connections of one kind, and speaks to them."""
+
+    trickles: bool
+
+    def make(self, configuration: dict[str, Any], candidate: CandidateSink) -> Any: ...
+
+    async def add_candidate(self, pc: Any, candidate: dict[str, Any] | None) -> None: ...
+
+    def description(self, pc: Any, type: str, sdp: str) -> Any: ...
+
+
+class Aiortc:
+    """aiortc's RTCPeerConnection, used as its documentation says: candidates go inside the description."""
+
+    trickles = False
+
+    def make(self, configuration: dict[str, Any], candidate: CandidateSink) -> Any:
+        servers = [aiortc.RTCIceServer(**server) for server in configuration.get("iceServers", [])]
+        return aiortc.RTCPeerConnection(
+            aiortc.RTCConfiguration(
+                iceServers=servers,
+                iceTransportPolicy=aiortc.RTCIceTransportPolicy(
+                    configuration.get("iceTransportPolicy", "all")
+                ),
+                bundlePolicy=aiortc.RTCBundlePolicy.MAX_BUNDLE,
+            )
+        )
+
+    async def add_candidate(self, pc: Any, candidate: dict[str, Any] | None) -> None:
+        if candidate is None or not candidate["candidate"]:
+            await pc.addIceCandidate(None)
+            return
+        parsed = candidate_from_sdp(candidate["candidate"].removeprefix("candidate:"))
+        parsed.sdpMid, parsed.sdpMLineIndex = candidate.get("sdpMid"), candidate.get("sdpMLineIndex")
+        await pc.addIceCandidate(parsed)
+
+    def description(self, pc: Any, type: str, sdp: str) -> Any:
+        return aiortc.RTCSessionDescription(sdp=sdp, type=type)
+
+
+class Ours:
+    trickles = True
+
+    def make(self, configuration: dict[str, Any], candidate: CandidateSink) -> Any:
+        import peer
+
+        servers = [peer.RTCIceServer(**server) for server in configuration.get("iceServers", [])]
+        rest = {key: value for key, value in configuration.items() if key != "iceServers"}
+        pc = peer.RTCPeerConnection(peer.RTCConfiguration(iceServers=servers, **rest))
+        pc.on("icecandidate", lambda found: candidate(found.toJSON() if found else None))
+        return pc
+
+    async def add_candidate(self, pc: Any, candidate: dict[str, Any] | None) -> None:
+        await pc.addIceCandidate(candidate)
+
+    def description(self, pc: Any, type: str, sdp: str) -> Any:
+        return aiortc.RTCSessionDescription(sdp=sdp, type=type)
+
+
+SUBJECTS: dict[str, type[Aiortc] | type[Ours]] = {"aiortc": Aiortc, "ours": Ours}
+
+
+async def until(event: asyncio.Event, timeout: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

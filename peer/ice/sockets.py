@@ -181,7 +181,11 @@ class TcpStream(asyncio.Protocol):
         self._lost = self._received = None
         transport, self._transport = self._transport, None
         if transport is not None and not transport.is_closing():
-            transport.close()
+            if transport.get_write_buffer_size():
+                transport.close()
+            else:
+                # TLS would wait for the other side's farewell; messages here end by themselves.
+                transport.abort()
 
 
 class SystemNetwork:

@@ -9,6 +9,7 @@ import asyncio
 import functools
 import ipaddress
 import logging
+import os
 import random
 import ssl
 from collections import OrderedDict
@@ -172,8 +173,13 @@ async def _connect(
         raise TurnError(UNREACHABLE, reason, server.url) from error
     except OSError as error:
         how = server.relay_protocol.upper()
-        reason = f"no {how} connection to {address[0]} port {address[1]}: {error.strerror or error}"
+        reason = f"no {how} connection to {address[0]} port {address[1]}: {_what_went_wrong(error)}"
         raise TurnError(UNREACHABLE, reason, server.url) from error
+
+
+def _what_went_wrong(error: OSError) -> str:
+    # asyncio puts the address where the system's words were.
+    return os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else str(error)
 
 
 @functools.cache

@@ -148,6 +148,7 @@ class TurnClient:
             attributes.append((Attribute.REQUESTED_ADDRESS_FAMILY, FAMILY[6]))
         elif self._family == "both":
             attributes.append((Attribute.ADDITIONAL_ADDRESS_FAMILY, FAMILY[6]))
+            attributes.append((Attribute.DRAFT_ADDITIONAL_ADDRESS_FAMILY, FAMILY[6]))
         self.requests.start(Method.ALLOCATE, lambda _: attributes, self._allocate_answered, now)
 
     def permit(self, addresses: Iterable[Address], now: float) -> None:

@@ -57,9 +57,10 @@ class Attribute(IntEnum):
     REQUESTED_TRANSPORT = 0x0019
     XOR_MAPPED_ADDRESS = 0x0020
     ADDITIONAL_ADDRESS_FAMILY = 0x8000
-    ADDRESS_ERROR_CODE = 0x8001
     ALTERNATE_DOMAIN = 0x8003
     ALTERNATE_SERVER = 0x8023
+    DRAFT_ADDITIONAL_ADDRESS_FAMILY = 0x8032
+    """As coturn knows it. Optional to comprehend: other servers skip it."""
 
 
 AttributeList: TypeAlias = Sequence[tuple[int, bytes]]

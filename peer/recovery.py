@@ -1,0 +1,241 @@
+"""When to wait, to restart ICE, and to give up: a connection that breaks is looked after without anybody asking.
+
+Most disconnects heal alone, so `disconnected` gets a grace period; `failed` and a change of network get none. A restart
+that does not help is followed by others, further and further apart, until too long has passed without a path.
+Signalling is the application's: a restart fires `negotiationneeded`, as `restartIce()` does (W3C WebRTC 1.0 §4.4.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .events import EventEmitter
+
+__all__ = ["Recovery", "RecoveryReport"]
+
+logger = logging.getLogger(__name__)
+
+STEADY: Final = (
+    10.0  # seconds of an unbroken connection, after which the next outage starts with a clean slate
+)
+NETWORK_SHADOW: Final = 10.0  # seconds after a change of network in which a disconnect is put down to it
+JITTER: Final = 0.25
+LONGEST_PAUSE: Final = 30.0
+
+
+@dataclass(frozen=True)
+class RecoveryReport:
+    """What an event of `Recovery` tells."""
+
+    reason: str
+    """What broke it: `disconnected`, `failed`, `network changed`, or `never connected`."""
+    duration: float
+    """Seconds since it broke."""
+    restarts: int
+    """ICE restarts in this outage so far."""
+
+
+class Recovery(EventEmitter):
+    """Restarts ICE on `pc` when it has to be, and says how it goes. All times in seconds.
+
+    - `grace`: how long `disconnected` may last before a restart. `failed` and network changes do not wait.
+    - `give_up`: how long the connection may be without a path before `lost`. The watch goes on: a connection that comes
+      back later still reports `reconnected`.
+    - `network_change`: whether a disconnect that comes with a change of local addresses is restarted at once, too.
+    - `retry`: the pause after the first restart; it doubles with each (30 s at most), a quarter more or less at random,
+      and also spaces restarts of outages that follow each other quickly.
+    - `connect`: how long the first negotiation may take to connect; None for ever.
+
+    Events, each with a `RecoveryReport`: `reconnecting` (a restart begins), `reconnected`, `lost`. A blip within
+    `grace` is no event. Raises `ValueError` for times that make no sense. `close()` ends the watch, and so does
+    closing `pc`.
+    """
+
+    def __init__(
+        self,
+        pc: Any,
+        grace: float = 5.0,
+        give_up: float = 10.0,
+        network_change: bool = True,
+        *,
+        retry: float = 2.0,
+        connect: float | None = 30.0,
+        rng: random.Random | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("grace", grace), ("give_up", give_up), ("retry", retry), ("connect", connect)):
+            if value is not None and value < 0:
+                raise ValueError(f"{name} must not be negative, but is {value!r}")
+        if give_up <= grace:
+            raise ValueError(
+                f"give_up ({give_up} s) must be longer than grace ({grace} s), or no restart ever happens"
+            )
+        if retry <= 0:
+            raise ValueError("retry must be more than 0 s, or restarts would storm")
+        self.pc = pc
+        self.grace = grace
+        self.give_up = give_up
+        self.retry = retry
+        self.connect = connect
+        self._rng = rng or random.Random()
+        self._clock = asyncio.get_running_loop()
+        self._began: float | None = None
+        self._reason = ""
+        self._restarts = 0
+        self._pauses = 0
+        self._not_before = 0.0
+        self._steady_since: float | None = None
+        self._network_changed_at = -math.inf
+        self._lost = False
+        self._closed = False
+        self._restart_timer: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._connect_timer: asyncio.TimerHandle | None = None
+        self._watched = {"connectionstatechange": self._changed, "signalingstatechange": self._negotiating}
+        if network_change:
+            self._watched["networkchange"] = self._network_changed
+        for event, listener in self._watched.items():
+            pc.on(event, listener)
+        self._changed()
+        self._negotiating()
+
+    @property
+    def recovering(self) -> bool:
+        """Whether the connection is without a path at the moment."""
+        return self._began is not None
+
+    def close(self) -> None:
+        """Stop watching. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        for event, listener in self._watched.items():
+            if listener in self.pc.listeners(event):
+                self.pc.remove_listener(event, listener)
+        for timer in (self._restart_timer, self._deadline, self._connect_timer):
+            if timer is not None:
+                timer.cancel()
+        self.remove_all_listeners()
+
+    def _changed(self, *_: Any) -> None:
+        if self._closed:
+            return
+        state = self.pc.connectionState
+        if state == "connected":
+            self._up()
+        elif state == "disconnected":
+            now = self._clock.time()
+            if now - self._network_changed_at < NETWORK_SHADOW:
+                self._down("network changed")
+                self._schedule(now)
+            else:
+                self._down("disconnected")
+                self._schedule(now + self.grace)
+        elif state == "failed":
+            self._down("failed")
+            self._schedule(self._clock.time())
+        elif state == "closed":
+            self.close()
+
+    def _network_changed(self, *_: Any) -> None:
+        self._network_changed_at = self._clock.time()
+        # A path that still carries needs nothing: new addresses trickle, and a backup may have taken over already.
+        if not self._closed and self.recovering:
+            self._reason = "network changed"
+            self._schedule(self._clock.time())
+
+    def _negotiating(self, *_: Any) -> None:
+        if self._closed:
+            return
+        state = self.pc.signalingState
+        if (
+            state != "stable"
+            and self._connect_timer is None
+            and self._steady_since is None
+            and self.connect is not None
+        ):
+            self._connect_timer = self._clock.call_later(self.connect, self._never_connected)
+        if state == "have-remote-offer" and self.recovering:
+            # The remote is at it already: ours would only collide with its restart.
+            self._pause()
+            if self._restart_timer is not None:
+                self._schedule(self._not_before)
+
+    def _never_connected(self) -> None:
+        if self._steady_since is None and self.pc.connectionState != "connected":
+            self._down("never connected")
+            self._give_up()
+
+    def _up(self) -> None:
+        now = self._clock.time()
+        for timer in (self._restart_timer, self._deadline, self._connect_timer):
+            if timer is not None:
+                timer.cancel()
+        self._restart_timer = self._deadline = self._connect_timer = None
+        report = self._account() if self.recovering and (self._restarts or self._lost) else None
+        self._began = None
+        self._lost = False
+        self._restarts = 0
+        self._steady_since = now
+        if report is not None:
+            logger.info("reconnected after %.1f s and %d restarts", report.duration, report.restarts)
+            self.emit("reconnected", report)
+
+    def _down(self, reason: str) -> None:
+        now = self._clock.time()
+        if self._began is None:
+            if self._steady_since is not None and now - self._steady_since >= STEADY:
+                self._pauses = 0
+            self._began = now
+            self._reason = reason
+            self._deadline = self._clock.call_later(self.give_up, self._give_up)
+
+    def _schedule(self, when: float) -> None:
+        when = max(when, self._not_before)
+        if self._restart_timer is not None:
+            self._restart_timer.cancel()
+        if when <= self._clock.time():
+            self._restart()
+        else:
+            self._restart_timer = self._clock.call_at(when, self._restart)
+
+    def _restart(self) -> None:
+        self._restart_timer = None
+        if self._closed or not self.recovering or self._lost:
+            return
+        self._pause()
+        # An offer that is not answered yet is a restart under way; a second one could not be sent before its answer.
+        if self.pc.signalingState == "stable":
+            self._restarts += 1
+            logger.info("ICE restart %d: %s", self._restarts, self._reason)
+            self.pc.restartIce()
+            self.emit("reconnecting", self._account())
+        if not self._closed:
+            self._schedule(self._not_before)
+
+    def _pause(self) -> None:
+        pause = min(self.retry * 2**self._pauses, LONGEST_PAUSE)
+        self._pauses = min(self._pauses + 1, 16)
+        self._not_before = self._clock.time() + pause * self._rng.uniform(1 - JITTER, 1 + JITTER)
+
+    def _give_up(self) -> None:
+        if self._closed or self._lost:
+            return
+        self._lost = True
+        if self._restart_timer is not None:
+            self._restart_timer.cancel()
+            self._restart_timer = None
+        report = self._account()
+        logger.info("lost after %.1f s and %d restarts: %s", report.duration, report.restarts, report.reason)
+        self.emit("lost", report)
+
+    def _account(self) -> RecoveryReport:
+        began = self._began if self._began is not None else self._clock.time()
+        return RecoveryReport(
+            reason=self._reason, duration=self._clock.time() - began, restarts=self._restarts
+        )

@@ -1,0 +1,31 @@
+"""The virtual network: worlds of hosts, lines and NATs, and clocks that jump.
+
+`world`, `nat`, `streams`       what packets meet, on any clock
+`clock`, `agents`               ICE agents driven by hand, without asyncio
+`loop`, `network`, `servers`    whole peer connections: an asyncio loop in virtual time, `SimNetwork` for the
+                                operating system, STUN and TURN servers that speak the real protocols
+"""
+
+from .clock import VirtualClock
+from .loop import VirtualClockLoop, in_virtual_time
+from .nat import Dependence, Nat
+from .network import SimNetwork
+from .servers import StunServer, TurnServer
+from .world import Firewall, Host, Link, Nic, Packet, World
+
+__all__ = [
+    "Dependence",
+    "Firewall",
+    "Host",
+    "Link",
+    "Nat",
+    "Nic",
+    "Packet",
+    "SimNetwork",
+    "StunServer",
+    "TurnServer",
+    "VirtualClock",
+    "VirtualClockLoop",
+    "World",
+    "in_virtual_time",
+]

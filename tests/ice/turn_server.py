@@ -1,0 +1,152 @@
+"""A TURN server in memory, without sockets or clock, that can be told to misbehave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from struct import pack, unpack
+
+from peer.ice.network import Address
+from peer.ice.stun import encode_error, encode_xor_address
+from peer.ice.turn_message import (
+    Attribute,
+    Class,
+    Method,
+    StunMessage,
+    encode_message,
+    parse_message,
+)
+from peer.ice.turn_transaction import Credentials
+
+REALM = "calls.example"
+ALICE = Credentials("alice", "wonderland")
+RELAYED: Address = ("198.51.100.1", 50000)
+RELAYED_6: Address = ("2001:db8::1", 50000)
+CLIENT: Address = ("203.0.113.9", 1234)
+
+
+@dataclass
+class TurnServerModel:
+    """Serves one client on one 5-tuple, as RFC 8656 says, unless `refuse` says otherwise."""
+
+    users: list[Credentials] = field(default_factory=lambda: [ALICE])
+    relayed: tuple[Address, ...] = (RELAYED,)
+    lifetime: int = 600
+    nonce: bytes = b"nonce-1"
+    refuse: Callable[[StunMessage, float], tuple[int, str] | None] = lambda message, now: None
+    """An error for a request that is otherwise in order."""
+    never_content: bool = False
+    """Finds every nonce stale, those of its own making too."""
+    signs: bool = True
+    """Whether answers to signed requests are signed."""
+    requests: list[StunMessage] = field(default_factory=list)
+    relayed_out: list[tuple[bytes, Address]] = field(default_factory=list)
+    """What it sent to peers."""
+    owner: str | None = None
+    expires: float = 0.0
+    permissions: dict[str, float] = field(default_factory=dict)
+    channels: dict[int, tuple[Address, float]] = field(default_factory=dict)
+
+    def alive(self, now: float) -> bool:
+        return self.owner is not None and now < self.expires
+
+    def counted(self, method: Method) -> int:
+        return sum(request.method == method for request in self.requests)
+
+    def hear(self, data: bytes, now: float) -> list[bytes]:
+        """What the server answers to a message from its client."""
+        if data[0] & 0xC0 == 0x40:
+            number, length = unpack("!HH", data[:4])
+            address, expires = self.channels.get(number, (None, 0.0))
+            if address is not None and now < expires and self.alive(now):
+                self._relay(data[4 : 4 + length], address, now)
+            return []
+        message = parse_message(data)
+        assert message is not None, "the client sent something that is not STUN"
+        if message.message_class == Class.INDICATION:
+            payload = message.first(Attribute.DATA)
+            assert payload is not None
+            self._relay(payload, message.addresses(Attribute.XOR_PEER_ADDRESS)[0], now)
+            return []
+        self.requests.append(message)
+        return [self._answer(message, now)]
+
+    def from_peer(self, data: bytes, address: Address, now: float) -> list[bytes]:
+        """What the server sends its client when a peer sends to the relayed address."""
+        if not self.alive(now) or self.permissions.get(address[0], 0.0) <= now:
+            return []
+        for number, (peer, expires) in self.channels.items():
+            if peer == address and now < expires:
+                return [pack("!HH", number, len(data)) + data]
+        return [data_indication(data, address)]
+
+    def _relay(self, data: bytes, address: Address, now: float) -> None:
+        if self.alive(now) and now < self.permissions.get(address[0], 0.0):
+            self.relayed_out.append((data, address))
+
+    def _answer(self, message: StunMessage, now: float) -> bytes:
+        username = message.first(Attribute.USERNAME)
+        user = next((u for u in self.users if username == u.username.encode()), None)
+        if message.signed is None or user is None or not message.is_signed_with(user.key(REALM)):
+            return self._error(message, 401, "Unauthorized", challenge=True)
+        if self.never_content or message.first(Attribute.NONCE) != self.nonce:
+            return self._error(message, 438, "Stale Nonce", challenge=True)
+        key = user.key(REALM) if self.signs else None
+        refusal = self.refuse(message, now)
+        if refusal is not None:
+            return self._error(message, *refusal, key=key)
+        if message.method != Method.ALLOCATE:
+            if not self.alive(now):
+                return self._error(message, 437, "Allocation Mismatch", key=key)
+            if user.username != self.owner:
+                return self._error(message, 441, "Wrong Credentials", key=key)
+        attributes: list[tuple[int, bytes]] = []
+        tid = message.transaction_id
+        match message.method:
+            case Method.ALLOCATE:
+                self.owner, self.expires = user.username, now + self.lifetime
+                attributes = [
+                    (Attribute.XOR_RELAYED_ADDRESS, encode_xor_address(address, tid))
+                    for address in self.relayed
+                ]
+                attributes.append((Attribute.XOR_MAPPED_ADDRESS, encode_xor_address(CLIENT, tid)))
+                attributes.append((Attribute.LIFETIME, pack("!I", self.lifetime)))
+            case Method.REFRESH:
+                lifetime = self.lifetime if message.lifetime else 0
+                self.expires = now + lifetime
+                attributes = [(Attribute.LIFETIME, pack("!I", lifetime))]
+            case Method.CREATE_PERMISSION:
+                for host, _ in message.addresses(Attribute.XOR_PEER_ADDRESS):
+                    self.permissions[host] = now + 300
+            case Method.CHANNEL_BIND:
+                value = message.first(Attribute.CHANNEL_NUMBER)
+                assert value is not None
+                (peer,) = message.addresses(Attribute.XOR_PEER_ADDRESS)
+                number = unpack("!H", value[:2])[0]
+                assert self.channels.get(number, (peer, 0))[0] == peer, "a channel was given to another peer"
+                self.channels[number] = (peer, now + 600)
+                self.permissions[peer[0]] = now + 300
+        return encode_message(message.method, Class.SUCCESS, tid, attributes, key)
+
+    def _error(
+        self,
+        message: StunMessage,
+        code: int,
+        reason: str,
+        *,
+        challenge: bool = False,
+        key: bytes | None = None,
+    ) -> bytes:
+        attributes = [encode_error(code, reason)]
+        if challenge:
+            attributes += [(Attribute.REALM, REALM.encode()), (Attribute.NONCE, self.nonce)]
+        return encode_message(message.method, Class.ERROR, message.transaction_id, attributes, key)
+
+
+def data_indication(data: bytes, address: Address, transaction_id: bytes = bytes(12)) -> bytes:
+    """RFC 8656 §11.3."""
+    attributes = (
+        (Attribute.XOR_PEER_ADDRESS, encode_xor_address(address, transaction_id)),
+        (Attribute.DATA, data),
+    )
+    return encode_message(Method.DATA, Class.INDICATION, transaction_id, attributes)

@@ -899,7 +899,7 @@ class IceAgent:
         )
 
     def _next_timer(self) -> float | None:
-        if self.remote_credentials is None:
+        if self.remote_credentials is None or self._state in ("failed", "closed"):
             return None
         due: list[float] = []
         retransmission = self._transactions.next_due()

@@ -117,6 +117,7 @@ class IceAgent:
         self._lost_at: float | None = None
         self._last_granted = 0.0
         self._next_check = float("-inf")
+        self._paced_until = float("-inf")
         self._last_check = float("-inf")
         self._timer: float | None = None
         self._datagrams: list[tuple[DatagramBase, Address, bytes]] = []
@@ -420,9 +421,10 @@ class IceAgent:
             self._checklist.trigger(pair)
         elif pair.consent is not None:
             pair.consent.hear(now)
-            # It was thought dead, or let go: ask at once, that it may serve again.
-            if pair.consent.unanswered or self._state == "disconnected" or pair not in self._kept:
-                pair.consent.due = min(pair.consent.due, max(now, pair.last_sent + self.timings.min_rto))
+            # It was thought dead: ask soon, that it may serve again.
+            if pair.consent.unanswered > 3 or self._state == "disconnected":
+                again = pair.consent.checked_at + pair.consent.retry_after(pair, self.timings)
+                pair.consent.due = min(pair.consent.due, max(now, again))
             if self._state == "disconnected" and pair is self.selected_pair:
                 self._alive()
         if check.use_candidate and not self._controlling:
@@ -760,6 +762,11 @@ class IceAgent:
             if pair is None:
                 break
             self._check(pair, now)
+            # One check per Ta on average; a burst may run ahead of that.
+            ta = self.timings.ta
+            self._paced_until = max(self._paced_until, now) + ta
+            ahead = (self.timings.burst_checks - 1) * ta
+            self._next_check = max(now + min(self.timings.burst_ta, ta), self._paced_until - ahead)
 
     def _next_recheck(self, now: float) -> CandidatePair | None:
         due = self._recheck_due()
@@ -777,7 +784,6 @@ class IceAgent:
     def _check(self, pair: CandidatePair, now: float) -> None:
         pair.advance("check")
         self._last_check = now
-        self._next_check = now + self.timings.ta
         # RFC 8445 §14.3 bounds the rate by the number of pairs at Ta each; here at 5 ms each.
         rto = max(self._expected_rto(), self.timings.triggered_spacing * (len(self._transactions.active) + 1))
         transaction = self._request(pair, now, rto, nomination=0)

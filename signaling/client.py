@@ -7,13 +7,14 @@ import contextlib
 import inspect
 import logging
 import random
+import secrets
 import ssl as ssl_module
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel
 from websockets.asyncio.client import ClientConnection, connect
@@ -64,8 +65,11 @@ logger = logging.getLogger("signaling.client")
 ACK_DELAY = 0.1
 ACK_EVERY = 32
 MOVING = 4001
+SUPERSEDED = 4009
 FATAL_CODES = frozenset({"unauthorized", "token-expired", "not-allowed", "invalid-message", "too-large"})
 """Answers to a join that will be the same next time."""
+ENDING_CODES = frozenset({"unavailable", "session-lost", "too-slow", "superseded"})
+"""Errors that only announce the end of a connection: what follows from it is told otherwise."""
 FATAL_STATUSES = frozenset({400, 401, 403, 404, 405, 410})
 
 TokenSource: TypeAlias = str | Callable[[], str | Awaitable[str]]
@@ -205,6 +209,7 @@ class SignalingClient:
         self._state: State = "connecting"
         self._welcome: Welcome | None = None
         self._outbox = self._new_outbox()
+        self._secret = secrets.token_urlsafe(24)
         self._sent = 0
         self._received = 0
         self._acknowledged = 0
@@ -248,7 +253,7 @@ class SignalingClient:
         offer = self._welcome.resume if self._welcome else None
         return (offer.seconds, offer.messages, offer.bytes) if offer else None
 
-    async def __aenter__(self) -> SignalingClient:
+    async def __aenter__(self) -> Self:
         """Raises SignalingError if the relay cannot be reached within `open_timeout`, JoinRefused if it says
         no.
         """
@@ -393,16 +398,7 @@ class SignalingClient:
     async def _connection(self, timeout: float | None) -> None:
         """One connection, from the handshake to its end. Returns if the relay or we ended it in order."""
         async with asyncio.timeout(min(self._open_timeout, timeout) if timeout else self._open_timeout):
-            ws = await connect(
-                self.url,
-                ssl=self._ssl,
-                compression=None,
-                open_timeout=None,
-                close_timeout=1.0,
-                ping_interval=15.0,
-                ping_timeout=10.0,
-                max_size=16 * 1024 * 1024,
-            )
+            ws = await self._open()
         try:
             async with asyncio.timeout(self._open_timeout):
                 await self._enter(ws)
@@ -417,6 +413,18 @@ class SignalingClient:
             # Any code but 1000 and 1001: the relay keeps the session.
             with contextlib.suppress(OSError):
                 await ws.close(1000 if self._leaving else MOVING)
+
+    async def _open(self) -> ClientConnection:
+        return await connect(
+            self.url,
+            ssl=self._ssl,
+            compression=None,
+            open_timeout=None,
+            close_timeout=1.0,
+            ping_interval=15.0,
+            ping_timeout=10.0,
+            max_size=16 * 1024 * 1024,
+        )
 
     async def _enter(self, ws: ClientConnection) -> None:
         """Resume the session, or join anew. Raises JoinRefused if that is final, ConnectionError if not."""
@@ -451,9 +459,9 @@ class SignalingClient:
         self._begin(message)
 
     async def _join(self, ws: ClientConnection, token: str | None) -> None:
-        await ws.send(
-            to_json(Join(room=self.room, name=self.name, metadata=self.metadata, token=token, resumable=True))
-        )
+        join = Join(room=self.room, name=self.name, metadata=self.metadata, token=token, resumable=True)
+        join.session = self._secret
+        await ws.send(to_json(join))
 
     def _begin(self, welcome: Welcome) -> None:
         rejoined = self._state != "connecting" and not welcome.resumed
@@ -476,6 +484,7 @@ class SignalingClient:
     def _lose_session(self, reason: str) -> None:
         undelivered = tuple(_parsed(frame) for _, frame in self._outbox.unacknowledged())
         self._outbox = self._new_outbox()
+        self._secret = secrets.token_urlsafe(24)
         self._outbox_room.set()
         self._welcome_lost()
         self._inbox.append(SessionLost(reason, undelivered))
@@ -536,24 +545,32 @@ class SignalingClient:
                 return
             if isinstance(message, Refreshed):
                 self._set_expiry(message.expires)
+            elif isinstance(message, ErrorMessage) and message.seq is None and message.code in ENDING_CODES:
+                logger.info("%s (%s)", message.message, message.code)
             elif not isinstance(message, Welcome):
                 while len(self._inbox) >= self._max_unread:
                     self._inbox_room.clear()
                     await self._inbox_room.wait()
-                self._note(message)
-                self._inbox.append(message)
-                self._arrived.set()
+                if self._note(message):
+                    self._inbox.append(message)
+                    self._arrived.set()
             if message.seq is not None:
                 self._received = message.seq
                 self._progress = True
                 self._acknowledge()
 
-    def _note(self, message: RelayMessage) -> None:
+    def _note(self, message: RelayMessage) -> bool:
+        """Keep the roster. False if the message is no news: the answer to a repeated join shows the room as it
+        is now, and what led to it still follows.
+        """
         if isinstance(message, PeerJoined | PeerUpdated):
+            news = isinstance(message, PeerUpdated) or message.id not in self.peers
             fields = message.model_dump(exclude={"type", "seq"}, exclude_none=True)
             self.peers[message.id] = PeerInfo.model_validate(fields)
-        elif isinstance(message, PeerLeft):
-            self.peers.pop(message.id, None)
+            return news
+        if isinstance(message, PeerLeft):
+            return self.peers.pop(message.id, None) is not None
+        return True
 
     def _acknowledge(self) -> None:
         if self._received - self._acknowledged >= ACK_EVERY:
@@ -630,6 +647,8 @@ class SignalingClient:
     # Ending
 
     def _refused_for_good(self, error: Exception) -> bool:
+        if isinstance(error, ConnectionClosed) and error.rcvd is not None and error.rcvd.code == SUPERSEDED:
+            return True
         if not isinstance(error, InvalidStatus):
             return False
         status = error.response.status_code
@@ -665,6 +684,8 @@ def _parsed(frame: str) -> BaseModel:
 def _why(error: BaseException | None) -> str:
     if error is None:
         return "the relay closed the connection"
+    if isinstance(error, ConnectionClosed) and error.rcvd is not None and error.rcvd.code == SUPERSEDED:
+        return "the session goes on over a newer connection"
     if isinstance(error, InvalidStatus):
         body = (error.response.body or b"").decode(errors="replace").strip()
         return f"HTTP {error.response.status_code} {body[:200]}"

@@ -311,7 +311,7 @@ class Connection:
         self._check_metadata(message.metadata)
         limits = relay.backplane.limits
         session = Session(
-            ResumeToken.new(message.room),
+            ResumeToken.new(message.room, message.session),
             grant.name if grant.name is not None else message.name,
             Outbox(max_frames=limits.window_messages, max_size=limits.window_bytes),
             metadata=message.metadata,
@@ -321,6 +321,9 @@ class Connection:
             permissions=grant.permissions,
         )
         peers = await relay.backplane.join(session)
+        if peers is None:
+            session, peers = await relay.backplane.resume(session.token, 0)
+            await relay.backplane.renew(session, grant.expires, grant.permissions)
         self._attach(session, peers, resumed=False, sent=0)
 
     async def _resume(self, message: Resume) -> None:

@@ -165,6 +165,11 @@ class Join(Message):
     name: PeerName = ""
     metadata: Metadata | None = None
     token: str | None = Field(default=None, description="Access token (JWT), where the relay asks for one.")
+    session: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{22,128}$",
+        description="A random secret. A join that comes twice with it, because its answer was lost, makes one peer.",
+    )
     resumable: bool = Field(
         default=False, description="Keep my session through an outage; I number and acknowledge messages."
     )

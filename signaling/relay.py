@@ -185,4 +185,10 @@ def _authenticator(settings: RelaySettings) -> Authenticator:
 
 
 def _backplane(settings: RelaySettings) -> Backplane:
-    return MemoryBackplane(settings.limits)
+    if settings.redis_url is None:
+        return MemoryBackplane(settings.limits)
+    from .backplane.redis import RedisBackplane
+
+    return RedisBackplane(
+        settings.redis_url.get_secret_value(), settings.limits, prefix=settings.redis_prefix
+    )

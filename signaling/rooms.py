@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable
@@ -45,8 +46,10 @@ class ResumeToken:
     secret: str
 
     @classmethod
-    def new(cls, room: str) -> ResumeToken:
-        return cls(room, secrets.token_hex(8), secrets.token_urlsafe(24))
+    def new(cls, room: str, secret: str | None = None) -> ResumeToken:
+        """Of a new session. The same secret gives the same id."""
+        secret = secret or secrets.token_urlsafe(24)
+        return cls(room, hashlib.sha256(f"{room}\0{secret}".encode()).hexdigest()[:20], secret)
 
     def __str__(self) -> str:
         return f"{self.id}.{self.secret}.{self.room}"

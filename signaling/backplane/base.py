@@ -48,9 +48,10 @@ class Backplane(ABC):
         """Whether rooms can be reached now."""
 
     @abstractmethod
-    async def join(self, session: Session) -> list[PeerInfo]:
-        """Put the session into its room, tell the others, and return them in the order they joined. Raises
-        Refused.
+    async def join(self, session: Session) -> list[PeerInfo] | None:
+        """Put the session into its room, tell the others, and return them in the order they joined.
+
+        None, and nothing changed, if there is a session of that id: resume it. Raises Refused.
         """
 
     @abstractmethod

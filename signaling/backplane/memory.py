@@ -40,12 +40,14 @@ class MemoryBackplane(Backplane):
     async def ready(self) -> bool:
         return True
 
-    async def join(self, session: Session) -> list[PeerInfo]:
+    async def join(self, session: Session) -> list[PeerInfo] | None:
         room = self._rooms.get(session.room)
         if room is None:
             if len(self._rooms) >= self.limits.rooms:
                 raise Refused("too-many-rooms")
             room = self._rooms[session.room] = {}
+        if session.id in room:
+            return None
         if len(room) >= self.limits.peers_per_room:
             raise Refused("room-full", f"this room has {len(room)} peers, which is the limit")
         others = list(room.values())

@@ -1,0 +1,451 @@
+"""Rooms in Redis, shared by any number of relays.
+
+Everything a session is stands in Redis; a node mirrors the outboxes of the peers connected to it. What a peer
+sends is stored in the recipients' outboxes by one script (`rooms.lua`) before it is acknowledged, and
+published to the channel of the one node that owns the recipient. A node that misses a publication notices by
+the number and reads the outbox. A node that stops speaking is given up by the others, and its sessions wait
+for their peers elsewhere.
+
+Redis itself may be one server or a primary with replicas, 6.2 or newer; not a Cluster, for a script touches
+several keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Awaitable
+from importlib.resources import files
+from typing import Any, cast
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError, ResponseError
+
+from ..errors import Close, Refused
+from ..messages import PeerInfo
+from ..rooms import Limits, ResumeToken, Session, joined_frame, updated_frame
+from ..window import Outbox
+from .base import Backplane, SendResult
+
+__all__ = ["RedisBackplane"]
+
+logger = logging.getLogger("signaling.backplane")
+
+UNBOUNDED = 2**62
+"""The mirror has no bounds of its own: Redis keeps them."""
+ACK_INTERVAL = 0.1
+ACK_EVERY = 64
+UNREACHABLE = (RedisError, OSError, TimeoutError)
+
+
+class RedisBackplane(Backplane):
+    """One node's view of the rooms.
+
+    :param url: `redis://…`, `rediss://…` or `unix://…`.
+    :param prefix: starts every key and channel.
+    :param beat: seconds between signs of life of this node.
+    :param dead_after: seconds without one after which the others give a node up.
+    :param patience: seconds a join waits for a Redis that cannot be reached. Messages of joined peers wait
+        for as long as the peer stays.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        limits: Limits | None = None,
+        *,
+        prefix: str = "signaling:",
+        beat: float = 1.0,
+        dead_after: float = 5.0,
+        patience: float = 5.0,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.node = secrets.token_hex(6)
+        self._prefix = prefix
+        self._beat = beat
+        self._dead_after = dead_after
+        self._patience = patience
+        self._redis = redis.Redis.from_pool(
+            redis.BlockingConnectionPool.from_url(
+                url,
+                max_connections=32,
+                timeout=10,
+                decode_responses=True,
+                socket_timeout=5.0,
+                socket_connect_timeout=3.0,
+            )
+        )
+        self._script = self._redis.register_script(files(__package__).joinpath("rooms.lua").read_text())
+        self._sessions: dict[str, Session] = {}
+        self._pending: dict[str, list[tuple[int, str]]] = {}
+        """Deliveries for sessions that are just being taken over."""
+        self._acknowledged: dict[str, int] = {}
+        """By session, how far Redis has heard acknowledgements."""
+        self._unflushed: set[str] = set()
+        self._flush_now = asyncio.Event()
+        self._deferred: dict[str, tuple[str, ...]] = {}
+        """What could not be told to Redis when it happened: the last step of a session, by its id."""
+        self._listening = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # Life
+
+    async def start(self) -> None:
+        try:
+            await self._call("beat", self._dead_after * 1000)
+        except UNREACHABLE as error:
+            await self._redis.aclose()
+            raise ConnectionError(f"Redis cannot be reached: {error}") from error
+        self._tasks = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._keep_beating()),
+            asyncio.create_task(self._keep_flushing()),
+        ]
+        await self._listening.wait()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(*UNREACHABLE):
+            await self._call("bye")
+        for session in self._sessions.values():
+            session.left = True
+        self._sessions.clear()
+        await self._redis.aclose()
+
+    async def ready(self) -> bool:
+        if not self._listening.is_set():
+            return False
+        try:
+            async with asyncio.timeout(2.0):
+                await cast(Awaitable[Any], self._redis.ping())
+        except UNREACHABLE:
+            return False
+        return True
+
+    async def counts(self) -> tuple[int, int]:
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.scard(self._prefix + "rooms")
+                pipeline.scard(self._prefix + "ids")
+                rooms, sessions = await pipeline.execute()
+        except UNREACHABLE:
+            return 0, 0
+        return int(rooms), int(sessions)
+
+    # Steps of a session
+
+    async def join(self, session: Session) -> list[PeerInfo] | None:
+        if session.id in self._sessions:
+            return None
+        session.outbox = Outbox(max_frames=UNBOUNDED, max_size=UNBOUNDED)
+        self._sessions[session.id] = session
+        try:
+            answer = await self._patiently(
+                "join",
+                session.id,
+                session.room,
+                _digest(session.token.secret),
+                session.info().model_dump_json(exclude_none=True),
+                "1" if session.resumable else "0",
+                *_grant_fields(session.expires, session.permissions),
+                session.identity or "",
+                session.name,
+                json.dumps(session.metadata),
+                joined_frame(session.info()),
+            )
+            if answer[0] not in ("ok", "exists"):
+                raise Refused(answer[0])
+        except BaseException:
+            del self._sessions[session.id]
+            raise
+        if answer[0] == "exists":
+            del self._sessions[session.id]
+            return None
+        return [PeerInfo.model_validate_json(info) for info in answer[1]]
+
+    async def resume(self, token: ResumeToken, received: int) -> tuple[Session, list[PeerInfo]]:
+        mine = self._sessions.get(token.id)
+        pending = self._pending[token.id] = []
+        try:
+            answer = await self._patiently("resume", token.id, token.room, _digest(token.secret), received)
+            if answer[0] != "ok":
+                raise Refused(answer[0])
+            session = self._take_over(token, answer[2], answer[3])
+            for number, frame in pending:
+                if number == session.outbox.last + 1:
+                    session.outbox.append(frame)
+        finally:
+            if self._pending.get(token.id) is pending:
+                del self._pending[token.id]
+        if mine is not None and mine.connection is not None:
+            mine.connection.ended("superseded", Close.SUPERSEDED)
+            mine.connection = None
+        self._deferred.pop(token.id, None)
+        self._sessions[token.id] = session
+        return session, [PeerInfo.model_validate_json(info) for info in answer[1]]
+
+    def _take_over(self, token: ResumeToken, flat: list[str], frames: list[str]) -> Session:
+        state = dict(zip(flat[::2], flat[1::2], strict=True))
+        session = Session(
+            token,
+            state["name"],
+            Outbox(max_frames=UNBOUNDED, max_size=UNBOUNDED, start=int(state["ack"])),
+            metadata=json.loads(state["metadata"]),
+            identity=state["identity"] or None,
+            resumable=state["resumable"] == "1",
+            expires=float(state["expires"]) if state["expires"] else None,
+            permissions=frozenset(json.loads(state["permissions"])) if state["permissions"] else None,
+            received=int(state["in"]),
+        )
+        for frame in frames:
+            session.outbox.append(frame)
+        self._acknowledged[token.id] = int(state["ack"])
+        return session
+
+    async def send(self, session: Session, number: int, to: str | None, frame: str) -> SendResult:
+        if to == "":
+            return SendResult.UNKNOWN_PEER
+        return await self._step(session, number, "send", session.id, number, to or "", frame)
+
+    async def update(
+        self, session: Session, number: int, name: str | None, metadata: dict[str, Any] | None
+    ) -> SendResult:
+        before = session.name, session.metadata
+        session.name = session.name if name is None else name
+        session.metadata = session.metadata if metadata is None else metadata
+        info = session.info()
+        result = await self._step(
+            session,
+            number,
+            "update",
+            session.id,
+            number,
+            session.name,
+            json.dumps(session.metadata),
+            info.model_dump_json(exclude_none=True),
+            updated_frame(info),
+        )
+        if result is SendResult.GAP:
+            session.name, session.metadata = before
+        return result
+
+    async def _step(self, session: Session, number: int, command: str, *arguments: Any) -> SendResult:
+        if session.left:
+            return SendResult.GONE
+        result = SendResult(await self._eventually(command, *arguments))
+        if result in (SendResult.ACCEPTED, SendResult.DUPLICATE):
+            session.received = max(session.received, number)
+        elif result is SendResult.GONE:
+            self._forget(session)
+        return result
+
+    async def acknowledge(self, session: Session, number: int) -> bool:
+        if not session.outbox.acknowledge(number):
+            return False
+        self._unflushed.add(session.id)
+        if number - self._acknowledged.get(session.id, 0) >= ACK_EVERY:
+            self._flush_now.set()
+        return True
+
+    async def renew(
+        self, session: Session, expires: float | None, permissions: frozenset[str] | None
+    ) -> None:
+        session.expires = expires
+        session.permissions = permissions
+        await self._eventually("renew", session.id, *_grant_fields(expires, permissions))
+
+    async def detach(self, session: Session) -> None:
+        await self._let_go(session, "detach", session.id)
+
+    async def leave(self, session: Session, reason: str) -> None:
+        await self._let_go(session, "leave", session.id, reason)
+
+    async def _let_go(self, session: Session, *step: str) -> None:
+        session.connection = None
+        if session.left:
+            return
+        self._forget(session)
+        try:
+            await self._call(*step)
+        except UNREACHABLE:
+            self._deferred[session.id] = step
+
+    def _forget(self, session: Session) -> None:
+        session.left = True
+        if self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+            self._unflushed.discard(session.id)
+            self._acknowledged.pop(session.id, None)
+
+    # Deliveries
+
+    async def _listen(self) -> None:
+        """Take what is published to this node; after every gap, read what was missed."""
+        delay = 0.05
+        while True:
+            try:
+                async with self._redis.pubsub(ignore_subscribe_messages=False) as channel:
+                    await channel.subscribe(f"{self._prefix}node:{self.node}")
+                    while (await channel.get_message(timeout=5.0) or {}).get("type") != "subscribe":
+                        pass
+                    await self._synchronise()
+                    self._listening.set()
+                    delay = 0.05
+                    while True:
+                        # This node's own beats come along here, so silence means the connection is dead.
+                        message = await channel.get_message(timeout=max(5.0, 4 * self._beat))
+                        if message is None:
+                            raise TimeoutError("Redis publishes nothing")
+                        if message["type"] == "message":
+                            await self._delivered(message["data"])
+            except UNREACHABLE as error:
+                if self._listening.is_set():
+                    logger.warning("lost Redis: %s", error)
+                self._listening.clear()
+                await asyncio.sleep(delay)
+                delay = min(1.0, delay * 2)
+
+    async def _delivered(self, text: str) -> None:
+        kind, _, rest = text.partition(" ")
+        if kind == "d":
+            id_, _, rest = rest.partition(" ")
+            number, _, frame = rest.partition(" ")
+            await self._deliver(id_, int(number), frame)
+        elif kind == "e":
+            id_, _, code = rest.partition(" ")
+            session = self._sessions.get(id_)
+            if session is not None:
+                self._end(session, code, Close.TOO_SLOW if code == "too-slow" else Close.SUPERSEDED)
+
+    async def _deliver(self, id_: str, number: int, frame: str) -> None:
+        pending = self._pending.get(id_)
+        if pending is not None:
+            pending.append((number, frame))
+        session = self._sessions.get(id_)
+        if session is None or number <= session.outbox.last:
+            return
+        if number == session.outbox.last + 1:
+            session.deliver(frame)
+        else:
+            await self._synchronise_one(session)
+
+    def _end(self, session: Session, code: str, close: int) -> None:
+        connection, session.connection = session.connection, None
+        self._forget(session)
+        if connection is not None:
+            connection.ended(code, close)
+
+    async def _synchronise(self) -> None:
+        for session in list(self._sessions.values()):
+            await self._synchronise_one(session)
+
+    async def _synchronise_one(self, session: Session) -> None:
+        last = session.outbox.last
+        answer = await self._call("sync", session.id, last)
+        if session.left:
+            return
+        if answer[0] == "lost":
+            self._end(session, "session-lost", Close.SESSION_LOST)
+        elif answer[0] == "moved":
+            # Given up by the others while this node could not speak: the peer resumes, here or elsewhere.
+            self._end(session, "unavailable", Close.SERVICE_RESTART)
+        else:
+            for frame in answer[1][session.outbox.last - last :]:
+                session.deliver(frame)
+
+    # Upkeep
+
+    async def _keep_beating(self) -> None:
+        while True:
+            await asyncio.sleep(self._beat)
+            try:
+                reborn = await self._call("beat", self._dead_after * 1000)
+                if reborn:
+                    await self._synchronise()
+                for id_, step in list(self._deferred.items()):
+                    await self._call(*step)
+                    self._deferred.pop(id_, None)
+            except UNREACHABLE as error:
+                logger.warning("Redis cannot be reached: %s", error)
+
+    async def _keep_flushing(self) -> None:
+        """Tell Redis what peers have acknowledged, together and a little later: it only frees memory
+        there.
+        """
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._flush_now.wait(), ACK_INTERVAL)
+            self._flush_now.clear()
+            ids, self._unflushed = self._unflushed, set()
+            for id_ in ids:
+                session = self._sessions.get(id_)
+                if session is None:
+                    continue
+                number = session.outbox.acknowledged
+                try:
+                    await self._call("acknowledge", id_, number)
+                    if id_ in self._sessions:
+                        self._acknowledged[id_] = number
+                except UNREACHABLE:
+                    self._unflushed.add(id_)
+
+    # Redis
+
+    async def _call(self, command: str, *arguments: Any) -> Any:
+        limits = self.limits
+        return await self._script(
+            args=[
+                self._prefix,
+                command,
+                self.node,
+                limits.window_messages,
+                limits.window_bytes,
+                int(limits.window_seconds * 1000),
+                limits.peers_per_room,
+                limits.rooms,
+                *arguments,
+            ]
+        )
+
+    async def _patiently(self, command: str, *arguments: Any) -> Any:
+        """As `_call`, trying again for a while. Raises Refused (unavailable) then."""
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._eventually(command, *arguments)
+        except TimeoutError:
+            raise Refused("unavailable", "the relay cannot reach its store; try again") from None
+
+    async def _eventually(self, command: str, *arguments: Any) -> Any:
+        """As `_call`, trying again until Redis answers. Safe because every step may be repeated."""
+        delay = 0.02
+        while True:
+            try:
+                return await self._call(command, *arguments)
+            except ResponseError as error:
+                # A script that fails is a defect, except where Redis says it is only not ready.
+                if not str(error).startswith(
+                    ("LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "BUSY", "OOM")
+                ):
+                    raise
+            except UNREACHABLE:
+                pass
+            await asyncio.sleep(delay)
+            delay = min(0.5, delay * 2)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _grant_fields(expires: float | None, permissions: frozenset[str] | None) -> tuple[str, str]:
+    return (
+        "" if expires is None else repr(expires),
+        "" if permissions is None else json.dumps(sorted(permissions)),
+    )

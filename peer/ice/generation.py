@@ -257,6 +257,8 @@ class Generation:
                 for event in events:
                     if isinstance(event, StateChanged):
                         logger.info("%s is %s", self.local.username_fragment, event.state)
+                        if event.state == "failed":
+                            self._release()
                         self._owner.state_changed(self)
                     elif isinstance(event, PairSelected):
                         logger.info("%s selected %r", self.local.username_fragment, event.pair)
@@ -268,6 +270,12 @@ class Generation:
         finally:
             self._pumping = False
         self._schedule()
+
+    def _release(self) -> None:
+        """Only another generation leads on from failure: what this one holds is of no more use."""
+        self._gatherer.close()
+        if self.gathering_state == "gathering":
+            self.gathering_complete()
 
     def _schedule(self) -> None:
         due = None if self.closed else self.agent.timer()

@@ -26,6 +26,9 @@ _READS_PER_WAKE = 64
 
 _RECEIVE_BUFFER = 1 << 20
 _WRITE_LIMIT = 256 * 1024
+LINGER = 1.0
+"""Seconds a closed stream has to send what is still queued."""
+
 _GONE = {errno.EADDRNOTAVAIL, errno.ENODEV, errno.EBADF}
 
 
@@ -125,6 +128,7 @@ class TcpStream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._local: Address = ("0.0.0.0", 0)
         self._paused = False
+        self._linger: asyncio.TimerHandle | None = None
 
     @property
     def received(self) -> Callable[[bytes], None] | None:
@@ -161,6 +165,8 @@ class TcpStream(asyncio.Protocol):
             self._received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
         lost, self._lost, self._received = self._lost, None, None
         self._transport = None
         if lost is not None:
@@ -183,6 +189,8 @@ class TcpStream(asyncio.Protocol):
         if transport is not None and not transport.is_closing():
             if transport.get_write_buffer_size():
                 transport.close()
+                # A peer that reads no more would keep the socket for as long as TCP tries.
+                self._linger = asyncio.get_running_loop().call_later(LINGER, transport.abort)
             else:
                 # TLS would wait for the other side's farewell; messages here end by themselves.
                 transport.abort()

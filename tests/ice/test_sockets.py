@@ -196,11 +196,12 @@ async def test_a_stream_takes_no_more_than_it_may_queue_and_closes_though_nobody
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("peer.ice.sockets.LINGER", 0.01)
-    held = asyncio.Event()
+    held, served = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await held.wait()
-        writer.close()
+        writer.transport.abort()
+        served.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     stream = await SystemNetwork().connect_tcp(server.sockets[0].getsockname())
@@ -214,6 +215,7 @@ async def test_a_stream_takes_no_more_than_it_may_queue_and_closes_though_nobody
     stream.close()
     await gone.wait()
     held.set()
+    await served.wait()
     server.close()
     await server.wait_closed()
 

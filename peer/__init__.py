@@ -1,0 +1,169 @@
+"""WebRTC for asyncio: a peer connection that behaves like a browser's.
+
+Everything public is here: the W3C's interfaces under the W3C's names, and the names of aiortc, so that a program
+written for aiortc changes its import and nothing else. Media helpers are in `peer.contrib.media`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from aiortc import (
+    AudioStreamTrack,
+    MediaStreamError,
+    MediaStreamTrack,
+    RTCDataChannelParameters,
+    RTCDtlsFingerprint,
+    RTCDtlsParameters,
+    RTCIceGatherer,
+    RTCIceParameters,
+    RTCInboundRtpStreamStats,
+    RTCOutboundRtpStreamStats,
+    RTCRemoteInboundRtpStreamStats,
+    RTCRemoteOutboundRtpStreamStats,
+    RTCRtcpParameters,
+    RTCRtpCapabilities,
+    RTCRtpCodecCapability,
+    RTCRtpCodecParameters,
+    RTCRtpContributingSource,
+    RTCRtpHeaderExtensionCapability,
+    RTCRtpHeaderExtensionParameters,
+    RTCRtpParameters,
+    RTCRtpSynchronizationSource,
+    RTCSctpCapabilities,
+    RTCStatsReport,
+    RTCTransportStats,
+    VideoStreamTrack,
+)
+from aiortc.contrib.media import MediaBlackhole, MediaPlayer, MediaRecorder, MediaRelay
+
+from . import aiortc_seams as _seams
+from .certificate import RTCCertificate
+from .configuration import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    RTCRtcpMuxPolicy,
+)
+from .datachannel import RTCDataChannel
+from .dtlstransport import RTCDtlsTransport
+from .events import RTCTrackEvent
+from .exceptions import (
+    InternalError,
+    InvalidAccessError,
+    InvalidArgumentError,
+    InvalidCandidateError,
+    InvalidDescriptionError,
+    InvalidModificationError,
+    InvalidRangeError,
+    InvalidStateError,
+    NotSupportedError,
+    OperationError,
+    RTCError,
+    SdpSyntaxError,
+)
+from .ice.candidate import Candidate
+from .ice.options import IceOptions
+from .ice.transport import RTCIceTransport
+from .icecandidate import RTCIceCandidate
+from .mediastream import MediaStream, RemoteStreamTrack
+from .peerconnection import RTCPeerConnection
+from .rtpreceiver import RTCRtpReceiver
+from .rtpsender import RTCRtpSender
+from .rtptransceiver import RTCRtpTransceiver
+from .sctptransport import RTCSctpTransport
+from .sessiondescription import RTCSessionDescription
+
+if TYPE_CHECKING:
+    from .call import Call as Call
+    from .recovery import Recovery as Recovery
+
+__version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+_seams.check()
+
+# Loaded when they are asked for: they bring in the signalling client or numpy, which a bare connection needs not.
+_LATER = {
+    "Call": "peer.call",
+    "Recovery": "peer.recovery",
+    "AudioSource": "peer.media",
+    "AudioSink": "peer.media",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module 'peer' has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)
+
+
+__all__ = [
+    "AudioStreamTrack",
+    "Candidate",
+    "IceOptions",
+    "InternalError",
+    "InvalidAccessError",
+    "InvalidArgumentError",
+    "InvalidCandidateError",
+    "InvalidDescriptionError",
+    "InvalidModificationError",
+    "InvalidRangeError",
+    "InvalidStateError",
+    "MediaBlackhole",
+    "MediaPlayer",
+    "MediaRecorder",
+    "MediaRelay",
+    "MediaStream",
+    "MediaStreamError",
+    "MediaStreamTrack",
+    "NotSupportedError",
+    "OperationError",
+    "RTCBundlePolicy",
+    "RTCCertificate",
+    "RTCConfiguration",
+    "RTCDataChannel",
+    "RTCDataChannelParameters",
+    "RTCDtlsFingerprint",
+    "RTCDtlsParameters",
+    "RTCDtlsTransport",
+    "RTCError",
+    "RTCIceCandidate",
+    "RTCIceGatherer",
+    "RTCIceParameters",
+    "RTCIceServer",
+    "RTCIceTransport",
+    "RTCIceTransportPolicy",
+    "RTCInboundRtpStreamStats",
+    "RTCOutboundRtpStreamStats",
+    "RTCPeerConnection",
+    "RTCRemoteInboundRtpStreamStats",
+    "RTCRemoteOutboundRtpStreamStats",
+    "RTCRtcpMuxPolicy",
+    "RTCRtcpParameters",
+    "RTCRtpCapabilities",
+    "RTCRtpCodecCapability",
+    "RTCRtpCodecParameters",
+    "RTCRtpContributingSource",
+    "RTCRtpHeaderExtensionCapability",
+    "RTCRtpHeaderExtensionParameters",
+    "RTCRtpParameters",
+    "RTCRtpReceiver",
+    "RTCRtpSender",
+    "RTCRtpSynchronizationSource",
+    "RTCRtpTransceiver",
+    "RTCSctpCapabilities",
+    "RTCSctpTransport",
+    "RTCSessionDescription",
+    "RTCStatsReport",
+    "RTCTrackEvent",
+    "RTCTransportStats",
+    "RemoteStreamTrack",
+    "SdpSyntaxError",
+    "VideoStreamTrack",
+]

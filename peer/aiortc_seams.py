@@ -1,0 +1,128 @@
+"""The private names of aiortc that this package stands on, in one place and checked when it is imported.
+
+aiortc changes its insides with every minor release, which is why the dependency is pinned to one. Should one of
+these names be gone all the same, importing `peer` says which, instead of a call failing in its middle.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+import aiortc
+import aiortc.codecs
+import aiortc.rtcpeerconnection
+import aiortc.rtcrtpreceiver
+import aiortc.rtcrtpsender
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+
+PINNED: Final = "1.16"
+
+
+class AiortcSeamError(ImportError):
+    """The installed aiortc is not the one this package was written for."""
+
+
+_METHODS: Final[dict[type, tuple[str, ...]]] = {
+    aiortc.RTCRtpSender: (
+        "_next_encoded_frame",
+        "_run_rtp",
+        "_run_rtcp",
+        "_send_keyframe",
+        "_handle_rtcp_packet",
+    ),
+    aiortc.RTCRtpReceiver: (
+        "_handle_rtp_packet",
+        "_handle_rtcp_packet",
+        "_set_rtcp_ssrc",
+        "_send_rtcp_pli",
+        "_run_rtcp",
+    ),
+    aiortc.RTCRtpTransceiver: ("_setCurrentDirection", "_set_mid", "_get_mline_index", "_set_mline_index"),
+    aiortc.RTCDtlsTransport: (
+        "_recv_next",
+        "_set_role",
+        "_write_ssl",
+        "_register_rtp_receiver",
+        "_register_rtp_sender",
+    ),
+    aiortc.RTCSctpTransport: ("_data_channel_open", "_data_channel_flush", "_set_state"),
+    aiortc.RTCDataChannel: ("_setReadyState", "_setId"),
+}
+
+# What the constructors set, looked for in their source since it is there only on instances.
+_FIELDS: Final[dict[type, tuple[str, ...]]] = {
+    aiortc.RTCRtpSender: (
+        "__encoder",
+        "__track",
+        "__transport",
+        "__started",
+        "__rtt",
+        "__packet_count",
+        "__octet_count",
+    ),
+    aiortc.RTCRtpReceiver: (
+        "__codecs",
+        "__rtx_ssrc",
+        "__started",
+        "__transport",
+        "__remote_streams",
+        "__active_ssrc",
+    ),
+}
+
+_FUNCTIONS: Final = (
+    (aiortc.rtcpeerconnection, "find_common_codecs"),
+    (aiortc.rtcpeerconnection, "filter_preferred_codecs"),
+    (aiortc.rtcpeerconnection, "is_codec_compatible"),
+    (aiortc.codecs, "CODECS"),
+    (aiortc.codecs, "HEADER_EXTENSIONS"),
+    (aiortc.codecs, "is_rtx"),
+)
+
+
+def check() -> None:
+    """Raises `AiortcSeamError` naming what is missing."""
+    missing = [
+        f"{cls.__name__}.{name}"
+        for cls, names in _METHODS.items()
+        for name in names
+        if not hasattr(cls, name)
+    ]
+    missing += [f"{module.__name__}.{name}" for module, name in _FUNCTIONS if not hasattr(module, name)]
+    for cls, names in _FIELDS.items():
+        try:
+            source = inspect.getsource(cls)
+        except OSError:
+            continue  # installed without sources: the methods above must do
+        missing += [f"{cls.__name__}.{name}" for name in names if f"self.{name}" not in source]
+    if missing:
+        raise AiortcSeamError(
+            f"aiortc {aiortc.__version__} lacks {', '.join(missing)}, which this package relies on: "
+            f"install aiortc {PINNED}.*"
+        )
+
+
+check()
+
+find_common_codecs: Final = aiortc.rtcpeerconnection.find_common_codecs
+filter_preferred_codecs: Final = aiortc.rtcpeerconnection.filter_preferred_codecs
+is_codec_compatible: Final = aiortc.rtcpeerconnection.is_codec_compatible
+is_rtx: Final = aiortc.codecs.is_rtx
+
+
+def sender_field(sender: aiortc.RTCRtpSender, name: str) -> Any:
+    return getattr(sender, f"_RTCRtpSender__{name}")
+
+
+def set_sender_field(sender: aiortc.RTCRtpSender, name: str, value: Any) -> None:
+    setattr(sender, f"_RTCRtpSender__{name}", value)
+
+
+def receiver_field(receiver: aiortc.RTCRtpReceiver, name: str) -> Any:
+    return getattr(receiver, f"_RTCRtpReceiver__{name}")
+
+
+def codecs_of(kind: str) -> list[RTCRtpCodecParameters]:
+    """The codecs aiortc can encode and decode, in its order of preference."""
+    return list(aiortc.codecs.CODECS[kind])

@@ -1,0 +1,210 @@
+"""The transports of a connection: an ICE and a DTLS transport for each bundle of media sections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiortc
+from aiortc import RTCDtlsFingerprint, RTCDtlsParameters, RTCIceParameters
+
+from .certificate import RTCCertificate
+from .dtlstransport import RTCDtlsTransport
+from .exceptions import OperationError
+from .ice.candidate import Candidate
+from .ice.network import Network
+from .ice.options import IceOptions
+from .ice.transport import IceRole, RTCIceTransport
+from .jsep.sdp import MediaSection
+
+logger = logging.getLogger("peer.bundle")
+
+_ICE_CHARS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+def new_ice_parameters() -> RTCIceParameters:
+    """Fresh credentials: 8 characters (48 bits) of username fragment, 24 (144 bits) of password (RFC 8445 §5.3)."""
+    return RTCIceParameters(
+        usernameFragment="".join(secrets.choice(_ICE_CHARS) for _ in range(8)),
+        password="".join(secrets.choice(_ICE_CHARS) for _ in range(24)),
+    )
+
+
+@dataclass(eq=False)
+class Transport:
+    """One ICE transport with its DTLS, and the sections that go over it."""
+
+    ice: RTCIceTransport
+    dtls: RTCDtlsTransport
+    local: RTCIceParameters = field(default_factory=new_ice_parameters)
+    """What the last local description said, or the next one will."""
+    restart_offer: RTCIceParameters | None = None
+    """What the next offer that restarts ICE will say."""
+    restart_answer: RTCIceParameters | None = None
+    """What the answer to the pending offer will say, which restarts ICE."""
+    gathered: list[str] = field(default_factory=list)
+    """The username fragments `ice.gather` was called with and that were not rolled back."""
+    candidates: dict[str, list[Candidate]] = field(default_factory=dict)
+    """Local candidates by username fragment, in the order they came."""
+    complete: set[str] = field(default_factory=set)
+    """The username fragments whose gathering is done."""
+    remote: RTCIceParameters | None = None
+    """The peer's credentials ICE was last started with."""
+    has_role: bool = False
+    remote_dtls: RTCDtlsParameters | None = None
+    connecting: asyncio.Task[None] | None = None
+
+    def gather(self, parameters: RTCIceParameters) -> None:
+        """The description with these credentials is in force: gather for it."""
+        assert parameters.usernameFragment is not None
+        if parameters.usernameFragment not in self.gathered:
+            self.gathered.append(parameters.usernameFragment)
+        self.local = parameters
+        self.restart_offer = self.restart_answer = None
+        self.ice.gather(parameters)
+
+    def rollback(self, local: RTCIceParameters, generations: int) -> None:
+        """Forget what was gathered for descriptions that have been rolled back."""
+        self.restart_offer = self.restart_answer = None
+        self.local = local
+        while len(self.gathered) > generations:
+            username_fragment = self.gathered.pop()
+            self.candidates.pop(username_fragment, None)
+            self.complete.discard(username_fragment)
+            self.ice.rollback()
+
+    def local_candidates(self, username_fragment: str | None) -> list[Candidate]:
+        return self.candidates.get(username_fragment or "", [])
+
+    def start(self, remote: RTCIceParameters) -> bool:
+        """The peer's credentials are agreed on. False, and nothing done, when they are those in use."""
+        if self.remote == remote:
+            return False
+        self.remote = remote
+        self.ice.start(remote)
+        return True
+
+    def set_role(self, role: IceRole) -> None:
+        """Once, from the first description (RFC 8445 §6.1.1); afterwards only ICE itself changes it."""
+        if not self.has_role:
+            self.has_role = True
+            self.ice.set_role(role)
+
+
+class Transports:
+    """All the transports of a connection, and what happens on any of them."""
+
+    def __init__(
+        self,
+        options: IceOptions,
+        certificate: RTCCertificate,
+        network: Network | None,
+        *,
+        on_candidate: Callable[[Transport, Candidate | None], None],
+        on_candidate_error: Callable[[Any], None],
+        on_change: Callable[[], None],
+        on_connected: Callable[[Transport], Any],
+    ) -> None:
+        self.options = options
+        self.certificate = certificate
+        self._network = network
+        self._on_candidate = on_candidate
+        self._on_candidate_error = on_candidate_error
+        self._on_change = on_change
+        self._on_connected = on_connected
+        self.all: list[Transport] = []
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    def create(self) -> Transport:
+        ice = RTCIceTransport(self.options, self._network)
+        dtls = RTCDtlsTransport(ice, [self.certificate])
+        transport = Transport(ice, dtls)
+        self.all.append(transport)
+
+        def candidate(found: Candidate | None) -> None:
+            self._on_candidate(transport, found)
+
+        def changed(*_: object) -> None:
+            self._on_change()
+
+        ice.on("icecandidate", candidate)
+        ice.on("icecandidateerror", self._on_candidate_error)
+        ice.on("statechange", changed)
+        ice.on("gatheringstatechange", changed)
+        dtls.on("statechange", changed)
+        return transport
+
+    def set_options(self, options: IceOptions) -> None:
+        """For what is gathered from now on."""
+        self.options = options
+        for transport in self.all:
+            transport.ice.set_options(options)
+
+    def connect(self, transport: Transport, remote: RTCDtlsParameters, role: str) -> None:
+        """Shake hands as soon as ICE has a path. `role` is ours: client or server."""
+        if transport.connecting is not None:
+            return
+        transport.remote_dtls = remote
+        transport.dtls._set_role(role)
+        transport.connecting = asyncio.ensure_future(self._connect(transport, remote))
+
+    async def _connect(self, transport: Transport, remote: RTCDtlsParameters) -> None:
+        ice, dtls = transport.ice, transport.dtls
+        reachable = asyncio.Event()
+
+        def changed(*_: object) -> None:
+            if ice.state in ("connected", "completed"):
+                reachable.set()
+
+        ice.on("statechange", changed)
+        changed()
+        try:
+            await reachable.wait()
+        finally:
+            if changed in ice.listeners("statechange"):
+                ice.remove_listener("statechange", changed)
+        await dtls.start(remote)
+        if dtls.state == "connected":
+            await self._on_connected(transport)
+
+    def discard(self, transport: Transport) -> None:
+        """A transport that no section uses any more."""
+        if transport in self.all:
+            self.all.remove(transport)
+            task = asyncio.ensure_future(self._stop(transport))
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
+
+    async def _stop(self, transport: Transport) -> None:
+        if transport.connecting is not None:
+            transport.connecting.cancel()
+            await asyncio.gather(transport.connecting, return_exceptions=True)
+        await transport.dtls.stop()
+        await transport.ice.stop()
+
+    async def stop(self) -> None:
+        """Close all of them. Idempotent."""
+        await asyncio.gather(*(self._stop(transport) for transport in self.all), *self._stopping)
+
+
+def dtls_parameters(section: MediaSection) -> RTCDtlsParameters:
+    """The peer's fingerprints, as aiortc takes them. Raises `OperationError` when none can be verified."""
+    fingerprints = [
+        RTCDtlsFingerprint(algorithm=algorithm, value=value)
+        for algorithm, value in section.fingerprints
+        if algorithm in ("sha-256", "sha-384", "sha-512")
+    ]
+    if not fingerprints:
+        raise OperationError(
+            "the description has no fingerprint of a kind that can be verified (sha-256 or better)"
+        )
+    role = {"active": "client", "passive": "server"}.get(section.setup or "", "auto")
+    return RTCDtlsParameters(fingerprints=fingerprints, role=role)
+
+
+def fingerprints(certificate: aiortc.RTCCertificate) -> list[tuple[str, str]]:
+    return [(fingerprint.algorithm, fingerprint.value) for fingerprint in certificate.getFingerprints()]

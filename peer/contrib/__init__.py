@@ -1,0 +1,1 @@
+"""aiortc's `contrib`, under our name: what a program imports from there, it imports from here."""

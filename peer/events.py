@@ -1,0 +1,75 @@
+"""Events: the emitter our objects share, and the event objects of the W3C."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pyee.asyncio import AsyncIOEventEmitter
+
+if TYPE_CHECKING:
+    from .mediastream import MediaStream
+
+
+class GuardedHandlers(AsyncIOEventEmitter):
+    """pyee's emitter, in which a handler that raises hurts nobody else. Put before aiortc's class among the bases.
+
+    Its exception goes to the event loop's exception handler, as a browser reports one to `window.onerror`:
+    the other handlers still run, and the operation that emitted the event goes on. (pyee turns it into an `error`
+    event, and raises it in the middle of our packet loop when nobody listens to that.)
+    """
+
+    def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            result = f(*args, **kwargs)
+        except Exception as exc:
+            self._report(exc, f)
+            return
+        if not (asyncio.iscoroutine(result) or isinstance(result, asyncio.Future)):
+            return
+        task = asyncio.ensure_future(result)
+
+        def done(task: asyncio.Future[Any]) -> None:
+            self._waiting.discard(task)
+            if not task.cancelled() and (exc := task.exception()) is not None:
+                self._report(exc, f)
+
+        task.add_done_callback(done)
+        self._waiting.add(task)
+
+    def _report(self, exc: BaseException, handler: Callable[..., Any]) -> None:
+        asyncio.get_event_loop().call_exception_handler(
+            {
+                "message": f"Exception in an event handler of {type(self).__name__}",
+                "exception": exc,
+                "handler": handler,
+            }
+        )
+
+
+class EventEmitter(GuardedHandlers):
+    """The base of our objects that have events."""
+
+
+@dataclass
+class RTCTrackEvent:
+    """What the W3C's `track` event carries (§5.7); `RTCPeerConnection.on("trackevent")` hands it out."""
+
+    receiver: Any
+    track: Any
+    streams: list[MediaStream] = field(default_factory=list)
+    transceiver: Any = None
+
+
+@dataclass
+class RTCPeerConnectionIceErrorEvent:
+    """One STUN or TURN server that could not be used (W3C WebRTC §4.8.1)."""
+
+    address: str | None
+    port: int | None
+    url: str
+    errorCode: int
+    """A STUN error code (300 to 699), or 701 when the server could not be reached."""
+    errorText: str

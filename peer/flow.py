@@ -1,0 +1,73 @@
+"""What flows once a transport is connected: RTP of the transceivers, SCTP of the data channels."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+
+from aiortc import RTCSctpCapabilities
+
+from .bundle import Transport
+from .jsep.codecs import receives, sends
+from .jsep.sdp import MediaSection
+from .jsep.session import Session
+from .rtpparameters import receive_parameters, send_parameters
+
+logger = logging.getLogger("peer.flow")
+
+
+async def start_flows(session: Session, transport: Transport) -> None:
+    """Start, or bring up to date, what goes over a transport. Does nothing until it is connected."""
+    if transport.dtls.state != "connected" or session.remote is None:
+        return
+    for section in session.remote.sdp.media:
+        if session.section_transports.get(section.mid) is not transport or section.rejected:
+            continue
+        if section.is_media:
+            await _start_rtp(session, section)
+        elif section.is_data and session.data_mid == section.mid:
+            await _start_sctp(session, transport, section)
+
+
+async def _start_rtp(session: Session, section: MediaSection) -> None:
+    transceiver = session.transceiver(section.mid)
+    if transceiver is None or transceiver.stopped:
+        return
+    direction = transceiver.currentDirection
+    if receives(direction) and (receiving := receive_parameters(transceiver, section)) is not None:
+        await transceiver.receiver.receive(receiving)
+    if sends(direction) and (sending := send_parameters(transceiver, section, session.cname)) is not None:
+        transceiver.sender._ever_sent = True
+        await transceiver.sender.send(sending)
+
+
+async def _start_sctp(session: Session, transport: Transport, section: MediaSection) -> None:
+    sctp = session.sctp
+    if sctp is None or session.sctp_started:
+        return
+    session.sctp_started = True
+    if section.sctp_init is not None and _answered_init(session):
+        try:
+            sctp.set_peer_init(base64.b64decode(section.sctp_init, validate=True))
+        except (binascii.Error, ValueError) as exc:
+            logger.warning("a=sctp-init is ignored, and SCTP shakes hands instead: %s", exc)
+    pair = transport.ice.getSelectedCandidatePair()
+    if pair is not None and pair.rtt is not None:
+        sctp.expect_round_trip(pair.rtt)
+    size = section.max_message_size
+    capabilities = None if size is None else RTCSctpCapabilities(maxMessageSize=size)
+    await sctp.start(capabilities, sctp_port(section))
+
+
+def _answered_init(session: Session) -> bool:
+    """Both descriptions must carry an INIT for the handshake to be left out."""
+    local = session.local
+    return local is not None and any(s.sctp_init is not None for s in local.sdp.media if not s.rejected)
+
+
+def sctp_port(section: MediaSection) -> int:
+    if section.sctp_port is not None:
+        return section.sctp_port
+    first = section.formats[0] if section.formats else ""
+    return int(first) if first.isascii() and first.isdigit() and int(first) < 65536 else 5000

@@ -1,0 +1,414 @@
+"""Applying descriptions (RFC 9429 §5.9 to §5.11): local ones, remote ones, and taking them back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiortc import RTCIceParameters
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+
+from ..bundle import Transport, dtls_parameters, new_ice_parameters
+from ..configuration import RTCBundlePolicy
+from ..exceptions import InvalidModificationError, OperationError
+from ..rtpsender import UNBOUND
+from ..rtptransceiver import RTCRtpTransceiver
+from .changes import Changes
+from .codecs import common_codecs, common_extensions, receives, reverse_direction
+from .sdp import MediaSection, SessionDescription
+from .session import Description, Session
+from .state import SdpType, next_state
+
+
+def apply_local(session: Session, kind: SdpType, sdp: SessionDescription) -> Changes:
+    """Put our description in force. What may fail has been checked before; this does not."""
+    changes = Changes()
+    state = next_state(session.signaling_state, "local", kind)
+    if session.signaling_state == "stable":
+        session.remember_stable()
+    if kind == "offer":
+        _associate_offer(session, sdp)
+        session.pending_local = Description(kind, sdp)
+    for section in sdp.media:
+        session.mids.add(section.mid)
+        session.numbers.learn(section.codecs, section.header_extensions)
+    if kind != "offer":
+        _apply_answer_directions(session, sdp, changes, local=True)
+        session.pending_local = Description(kind, sdp)
+        _unbundle_rejected(session, sdp)
+    for transport, section in _tagged(session, sdp):
+        transport.set_role("controlling" if kind == "offer" else "controlled")
+        transport.gather(RTCIceParameters(usernameFragment=section.ice_ufrag, password=section.ice_pwd))
+    if kind != "offer":
+        _connect(session, local_answer=sdp)
+    if kind == "answer":
+        _settle(session, changes)
+    session.signaling_state = state
+    return changes
+
+
+@dataclass
+class RemotePlan:
+    """What a remote description will do to each section; made without doing it."""
+
+    transceivers: list[RTCRtpTransceiver | None]
+    codecs: list[list[RTCRtpCodecParameters]]
+
+
+def plan_remote(session: Session, kind: SdpType, sdp: SessionDescription) -> RemotePlan:
+    """Find each section's transceiver and codecs. Raises `OperationError` where an answer has no codec we offered."""
+    plan = RemotePlan([], [])
+    compat = session.configuration.aiortc_compat
+    for index, section in enumerate(sdp.media):
+        transceiver: RTCRtpTransceiver | None = None
+        codecs: list[RTCRtpCodecParameters] = []
+        if section.is_media:
+            transceiver = _transceiver_for(session, kind, section, index, plan.transceivers)
+            preferences = transceiver._preferred_codecs if transceiver is not None else []
+            if not section.rejected:
+                codecs = common_codecs(section.kind, section.codecs, preferences)
+                if not codecs and (kind != "offer" or compat):
+                    raise OperationError(f"Failed to set remote {section.kind} description send parameters")
+        plan.transceivers.append(transceiver)
+        plan.codecs.append(codecs)
+    return plan
+
+
+def apply_remote(session: Session, kind: SdpType, sdp: SessionDescription, plan: RemotePlan) -> Changes:
+    """Put the peer's description in force. What may fail has been done by `plan_remote` and the checks."""
+    changes = Changes()
+    state = next_state(session.signaling_state, "remote", kind)
+    if session.signaling_state == "stable":
+        session.remember_stable()
+    for index, section in enumerate(sdp.media):
+        session.mids.add(section.mid)
+        session.numbers.learn(section.codecs, section.header_extensions)
+        if section.is_media:
+            _apply_remote_section(session, kind, section, index, plan, changes)
+        elif section.is_data and kind == "offer" and not section.rejected:
+            session.create_sctp()
+            session.data_mid = section.mid
+    session.pending_remote = Description(kind, sdp)
+    if kind == "offer":
+        _bind_offer(session, sdp)
+        for transport, section in _tagged(session, sdp):
+            transport.set_role("controlling" if sdp.ice_lite else "controlled")
+            restarted = (
+                transport.remote is not None and transport.remote.usernameFragment != section.ice_ufrag
+            )
+            if restarted and transport.restart_answer is None:
+                transport.restart_answer = new_ice_parameters()
+    else:
+        _apply_answer_directions(session, sdp, changes, local=False)
+        _bundle_answer(session, sdp)
+        _unbundle_rejected(session, sdp)
+        _connect(session, remote_answer=sdp)
+    if kind == "answer":
+        _settle(session, changes)
+    session.signaling_state = state
+    return changes
+
+
+def rollback(session: Session) -> Changes:
+    """Back to the last stable state (RFC 9429 §4.1.10.2)."""
+    changes = Changes()
+    stable = session.stable
+    session.pending_local = session.pending_remote = None
+    session.signaling_state = "stable"
+    if stable is None:
+        return changes
+    for transceiver in list(session.transceivers):
+        before = stable.transceivers.get(transceiver)
+        fired = receives(transceiver._fired_direction)
+        if before is None:
+            # Added since. What the application added stays, as if it had never been described.
+            if fired:
+                changes.remove_remote_track(session, transceiver)
+            transceiver._set_mid(None)
+            transceiver._fired_direction = None
+            transceiver._codecs, transceiver._headerExtensions = [], []
+            if transceiver._from_remote and not transceiver._added_by_track:
+                session.transceivers.remove(transceiver)
+                transceiver._stop_for_good()
+                changes.stopped.append(transceiver)
+            continue
+        if fired and not receives(before.fired_direction):
+            changes.remove_remote_track(session, transceiver)
+        elif [s.id for s in before.remote_streams] != [s.id for s in transceiver._remote_streams]:
+            changes.set_streams(session, transceiver, [s.id for s in before.remote_streams])
+        if receives(before.fired_direction) and not fired:
+            changes.remote_direction(
+                session, transceiver, str(before.fired_direction), [s.id for s in before.remote_streams]
+            )
+        transceiver._set_mid(before.mid)
+        transceiver._setCurrentDirection(before.current_direction)
+        transceiver._fired_direction = before.fired_direction
+        transceiver._codecs, transceiver._headerExtensions = before.codecs, before.extensions
+    session.section_transports = dict(stable.section_transports)
+    session.numbers = stable.numbers
+    session.data_mid = stable.data_mid
+    for transceiver in session.transceivers:
+        mid = transceiver.mid
+        if mid is not None and mid in session.section_transports:
+            session.bind(mid, session.section_transports[mid])
+        elif mid is None:
+            transceiver.sender.setTransport(UNBOUND)
+            transceiver.receiver.setTransport(UNBOUND)
+    if session.data_mid is None and session.sctp is not None:
+        session.sctp.setTransport(UNBOUND)
+    for transport in session.transports.all:
+        if transport in stable.ice:
+            transport.rollback(*stable.ice[transport])
+    session.stable = None
+    session.discard_unused_transports()
+    return changes
+
+
+def check_own(session: Session, kind: SdpType, sdp: SessionDescription) -> None:
+    """Raises `InvalidModificationError` unless the description is the last one that was created here.
+
+    Its lines may have been edited; its origin tells.
+    """
+    last = session.last_offer if kind == "offer" else session.last_answer
+    if last is None or SessionDescription.parse(last).origin != sdp.origin:
+        article = "an offer" if kind == "offer" else "an answer"
+        raise InvalidModificationError(
+            f"setLocalDescription takes the last {'offer' if kind == 'offer' else 'answer'} that was created here, "
+            f"and this is {article} of another origin or version"
+        )
+    mids = [section.mid for section in SessionDescription.parse(last).media]
+    if mids != [section.mid for section in sdp.media]:
+        raise InvalidModificationError(
+            "media sections were added, removed or moved since the description was created"
+        )
+
+
+def _associate_offer(session: Session, sdp: SessionDescription) -> None:
+    for index, section in enumerate(sdp.media):
+        if section.rejected:
+            continue
+        transceiver = session.offered.get(section.mid)
+        if transceiver is not None:
+            transceiver._set_mid(section.mid)
+            transceiver._set_mline_index(index)
+        elif section.is_data:
+            session.data_mid = section.mid
+        transport = session.offered_transports.get(section.mid)
+        if transport is not None:
+            session.bind(section.mid, transport)
+
+
+def _transceiver_for(
+    session: Session,
+    kind: SdpType,
+    section: MediaSection,
+    index: int,
+    taken: list[RTCRtpTransceiver | None],
+) -> RTCRtpTransceiver | None:
+    known = session.transceiver(section.mid)
+    if known is not None:
+        return known
+    if kind != "offer" or section.rejected:
+        return None
+    # RFC 9429 §5.10: one that addTrack made and that has no section yet, if the peer wants to receive.
+    compat = session.configuration.aiortc_compat
+    for transceiver in session.transceivers:
+        if (
+            transceiver.kind == section.kind
+            and transceiver.mid is None
+            and not transceiver.stopped
+            and transceiver not in taken
+            and (compat or (transceiver._added_by_track and receives(section.direction)))
+        ):
+            return transceiver
+    return None
+
+
+def _apply_remote_section(
+    session: Session, kind: SdpType, section: MediaSection, index: int, plan: RemotePlan, changes: Changes
+) -> None:
+    transceiver = plan.transceivers[index]
+    if transceiver is None:
+        if kind != "offer" or section.rejected:
+            return
+        _, track_id = _msid(section)
+        transceiver = session.create_transceiver(section.kind, "recvonly", track_id=track_id)
+        transceiver._from_remote = True
+    if transceiver.mid is None:
+        transceiver._set_mid(section.mid)
+        transceiver._set_mline_index(index)
+        if receives(reverse_direction(section.direction)) and transceiver.receiver.track.muted:
+            track_id = _msid(section)[1]
+            if track_id is not None and not transceiver.receiver.started:
+                transceiver.receiver.track._id = track_id
+    if section.rejected:
+        _stop(transceiver, session, changes)
+        return
+    if plan.codecs[index]:
+        transceiver._codecs = plan.codecs[index]
+        transceiver._headerExtensions = common_extensions(section.kind, section.header_extensions)
+    direction = reverse_direction(section.direction) if plan.codecs[index] else "inactive"
+    if not transceiver.stopped:
+        changes.remote_direction(session, transceiver, direction, _msid(section)[0])
+
+
+def _msid(section: MediaSection) -> tuple[list[str], str | None]:
+    """Stream ids, and the track id, of a section; from `a=ssrc` where an old endpoint puts them."""
+    msids = section.msids
+    if not msids:
+        for ssrc in section.ssrcs:
+            parts = ssrc.attributes.get("msid", "").split()
+            if parts:
+                msids = [(parts[0], parts[1] if len(parts) > 1 else None)]
+                break
+    return [stream for stream, _ in msids if stream != "-"], next(
+        (track for _, track in msids if track), None
+    )
+
+
+def _bind_offer(session: Session, sdp: SessionDescription) -> None:
+    """Give each section of the peer's offer its transport."""
+    bound: list[Transport] = []
+    for section in sdp.media:
+        if section.rejected or not (section.is_media or section.is_data):
+            continue
+        transport = session.section_transports.get(section.mid)
+        group = sdp.bundle_of(section.mid)
+        if transport is None and group is not None:
+            transport = next(
+                (session.section_transports[m] for m in group if m in session.section_transports), None
+            )
+        if transport is None:
+            if bound and session.configuration.bundlePolicy == RTCBundlePolicy.MAX_BUNDLE:
+                continue  # it will be rejected (RFC 9429 §5.3.1)
+            spare = [t for t in session.transports.all if t not in session.section_transports.values()]
+            transport = spare[0] if spare else session.transports.create()
+        bound.append(transport)
+        session.bind(section.mid, transport)
+
+
+def _bundle_answer(session: Session, sdp: SessionDescription) -> None:
+    """The sections the peer bundles go over the transport of the first of them (RFC 9143 §7.3)."""
+    for group in (g for g in sdp.groups if g.semantics == "BUNDLE"):
+        members = [m for m in group.items if (s := sdp.section(m)) is not None and not s.rejected]
+        transport = next(
+            (session.section_transports[m] for m in members if m in session.section_transports), None
+        )
+        for mid in members if transport is not None else []:
+            session.bind(mid, transport)  # type: ignore[arg-type]
+
+
+def _unbundle_rejected(session: Session, sdp: SessionDescription) -> None:
+    for section in sdp.media:
+        if section.rejected:
+            session.section_transports.pop(section.mid, None)
+
+
+def _tagged(session: Session, sdp: SessionDescription) -> list[tuple[Transport, MediaSection]]:
+    """Each transport with the section that speaks for it."""
+    found: dict[Transport, MediaSection] = {}
+    for mid in [*sdp.bundle, *(section.mid for section in sdp.media)]:
+        section = sdp.section(mid)
+        transport = session.section_transports.get(mid)
+        if section is not None and transport is not None and not section.rejected and section.ice_ufrag:
+            found.setdefault(transport, section)
+    return list(found.items())
+
+
+def _apply_answer_directions(
+    session: Session, sdp: SessionDescription, changes: Changes, *, local: bool
+) -> None:
+    for section in sdp.media:
+        if section.is_data and section.rejected and session.data_mid == section.mid:
+            session.data_mid = None
+        transceiver = session.transceiver(section.mid) if section.is_media else None
+        if transceiver is None:
+            continue
+        if section.rejected:
+            _stop(transceiver, session, changes)
+            continue
+        direction = section.direction if local else reverse_direction(section.direction)
+        if local:
+            transceiver._headerExtensions = section.header_extensions
+            if not receives(direction) and receives(transceiver._fired_direction):
+                changes.remove_remote_track(session, transceiver)
+            transceiver._fired_direction = direction
+        transceiver._setCurrentDirection(direction)
+
+
+def _stop(transceiver: RTCRtpTransceiver, session: Session, changes: Changes) -> None:
+    if receives(transceiver._fired_direction):
+        changes.set_streams(session, transceiver, [])
+    transceiver._fired_direction = None
+    transceiver._stop_for_good()
+    changes.stopped.append(transceiver)
+
+
+def _connect(
+    session: Session,
+    *,
+    local_answer: SessionDescription | None = None,
+    remote_answer: SessionDescription | None = None,
+) -> None:
+    """Both sides are described: start ICE, and DTLS on top of it, wherever that has not happened."""
+    assert session.remote is not None
+    remote = session.remote.sdp
+    answer = local_answer or remote_answer
+    assert answer is not None
+    for transport, section in _tagged(session, remote):
+        answered = answer.section(section.mid)
+        setup = answered.setup if answered is not None else None
+        ours_active = (setup == "active") == (local_answer is not None)
+        parameters = RTCIceParameters(
+            usernameFragment=section.ice_ufrag, password=section.ice_pwd, iceLite=remote.ice_lite
+        )
+        if transport.start(parameters):
+            feed_candidates(session, transport)
+        session.transports.connect(transport, dtls_parameters(section), "client" if ours_active else "server")
+
+
+def feed_candidates(session: Session, transport: Transport) -> None:
+    """Hand ICE the candidates that came with the description, or after it, before ICE was started."""
+    assert session.remote is not None
+    seen = set()
+    complete = False
+    ufrag = transport.remote.usernameFragment if transport.remote else None
+    for section in session.remote.sdp.media:
+        if session.section_transports.get(section.mid) is not transport or section.rejected:
+            continue
+        if section.ice_ufrag not in (None, ufrag):
+            continue
+        complete = complete or section.end_of_candidates
+        for candidate in section.candidates:
+            key = candidate.to_sdp()
+            if key not in seen:
+                seen.add(key)
+                transport.ice.add_remote_candidate(candidate, ufrag)
+    if complete:
+        transport.ice.add_remote_candidate(None, ufrag)
+
+
+def _settle(session: Session, changes: Changes) -> None:
+    """An answer makes both pending descriptions the current ones."""
+    if session.pending_local is not None:
+        session.current_local = session.pending_local
+    if session.pending_remote is not None:
+        session.current_remote = session.pending_remote
+    session.pending_local = session.pending_remote = None
+    session.stable = None
+    session.last_offer = session.last_answer = None
+    session.offered, session.offered_transports = {}, {}
+    rejected = {
+        s.mid
+        for description in (session.current_local, session.current_remote)
+        if description is not None
+        for s in description.sdp.media
+        if s.rejected
+    }
+    for transceiver in list(session.transceivers):
+        if transceiver._is_stopped and (transceiver.mid is None or transceiver.mid in rejected):
+            session.transceivers.remove(transceiver)
+    assert session.current_local is not None
+    described = {(s.ice_ufrag, s.ice_pwd) for s in session.current_local.sdp.media}
+    if not described & session.credentials_to_replace:
+        session.credentials_to_replace = set()
+    session.discard_unused_transports()

@@ -1,0 +1,233 @@
+"""What can be sent and received, and the numbers it goes by: codecs, payload types, header extensions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiortc.codecs import HEADER_EXTENSIONS
+from aiortc.rtcrtpparameters import (
+    RTCRtcpFeedback,
+    RTCRtpCapabilities,
+    RTCRtpCodecCapability,
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionCapability,
+    RTCRtpHeaderExtensionParameters,
+)
+
+from ..aiortc_seams import codecs_of, filter_preferred_codecs, find_common_codecs, is_codec_compatible, is_rtx
+
+OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {"minptime": 10, "useinbandfec": 1}
+"""RFC 7587 §6.1: what we can decode. Without it a browser sends no forward error correction."""
+
+# RFC 3551 §6 with RFC 5761 §4: 64 to 95 could be taken for RTCP.
+_DYNAMIC: Final = (*range(96, 128), *range(35, 64))
+
+
+def local_codecs(kind: str) -> list[RTCRtpCodecParameters]:
+    """Every codec of a kind, with the payload types of a first offer."""
+    codecs = copy.deepcopy(codecs_of(kind))
+    for codec in codecs:
+        if codec.mimeType.lower() == "audio/opus":
+            codec.parameters = dict(OPUS_PARAMETERS)
+        elif kind == "video" and not is_rtx(codec):
+            codec.rtcpFeedback.insert(0, RTCRtcpFeedback(type="ccm", parameter="fir"))
+    return codecs
+
+
+def capabilities(kind: str) -> RTCRtpCapabilities:
+    """W3C `getCapabilities`. Retransmission is named once, without parameters."""
+    found: list[RTCRtpCodecCapability] = []
+    for codec in local_codecs(kind):
+        capability = RTCRtpCodecCapability(
+            mimeType=codec.mimeType,
+            clockRate=codec.clockRate,
+            channels=codec.channels,
+            parameters={} if is_rtx(codec) else dict(codec.parameters),
+        )
+        if capability not in found:
+            found.append(capability)
+    return RTCRtpCapabilities(
+        codecs=found,
+        headerExtensions=[RTCRtpHeaderExtensionCapability(uri=e.uri) for e in HEADER_EXTENSIONS[kind]],
+    )
+
+
+def preferred(
+    codecs: list[RTCRtpCodecParameters], preferences: Sequence[RTCRtpCodecCapability]
+) -> list[RTCRtpCodecParameters]:
+    """The codecs a transceiver's preferences leave, in their order."""
+    if not preferences:
+        return codecs
+    # In an answer a codec carries what both sides agreed on, so only the name and, where there are several
+    # profiles, the profile tell which preference it is.
+    by_name = filter_preferred_codecs(codecs, list(preferences))
+    if by_name:
+        return by_name
+    out = []
+    rtx = [codec for codec in codecs if is_rtx(codec)]
+    keeps_rtx = any(is_rtx(preference) for preference in preferences)
+    for preference in preferences:
+        for codec in codecs:
+            if (
+                not is_rtx(codec)
+                and not is_rtx(preference)
+                and _is_codec(codec, preference)
+                and codec not in out
+            ):
+                out.append(codec)
+                if keeps_rtx:
+                    out += [other for other in rtx if other.parameters.get("apt") == codec.payloadType]
+    return out
+
+
+def _is_codec(codec: RTCRtpCodecParameters, preference: RTCRtpCodecCapability) -> bool:
+    return is_codec_compatible(
+        codec,
+        RTCRtpCodecParameters(
+            mimeType=preference.mimeType,
+            clockRate=preference.clockRate,
+            channels=preference.channels,
+            parameters=preference.parameters,
+        ),
+    )
+
+
+def common_codecs(
+    kind: str, remote: list[RTCRtpCodecParameters], preferences: Sequence[RTCRtpCodecCapability]
+) -> list[RTCRtpCodecParameters]:
+    """What both sides can do, under the remote's payload types and in its order, unless there are preferences.
+
+    Empty, or nothing but retransmission, when there is nothing in common.
+    """
+    common = preferred(find_common_codecs(local_codecs(kind), remote), preferences)
+    # The remote's telephone events and such are no media by themselves.
+    return common if any(not is_rtx(codec) for codec in common) else []
+
+
+def common_extensions(
+    kind: str, remote: Iterable[RTCRtpHeaderExtensionParameters]
+) -> list[RTCRtpHeaderExtensionParameters]:
+    ours = {extension.uri for extension in HEADER_EXTENSIONS[kind]}
+    found: dict[str, RTCRtpHeaderExtensionParameters] = {}
+    for extension in remote:
+        # Ids above 14 need two-byte headers, which aiortc does write; 15 is reserved (RFC 8285 §4.2).
+        if (
+            extension.uri in ours
+            and extension.uri not in found
+            and 1 <= extension.id <= 255
+            and extension.id != 15
+        ):
+            found[extension.uri] = extension
+    return list(found.values())
+
+
+def _key(codec: RTCRtpCodecParameters) -> tuple[object, ...]:
+    profile = (codec.parameters.get("profile-level-id"), codec.parameters.get("packetization-mode"))
+    return codec.mimeType.lower(), codec.clockRate, codec.channels if codec.channels != 1 else None, profile
+
+
+@dataclass
+class Numbers:
+    """Payload types and extension ids in use by a session.
+
+    Sections that share a transport may not use a number for two things (RFC 9143 §9.1, RFC 8843 §9.1.2), and no
+    number may change its meaning during the session (RFC 3264 §8.3.2); so what either side once used stays.
+    """
+
+    payload_types: dict[int, tuple[object, ...]] = field(default_factory=dict)
+    extensions: dict[int, str] = field(default_factory=dict)
+
+    def copy(self) -> Numbers:
+        return Numbers(dict(self.payload_types), dict(self.extensions))
+
+    def learn(
+        self,
+        codecs: Iterable[RTCRtpCodecParameters],
+        extensions: Iterable[RTCRtpHeaderExtensionParameters],
+    ) -> None:
+        """Remember what a description used."""
+        known = {codec.payloadType: codec for codec in codecs}
+        for number, codec in known.items():
+            if number is not None:
+                self.payload_types[number] = self._meaning(codec, known)
+        for extension in extensions:
+            self.extensions[extension.id] = extension.uri
+
+    @staticmethod
+    def _meaning(
+        codec: RTCRtpCodecParameters, siblings: dict[int | None, RTCRtpCodecParameters]
+    ) -> tuple[object, ...]:
+        if is_rtx(codec):
+            apt = codec.parameters.get("apt")
+            base = siblings.get(apt) if isinstance(apt, int) else None
+            return ("rtx", _key(base) if base is not None else apt)
+        return _key(codec)
+
+    def number_codecs(self, codecs: list[RTCRtpCodecParameters]) -> list[RTCRtpCodecParameters]:
+        """Copies of the codecs, under numbers that clash with nothing in use."""
+        siblings = {codec.payloadType: codec for codec in codecs}
+        taken = dict(self.payload_types)
+        renumbered: dict[int | None, int] = {}
+        out = []
+        for codec in sorted(codecs, key=is_rtx):
+            meaning = self._meaning(codec, siblings)
+            number = next(
+                (n for n, m in taken.items() if m == meaning and n not in renumbered.values()), None
+            )
+            if number is None:
+                wish = codec.payloadType
+                free = (n for n in _DYNAMIC if n not in taken)
+                number = wish if wish is not None and wish not in taken else next(free, None)
+            if number is None:
+                continue  # all 61 numbers are taken: the codec is not offered
+            renumbered[codec.payloadType] = number
+            taken[number] = meaning
+            numbered = copy.deepcopy(codec)
+            numbered.payloadType = number
+            out.append((codecs.index(codec), numbered))
+        for _, codec in out:
+            apt = codec.parameters.get("apt")
+            if is_rtx(codec) and isinstance(apt, int):
+                codec.parameters["apt"] = renumbered[apt]
+        return [codec for _, codec in sorted(out, key=lambda item: item[0])]
+
+    def number_extensions(self, kind: str) -> list[RTCRtpHeaderExtensionParameters]:
+        """The header extensions of a kind, under ids that clash with nothing in use."""
+        taken = dict(self.extensions)
+        out = []
+        for extension in HEADER_EXTENSIONS[kind]:
+            number = next((n for n, uri in taken.items() if uri == extension.uri), None)
+            if number is None:
+                free = (n for n in range(1, 15) if n not in taken)
+                number = extension.id if extension.id not in taken else next(free, None)
+            if number is not None:
+                taken[number] = extension.uri
+                out.append(RTCRtpHeaderExtensionParameters(id=number, uri=extension.uri))
+        return out
+
+
+def and_direction(a: str, b: str) -> str:
+    """What both directions allow."""
+    return make_direction(sends(a) and sends(b), receives(a) and receives(b))
+
+
+def reverse_direction(direction: str) -> str:
+    """The same direction, as the other side sees it."""
+    return make_direction(receives(direction), sends(direction))
+
+
+def make_direction(send: bool, receive: bool) -> str:
+    return {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
+        (send, receive), "inactive"
+    )
+
+
+def sends(direction: str | None) -> bool:
+    return direction in ("sendrecv", "sendonly")
+
+
+def receives(direction: str | None) -> bool:
+    return direction in ("sendrecv", "recvonly")

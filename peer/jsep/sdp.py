@@ -1,0 +1,572 @@
+"""Session descriptions as data (RFC 8866, RFC 9429 §5), parsed from text and written back.
+
+Parsing is tolerant: what is not known is kept as it came or ignored, and what can not be parsed raises an
+`SdpSyntaxError` that names its line. Nothing here decides what a description means.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from aiortc.rtcrtpparameters import (
+    RTCRtcpFeedback,
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+)
+
+from ..exceptions import SdpSyntaxError
+from ..ice.candidate import Candidate
+
+Direction: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
+Setup: TypeAlias = Literal["actpass", "active", "passive", "holdconn"]
+
+DIRECTIONS: Final = ("inactive", "sendonly", "recvonly", "sendrecv")
+SETUPS: Final = ("actpass", "active", "passive", "holdconn")
+
+SIZE_MAX: Final = 1024 * 1024
+"""Characters. Real descriptions of large conferences stay well below."""
+SECTIONS_MAX: Final = 1024
+CANDIDATES_MAX: Final = 200
+"""Candidates read from one section; more would only make work."""
+
+_MEDIA_LINE = re.compile(r"([!-~]+) (\d{1,5})(?:/\d+)? ([!-~]+)((?: [!-~]+)*) *")
+_ATTRIBUTE = re.compile(r"([!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+)(?::(.*))?", re.DOTALL)
+
+# aiortc's codecs expect these as numbers.
+_INTEGER_PARAMETERS = frozenset(
+    {"apt", "max-fr", "max-fs", "maxplaybackrate", "minptime", "stereo", "useinbandfec", "usedtx"}
+)
+
+
+@dataclass
+class Ssrc:
+    """One `a=ssrc`, with its attributes (RFC 5576)."""
+
+    ssrc: int
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Group:
+    """`a=group`, `a=ssrc-group` or `a=msid-semantic`."""
+
+    semantics: str
+    items: list[str]
+
+    def __str__(self) -> str:
+        return " ".join([self.semantics, *self.items])
+
+
+@dataclass
+class MediaSection:
+    """One m= section. The defaults are those of a section that does not say."""
+
+    kind: str
+    port: int = 9
+    protocol: str = "UDP/TLS/RTP/SAVPF"
+    formats: list[str] = field(default_factory=list)
+    connection: str | None = None
+    mid: str = ""
+    implicit_mid: bool = False
+    """The peer gave no mid, and this one is for our own use."""
+    direction: Direction = "sendrecv"
+    has_direction: bool = False
+    bundle_only: bool = False
+
+    codecs: list[RTCRtpCodecParameters] = field(default_factory=list)
+    header_extensions: list[RTCRtpHeaderExtensionParameters] = field(default_factory=list)
+    extmap_allow_mixed: bool = False
+    rtcp_mux: bool = False
+    rtcp_rsize: bool = False
+    msids: list[tuple[str, str | None]] = field(default_factory=list)
+    """Stream id (`-` for none) and track id."""
+    ssrcs: list[Ssrc] = field(default_factory=list)
+    ssrc_groups: list[Group] = field(default_factory=list)
+    rids: list[str] = field(default_factory=list)
+    simulcast: str | None = None
+
+    ice_ufrag: str | None = None
+    ice_pwd: str | None = None
+    ice_options: list[str] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    end_of_candidates: bool = False
+
+    fingerprints: list[tuple[str, str]] = field(default_factory=list)
+    """Algorithm and value."""
+    setup: Setup | None = None
+
+    sctp_port: int | None = None
+    max_message_size: int | None = None
+    sctp_init: str | None = None
+
+    attributes: list[tuple[str, str | None]] = field(default_factory=list)
+    """Those not known here, in order."""
+
+    @property
+    def is_media(self) -> bool:
+        return self.kind in ("audio", "video")
+
+    @property
+    def is_data(self) -> bool:
+        return self.kind == "application" and "SCTP" in self.protocol
+
+    @property
+    def legacy_data(self) -> bool:
+        """The form of the drafts before RFC 8841, which old endpoints still send."""
+        return self.is_data and self.sctp_port is None and not self.protocol.startswith(("UDP/", "TCP/"))
+
+    @property
+    def rejected(self) -> bool:
+        """RFC 9429 §5.3.1: a zero port, which under `a=bundle-only` means something else."""
+        return self.port == 0 and not self.bundle_only
+
+    def value(self, name: str) -> str | None:
+        """The value of the first unknown attribute of that name."""
+        return next((value for key, value in self.attributes if key == name), None)
+
+    def lines(self) -> Iterator[str]:
+        yield f"m={self.kind} {self.port} {self.protocol} {' '.join(self.formats) or '0'}"
+        yield f"c={_connection_to_sdp(self.connection or '0.0.0.0')}"
+        if self.bundle_only:
+            yield "a=bundle-only"
+        if self.is_media:
+            yield "a=rtcp:9 IN IP4 0.0.0.0"
+        yield from (f"a=candidate:{c.to_sdp().removeprefix('candidate:')}" for c in self.candidates)
+        if self.end_of_candidates:
+            yield "a=end-of-candidates"
+        if self.ice_ufrag is not None:
+            yield f"a=ice-ufrag:{self.ice_ufrag}"
+        if self.ice_pwd is not None:
+            yield f"a=ice-pwd:{self.ice_pwd}"
+        if self.ice_options:
+            yield f"a=ice-options:{' '.join(self.ice_options)}"
+        yield from (f"a=fingerprint:{algorithm} {value}" for algorithm, value in self.fingerprints)
+        if self.setup is not None:
+            yield f"a=setup:{self.setup}"
+        if self.mid and not self.implicit_mid:
+            yield f"a=mid:{self.mid}"
+        if self.is_media:
+            yield from self._media_lines()
+        if self.sctp_port is not None:
+            yield f"a=sctp-port:{self.sctp_port}"
+        if self.max_message_size is not None:
+            yield f"a=max-message-size:{self.max_message_size}"
+        if self.sctp_init is not None:
+            yield f"a=sctp-init:{self.sctp_init}"
+        yield from (f"a={name}" if value is None else f"a={name}:{value}" for name, value in self.attributes)
+
+    def _media_lines(self) -> Iterator[str]:
+        yield from (f"a=extmap:{extension.id} {extension.uri}" for extension in self.header_extensions)
+        yield f"a={self.direction}"
+        for stream, track in self.msids:
+            yield f"a=msid:{stream}" if track is None else f"a=msid:{stream} {track}"
+        if self.rtcp_mux:
+            yield "a=rtcp-mux"
+        if self.rtcp_rsize:
+            yield "a=rtcp-rsize"
+        for codec in self.codecs:
+            yield f"a=rtpmap:{codec.payloadType} {_rtpmap(codec)}"
+            for feedback in codec.rtcpFeedback:
+                parameter = f" {feedback.parameter}" if feedback.parameter else ""
+                yield f"a=rtcp-fb:{codec.payloadType} {feedback.type}{parameter}"
+            if codec.parameters:
+                parameters = ";".join(k if v is None else f"{k}={v}" for k, v in codec.parameters.items())
+                yield f"a=fmtp:{codec.payloadType} {parameters}"
+        yield from (f"a=rid:{rid}" for rid in self.rids)
+        if self.simulcast is not None:
+            yield f"a=simulcast:{self.simulcast}"
+        yield from (f"a=ssrc-group:{group}" for group in self.ssrc_groups)
+        for ssrc in self.ssrcs:
+            yield from (f"a=ssrc:{ssrc.ssrc} {name}:{value}" for name, value in ssrc.attributes.items())
+
+
+@dataclass
+class SessionDescription:
+    """A whole description."""
+
+    origin: str = "- 0 0 IN IP4 127.0.0.1"
+    name: str = "-"
+    groups: list[Group] = field(default_factory=list)
+    msid_semantic: Group | None = None
+    ice_lite: bool = False
+    extmap_allow_mixed: bool = False
+    media: list[MediaSection] = field(default_factory=list)
+    attributes: list[tuple[str, str | None]] = field(default_factory=list)
+
+    @property
+    def bundle(self) -> list[str]:
+        """The mids of the first BUNDLE group; the first of them is the one that is tagged (RFC 9143 §7)."""
+        return next((group.items for group in self.groups if group.semantics == "BUNDLE"), [])
+
+    def bundle_of(self, mid: str) -> list[str] | None:
+        """The mids of the BUNDLE group a section is in."""
+        return next((g.items for g in self.groups if g.semantics == "BUNDLE" and mid in g.items), None)
+
+    def section(self, mid: str) -> MediaSection | None:
+        return next((section for section in self.media if section.mid == mid), None)
+
+    @property
+    def trickle(self) -> bool:
+        """Whether the sender can do with candidates that come later (RFC 8838 §4.1)."""
+        return any("trickle" in section.ice_options for section in self.media)
+
+    def __str__(self) -> str:
+        lines = ["v=0", f"o={self.origin}", f"s={self.name}", "t=0 0"]
+        if self.ice_lite:
+            lines.append("a=ice-lite")
+        lines += [f"a=group:{group}" for group in self.groups]
+        if self.extmap_allow_mixed:
+            lines.append("a=extmap-allow-mixed")
+        if self.msid_semantic is not None:
+            lines.append(f"a=msid-semantic:{self.msid_semantic}")
+        lines += [f"a={name}" if value is None else f"a={name}:{value}" for name, value in self.attributes]
+        for section in self.media:
+            lines += section.lines()
+        return "\r\n".join(lines) + "\r\n"
+
+    @classmethod
+    def parse(cls, text: str) -> SessionDescription:
+        """Raises `SdpSyntaxError`, naming the line."""
+        return _Parser(text).session
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        if len(text) > SIZE_MAX:
+            raise SdpSyntaxError(f"a description may have at most {SIZE_MAX} characters, not {len(text)}", 1)
+        self.session = SessionDescription()
+        self.number = 0
+        # What stands above the first m= line holds for every section that does not say otherwise.
+        self.defaults = MediaSection(kind="")
+        self.section = self.defaults
+        self.formats: dict[str, RTCRtpCodecParameters] = {}
+        self.late: list[tuple[int, MediaSection, str, str]] = []
+        lines = re.split(r"\r\n|\n|\r", text)
+        for self.number, line in enumerate(lines, 1):
+            if line:
+                try:
+                    self._line(line)
+                except ValueError as exc:
+                    if isinstance(exc, SdpSyntaxError):
+                        raise
+                    raise self._wrong(f"{exc} in {line[:100]!r}") from None
+        if not any(lines) or not lines[0].startswith("v="):
+            self.number = 1
+            raise self._wrong("a session description begins with 'v=0'")
+        self._finish_section()
+
+    def _wrong(self, message: str) -> SdpSyntaxError:
+        return SdpSyntaxError(message, self.number)
+
+    def _line(self, line: str) -> None:
+        if len(line) < 2 or line[1] != "=" or not line[0].isalpha():
+            raise self._wrong(f"every line is '<letter>=<value>', not {line[:100]!r}")
+        kind, value = line[0], line[2:]
+        if kind == "m":
+            self._media_line(value)
+        elif kind == "a":
+            self._attribute_line(value)
+        elif self.section is not self.defaults:
+            if kind == "c":
+                self.section.connection = _connection_from_sdp(value)
+        elif kind == "v":
+            if value.strip() != "0":
+                raise self._wrong(f"the version of SDP is 0, not {value[:20]!r}")
+        elif kind == "o":
+            self.session.origin = value.strip()
+        elif kind == "s":
+            self.session.name = value or "-"
+        elif kind == "c":
+            self.defaults.connection = _connection_from_sdp(value)
+
+    def _media_line(self, value: str) -> None:
+        self._finish_section()
+        match = _MEDIA_LINE.fullmatch(value)
+        if match is None:
+            raise self._wrong(f"'m=<media> <port> <protocol> <formats>' expected, not {value[:100]!r}")
+        if len(self.session.media) >= SECTIONS_MAX:
+            raise self._wrong(f"a description may have at most {SECTIONS_MAX} media sections")
+        port = int(match[2])
+        if port > 65535:
+            raise self._wrong(f"there is no port {port}")
+        section = MediaSection(
+            kind=match[1],
+            port=port,
+            protocol=match[3],
+            formats=match[4].split(),
+            connection=self.defaults.connection,
+            direction=self.defaults.direction,
+            has_direction=self.defaults.has_direction,
+            ice_ufrag=self.defaults.ice_ufrag,
+            ice_pwd=self.defaults.ice_pwd,
+            ice_options=list(self.defaults.ice_options),
+            fingerprints=list(self.defaults.fingerprints),
+            setup=self.defaults.setup,
+        )
+        self.session.media.append(section)
+        self.section = section
+        self.formats = {}
+        self.late = []
+        self.own_fingerprints = False
+
+    def _attribute_line(self, text: str) -> None:
+        match = _ATTRIBUTE.fullmatch(text.rstrip())
+        if match is None:
+            raise self._wrong(f"'a=<name>' or 'a=<name>:<value>' expected, not {text[:100]!r}")
+        name, value = match[1], match[2]
+        if self._transport_attribute(name, value):
+            return
+        if self.section is self.defaults:
+            self._session_attribute(name, value)
+        elif not (self.section.is_media and self._media_attribute(name, value)) and not self._data_attribute(
+            name, value
+        ):
+            self.section.attributes.append((name, value))
+
+    def _session_attribute(self, name: str, value: str | None) -> None:
+        if name == "group":
+            self.session.groups.append(_group(_required(value)))
+        elif name == "msid-semantic":
+            self.session.msid_semantic = _group(_required(value).strip() or "WMS")
+        elif name == "ice-lite":
+            self.session.ice_lite = True
+        elif name == "extmap-allow-mixed":
+            self.session.extmap_allow_mixed = True
+        else:
+            self.session.attributes.append((name, value))
+
+    def _transport_attribute(self, name: str, value: str | None) -> bool:
+        section = self.section
+        if name in DIRECTIONS:
+            section.direction = name  # type: ignore[assignment]
+            section.has_direction = True
+        elif name == "ice-ufrag":
+            section.ice_ufrag = _ice_string(_required(value), 4)
+        elif name == "ice-pwd":
+            section.ice_pwd = _ice_string(_required(value), 22)
+        elif name == "ice-options":
+            section.ice_options = _required(value).split()
+        elif name == "fingerprint":
+            parts = _required(value).split()
+            if len(parts) != 2:
+                raise self._wrong("a fingerprint is an algorithm and a value")
+            if section is not self.defaults and not self.own_fingerprints:
+                # A section's own fingerprints stand in for the session's (RFC 8122 §5).
+                section.fingerprints = []
+                self.own_fingerprints = True
+            section.fingerprints.append((parts[0].lower(), parts[1].upper()))
+        elif name == "setup":
+            role = _required(value).strip()
+            if role not in SETUPS:
+                raise self._wrong(f"setup is one of {', '.join(SETUPS)}, not {role[:40]!r}")
+            section.setup = role  # type: ignore[assignment]
+        elif section is self.defaults:
+            return False
+        elif name == "candidate":
+            self._candidate(_required(value))
+        elif name == "end-of-candidates":
+            section.end_of_candidates = True
+        elif name == "mid":
+            section.mid = _required(value).strip()
+            if not 1 <= len(section.mid) <= 255:
+                raise self._wrong("a mid has 1 to 255 characters")
+        elif name == "bundle-only":
+            section.bundle_only = True
+        else:
+            return False
+        return True
+
+    def _candidate(self, value: str) -> None:
+        if len(self.section.candidates) >= CANDIDATES_MAX:
+            return
+        try:
+            self.section.candidates.append(Candidate.from_sdp(value))
+        except ValueError:
+            # RFC 8839 §5.1: a candidate of a transport or type not known is ignored, and so is a broken one:
+            # the others may do.
+            return
+
+    def _media_attribute(self, name: str, value: str | None) -> bool:
+        section = self.section
+        if name == "rtcp-mux":
+            section.rtcp_mux = True
+        elif name == "rtcp-rsize":
+            section.rtcp_rsize = True
+        elif name == "extmap-allow-mixed":
+            section.extmap_allow_mixed = True
+        elif name == "extmap":
+            identifier, _, uri = _required(value).partition(" ")
+            number = identifier.partition("/")[0]
+            section.header_extensions.append(
+                RTCRtpHeaderExtensionParameters(id=_number(number, 65535), uri=uri.split(" ")[0])
+            )
+        elif name == "msid":
+            parts = _required(value).split()
+            if parts:
+                section.msids.append((parts[0], parts[1] if len(parts) > 1 else None))
+        elif name == "rtpmap":
+            self._rtpmap(_required(value))
+        elif name in ("fmtp", "rtcp-fb"):
+            # They may stand before the rtpmap they speak of.
+            self.late.append((self.number, section, name, _required(value)))
+        elif name == "ssrc":
+            self._ssrc(_required(value))
+        elif name == "ssrc-group":
+            group = _group(_required(value))
+            if all(item.isascii() and item.isdigit() for item in group.items):
+                section.ssrc_groups.append(group)
+        elif name == "rid":
+            section.rids.append(_required(value))
+        elif name == "simulcast":
+            section.simulcast = _required(value)
+        elif name == "rtcp":
+            pass
+        else:
+            return False
+        return True
+
+    def _data_attribute(self, name: str, value: str | None) -> bool:
+        section = self.section
+        if name == "sctp-port":
+            section.sctp_port = _number(_required(value).strip(), 65535)
+        elif name == "sctpmap":
+            # draft-ietf-mmusic-sctp-sdp-05: the format is the port.
+            section.attributes.append((name, value))
+        elif name == "max-message-size":
+            section.max_message_size = _number(_required(value).strip(), 2**63)
+        elif name == "sctp-init":
+            section.sctp_init = _required(value).strip()
+        else:
+            return False
+        return True
+
+    def _rtpmap(self, value: str) -> None:
+        number, _, description = value.partition(" ")
+        payload_type = _number(number, 127)
+        parts = description.strip().split("/")
+        if len(parts) < 2 or not parts[0]:
+            raise self._wrong("'rtpmap:<payload type> <name>/<clock rate>' expected")
+        channels = None
+        if self.section.kind == "audio":
+            channels = _number(parts[2], 255) if len(parts) > 2 else 1
+        codec = RTCRtpCodecParameters(
+            mimeType=f"{self.section.kind}/{parts[0]}",
+            clockRate=_number(parts[1], 2**32),
+            channels=channels,
+            payloadType=payload_type,
+        )
+        self.formats[str(payload_type)] = codec
+
+    def _ssrc(self, value: str) -> None:
+        number, _, attribute = value.partition(" ")
+        ssrc = _number(number, 2**32 - 1)
+        entry = next((known for known in self.section.ssrcs if known.ssrc == ssrc), None)
+        if entry is None:
+            entry = Ssrc(ssrc)
+            self.section.ssrcs.append(entry)
+        name, _, text = attribute.partition(":")
+        if name:
+            entry.attributes[name] = text
+
+    def _finish_section(self) -> None:
+        section = self.section
+        if section is self.defaults or not section.is_media:
+            return
+        for number, where, name, value in self.late:
+            assert where is section
+            self.number = number
+            which, _, rest = value.partition(" ")
+            if name == "fmtp":
+                if (codec := self._codec(which)) is not None:
+                    codec.parameters = _parameters(rest)
+                continue
+            kind, _, parameter = rest.strip().partition(" ")
+            targets = section.formats if which == "*" else [which]
+            for target in targets:
+                if (codec := self._codec(target)) is not None:
+                    codec.rtcpFeedback.append(RTCRtcpFeedback(type=kind, parameter=parameter or None))
+        # In the order of preference, which is that of the m= line, and nothing it does not name.
+        section.codecs = [codec for name in section.formats if (codec := self._codec(name)) is not None]
+        self.late = []
+
+    def _codec(self, name: str) -> RTCRtpCodecParameters | None:
+        codec = self.formats.get(name)
+        if codec is None and self.section.kind == "audio" and name in _STATIC:
+            # RFC 3551 §6: these need no rtpmap.
+            encoding, clock_rate = _STATIC[name]
+            codec = RTCRtpCodecParameters(
+                mimeType=f"audio/{encoding}", clockRate=clock_rate, channels=1, payloadType=int(name)
+            )
+            self.formats[name] = codec
+        return codec
+
+
+_STATIC: Final = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "9": ("G722", 8000)}
+
+
+def _required(value: str | None) -> str:
+    if value is None:
+        raise ValueError("a value is missing")
+    return value
+
+
+def _number(text: str, maximum: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) <= maximum):
+        raise ValueError(f"{text[:40]!r} is not a number from 0 to {maximum}")
+    return int(text)
+
+
+def _ice_string(text: str, shortest: int) -> str:
+    # RFC 8839 §5.4: ice-char is ALPHA / DIGIT / "+" / "/". Old endpoints use the other four, and browsers let them.
+    if not shortest <= len(text) <= 256 or not re.fullmatch(r"[A-Za-z0-9+/=#_-]+", text):
+        raise ValueError(
+            f"an ICE username fragment or password has {shortest} to 256 letters, digits, '+' and '/'"
+        )
+    return text
+
+
+def _group(value: str) -> Group:
+    parts = value.split()
+    if not parts:
+        raise ValueError("a group has semantics")
+    return Group(parts[0], parts[1:])
+
+
+def _parameters(text: str) -> dict[str, int | str | None]:
+    out: dict[str, int | str | None] = {}
+    for part in text.split(";"):
+        name, equals, value = part.strip().partition("=")
+        if not name:
+            continue
+        if not equals:
+            out[name] = None
+        elif name in _INTEGER_PARAMETERS and value.isascii() and value.isdigit() and len(value) < 10:
+            out[name] = int(value)
+        else:
+            out[name] = value
+    return out
+
+
+def _rtpmap(codec: RTCRtpCodecParameters) -> str:
+    text = f"{codec.name}/{codec.clockRate}"
+    return f"{text}/{codec.channels}" if codec.channels is not None and codec.channels > 1 else text
+
+
+def _connection_from_sdp(value: str) -> str:
+    parts = value.split()
+    if len(parts) != 3 or parts[0] != "IN":
+        raise ValueError("'c=IN IP4 <address>' or 'c=IN IP6 <address>' expected")
+    return parts[2].partition("/")[0]
+
+
+def _connection_to_sdp(address: str) -> str:
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        # A name is allowed here (RFC 8866 §5.7).
+        version = 4
+    return f"IN IP{version} {address}"

@@ -1,0 +1,230 @@
+"""What offer and answer know of each other: descriptions, transceivers, sections, transports."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiortc import MediaStreamTrack, RTCIceParameters
+
+from ..bundle import Transport, Transports
+from ..configuration import RTCBundlePolicy, RTCConfiguration
+from ..datachannel import RTCDataChannel
+from ..mediastream import MediaStream
+from ..rtpreceiver import RTCRtpReceiver
+from ..rtpsender import UNBOUND, RTCRtpSender
+from ..rtptransceiver import RTCRtpTransceiver
+from ..sctptransport import RTCSctpTransport
+from .codecs import Numbers
+from .sdp import MediaSection, SessionDescription
+from .state import SdpType, SignalingState
+
+
+@dataclass(eq=False)
+class Description:
+    """A description that has been set."""
+
+    type: SdpType
+    sdp: SessionDescription
+
+
+@dataclass
+class TransceiverState:
+    """What a rollback gives back to a transceiver (RFC 9429 §4.1.10.2)."""
+
+    mid: str | None
+    current_direction: str | None
+    fired_direction: str | None
+    codecs: list[Any]
+    extensions: list[Any]
+    transport: Any
+    remote_streams: list[MediaStream]
+
+
+@dataclass
+class Stable:
+    """The session as it was in the last stable state."""
+
+    transceivers: dict[RTCRtpTransceiver, TransceiverState]
+    section_transports: dict[str, Transport]
+    numbers: Numbers
+    mids: set[str]
+    data_mid: str | None
+    sctp: RTCSctpTransport | None
+    transports: list[Transport]
+    ice: dict[Transport, tuple[RTCIceParameters, int]]
+    """Local credentials, and how many generations had been gathered."""
+
+
+@dataclass
+class Session:
+    """The state of one connection's negotiation. Its invariants are kept by the modules beside this one."""
+
+    configuration: RTCConfiguration
+    transports: Transports
+    on_negotiation_needed: Callable[[], None]
+    is_closed: Callable[[], bool]
+    on_data_channel: Callable[[RTCDataChannel], None]
+
+    signaling_state: SignalingState = "stable"
+    current_local: Description | None = None
+    pending_local: Description | None = None
+    current_remote: Description | None = None
+    pending_remote: Description | None = None
+    last_offer: str | None = None
+    last_answer: str | None = None
+    offered: dict[str, RTCRtpTransceiver] = field(default_factory=dict)
+    offered_transports: dict[str, Transport] = field(default_factory=dict)
+    """Mid → transceiver and transport of the last created offer: `setLocalDescription` makes the association."""
+
+    transceivers: list[RTCRtpTransceiver] = field(default_factory=list)
+    sctp: RTCSctpTransport | None = None
+    sctp_started: bool = False
+    data_mid: str | None = None
+    section_transports: dict[str, Transport] = field(default_factory=dict)
+    """Mid → transport, of every section that has one."""
+    numbers: Numbers = field(default_factory=Numbers)
+    mids: set[str] = field(default_factory=set)
+    """Every mid ever used: none is used again."""
+    remote_streams: dict[str, MediaStream] = field(default_factory=dict)
+    credentials_to_replace: set[tuple[str | None, str | None]] = field(default_factory=set)
+    """Username fragments and passwords that `restartIce` wants gone (W3C [[LocalIceCredentialsToReplace]])."""
+    stable: Stable | None = None
+    cname: str = field(default_factory=lambda: str(uuid.uuid4()))
+    session_id: int = field(default_factory=lambda: secrets.randbits(62) + 1)
+    session_version: int = 1
+    default_stream_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    early_candidates: list[Any] = field(default_factory=list)
+
+    @property
+    def local(self) -> Description | None:
+        return self.pending_local or self.current_local
+
+    @property
+    def remote(self) -> Description | None:
+        return self.pending_remote or self.current_remote
+
+    def transceiver(self, mid: str) -> RTCRtpTransceiver | None:
+        return next((t for t in self.transceivers if t.mid == mid), None)
+
+    def create_transceiver(
+        self,
+        kind: str,
+        direction: str,
+        track: MediaStreamTrack | None = None,
+        *,
+        track_id: str | None = None,
+    ) -> RTCRtpTransceiver:
+        transceiver = RTCRtpTransceiver(
+            kind=kind,
+            receiver=RTCRtpReceiver(kind, track_id=track_id),
+            sender=RTCRtpSender(track or kind),
+            direction=direction,
+            changed=self.on_negotiation_needed,
+        )
+        transceiver._closed = self.is_closed
+        transceiver.receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
+        self.transceivers.append(transceiver)
+        return transceiver
+
+    def create_sctp(self) -> RTCSctpTransport:
+        if self.sctp is None:
+            self.sctp = RTCSctpTransport(UNBOUND)
+            self.sctp.on("datachannel", self.on_data_channel)
+        return self.sctp
+
+    def bind(self, mid: str, transport: Transport) -> None:
+        """From now on the section goes over this transport."""
+        self.section_transports[mid] = transport
+        if mid == self.data_mid and self.sctp is not None:
+            if self.sctp.transport is not transport.dtls:
+                self.sctp.setTransport(transport.dtls)
+        elif (transceiver := self.transceiver(mid)) is not None:
+            transceiver.sender.setTransport(transport.dtls)
+            transceiver.receiver.setTransport(transport.dtls)
+
+    def discard_unused_transports(self) -> None:
+        used = set(self.section_transports.values())
+        kept = set(self.stable.transports) if self.stable is not None else set()
+        for transport in list(self.transports.all):
+            if transport not in used and transport not in kept:
+                self.transports.discard(transport)
+
+    def transport_for_offer(self, mid: str, kind: str, planned: dict[str, Transport]) -> Transport:
+        """The transport an offer asks for a section, by the bundle policy (RFC 9429 §4.1.1); `planned` is the offer's
+        other sections."""
+        if mid in self.section_transports:
+            return self.section_transports[mid]
+        bundled = self.bundled_transport()
+        if bundled is not None:
+            return bundled
+        policy = self.configuration.bundlePolicy
+        known = {**self.section_transports, **planned}
+        if policy == RTCBundlePolicy.MAX_BUNDLE and known:
+            return next(iter(known.values()))
+        if policy == RTCBundlePolicy.BALANCED:
+            same = [m for m in known if self._kind(m, planned) == kind]
+            if same:
+                return known[same[0]]
+        spare = [t for t in self.transports.all if t not in known.values()]
+        return spare[0] if spare else self.transports.create()
+
+    def _kind(self, mid: str, planned: dict[str, Transport]) -> str | None:
+        if mid == self.data_mid:
+            return "application"
+        transceiver = self.transceiver(mid) or self.offered.get(mid)
+        return transceiver.kind if transceiver is not None else None
+
+    def bundled_transport(self) -> Transport | None:
+        """The transport of the bundle that has been agreed on, if there is one."""
+        answer = self.current_local if self.current_local and self.current_local.type == "answer" else None
+        answer = answer or (
+            self.current_remote if self.current_remote and self.current_remote.type == "answer" else None
+        )
+        for mid in answer.sdp.bundle if answer is not None else []:
+            if mid in self.section_transports:
+                return self.section_transports[mid]
+        return None
+
+    def allocate_mid(self, taken: set[str]) -> str:
+        number = 0
+        while (mid := str(number)) in self.mids or mid in taken:
+            number += 1
+        return mid
+
+    def remember_stable(self) -> None:
+        """Call before anything of a new offer is applied."""
+        self.stable = Stable(
+            transceivers={
+                t: TransceiverState(
+                    mid=t.mid,
+                    current_direction=t._current_direction,
+                    fired_direction=t._fired_direction,
+                    codecs=t._codecs,
+                    extensions=t._headerExtensions,
+                    transport=t.sender.transport,
+                    remote_streams=list(t._remote_streams),
+                )
+                for t in self.transceivers
+            },
+            section_transports=dict(self.section_transports),
+            numbers=self.numbers.copy(),
+            mids=set(self.mids),
+            data_mid=self.data_mid,
+            sctp=self.sctp,
+            transports=list(self.transports.all),
+            ice={t: (t.local, len(t.gathered)) for t in self.transports.all},
+        )
+
+    def sections(self, transport: Transport) -> list[tuple[int, MediaSection]]:
+        """The sections of the local description that go over a transport, with their index; the first is tagged."""
+        if self.local is None:
+            return []
+        return [
+            (index, section)
+            for index, section in enumerate(self.local.sdp.media)
+            if self.section_transports.get(section.mid) is transport and not section.rejected
+        ]

@@ -1,0 +1,97 @@
+"""What makes a description impossible to apply (RFC 9429 §5.8 to §5.10), found before anything is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..bundle import dtls_parameters
+from ..configuration import RTCBundlePolicy
+from ..exceptions import InvalidDescriptionError
+from .sdp import MediaSection, SessionDescription
+from .session import Session
+from .state import SdpType
+
+
+def check_description(session: Session, kind: SdpType, sdp: SessionDescription, *, local: bool) -> None:
+    """Raises `InvalidDescriptionError` (or `OperationError`, without a usable fingerprint) and says what is wrong."""
+    mids = [section.mid for section in sdp.media if section.mid]
+    if len(mids) != len(set(mids)):
+        raise InvalidDescriptionError("two media sections have the same mid")
+    for group in (g for g in sdp.groups if g.semantics == "BUNDLE"):
+        unknown = [mid for mid in group.items if mid not in mids]
+        if unknown:
+            raise InvalidDescriptionError(
+                f"the BUNDLE group names sections that are not there: {', '.join(unknown)}"
+            )
+    for section in sdp.media:
+        if not section.rejected and _speaks_for_transport(sdp, section):
+            _check_transport(kind, section)
+    if kind in ("answer", "pranswer"):
+        _check_answer(session, sdp, local=local)
+    else:
+        _check_offer(session, sdp)
+
+
+def _speaks_for_transport(sdp: SessionDescription, section: MediaSection) -> bool:
+    # RFC 9143 §7.1.3: a bundled section other than the tagged one may leave the transport's attributes to that one.
+    bundle = sdp.bundle_of(section.mid) if section.mid else None
+    if bundle is None:
+        return True
+    tagged = next((s for mid in bundle if (s := sdp.section(mid)) is not None and not s.rejected), None)
+    return tagged is section
+
+
+def _check_transport(kind: SdpType, section: MediaSection) -> None:
+    if not (section.is_media or section.is_data):
+        return  # it will be rejected
+    if not section.ice_ufrag or not section.ice_pwd:
+        raise InvalidDescriptionError("ICE username fragment or password is missing")
+    if kind in ("answer", "pranswer") and section.setup not in ("active", "passive"):
+        raise InvalidDescriptionError("DTLS setup attribute must be 'active' or 'passive' for an answer")
+    if section.is_media and not section.rtcp_mux:
+        raise InvalidDescriptionError("RTCP mux is not enabled")
+    if section.is_media and "SAVP" not in section.protocol:
+        raise InvalidDescriptionError(f"media must be encrypted: {section.protocol!r} is not RTP over DTLS")
+    dtls_parameters(section)
+
+
+def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> None:
+    offer = session.pending_remote if local else session.pending_local
+    if offer is None:
+        return  # the signalling state has said so already
+    if len(offer.sdp.media) != len(sdp.media):
+        raise InvalidDescriptionError("Media sections in answer do not match offer")
+    for offered, answered in zip(offer.sdp.media, sdp.media, strict=True):
+        if offered.kind != answered.kind or (answered.mid and offered.mid and answered.mid != offered.mid):
+            raise InvalidDescriptionError("Media sections in answer do not match offer")
+        if offered.rejected and not answered.rejected:
+            raise InvalidDescriptionError("the answer accepts a section that was not offered")
+    if not local and session.configuration.bundlePolicy == RTCBundlePolicy.MAX_BUNDLE:
+        accepted = [s for s in sdp.media if not s.rejected]
+        bundle = sdp.bundle
+        loose = [s.mid for s in accepted if (s.mid or _mid_at(offer.sdp, sdp, s)) not in bundle]
+        if len(accepted) > 1 and loose:
+            raise InvalidDescriptionError(
+                "bundlePolicy is max-bundle, and the answer does not bundle: use 'balanced' with this peer"
+            )
+
+
+def _mid_at(offer: SessionDescription, answer: SessionDescription, section: MediaSection) -> str:
+    return offer.media[next(i for i, s in enumerate(answer.media) if s is section)].mid
+
+
+def _check_offer(session: Session, sdp: SessionDescription) -> None:
+    known: Any = session.current_remote or session.current_local
+    if known is None:
+        return
+    count = len(known.sdp.media)
+    if len(sdp.media) < count:
+        raise InvalidDescriptionError(
+            f"an offer keeps the media sections there are: {count} were agreed on, and it has {len(sdp.media)}"
+        )
+    for before, after in zip(known.sdp.media, sdp.media, strict=False):
+        recycled = before.rejected
+        if not recycled and (
+            before.kind != after.kind or (after.mid and before.mid and after.mid != before.mid)
+        ):
+            raise InvalidDescriptionError("the order of the media sections differs from the one agreed on")

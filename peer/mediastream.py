@@ -1,0 +1,147 @@
+"""MediaStream, and the track that arrives from a peer (W3C Media Capture and Streams §4, WebRTC §5.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable
+from typing import Any, Final
+
+import aiortc
+from aiortc.rtcrtpreceiver import RemoteStreamTrack as _RemoteStreamTrack
+
+from .events import EventEmitter, GuardedHandlers
+from .exceptions import InvalidArgumentError
+
+FRAMES_KEPT: Final = {"audio": 50, "video": 30}
+"""How many decoded frames wait for a reader that is late: a second. The oldest go first."""
+
+
+class _BoundedQueue(asyncio.Queue[Any]):
+    """A queue whose `put` never waits: it makes room by dropping the oldest, and counts."""
+
+    def __init__(self, kept: int) -> None:
+        super().__init__()
+        self.kept = kept
+        self.dropped = 0
+
+    async def put(self, item: Any) -> None:
+        while item is not None and self.qsize() >= self.kept:
+            self.get_nowait()
+            self.dropped += 1
+        self.put_nowait(item)
+
+
+class RemoteStreamTrack(GuardedHandlers, _RemoteStreamTrack):
+    """What a receiver hands out. `await recv()` gives the next decoded frame.
+
+    Events: `mute` and `unmute` when the peer stops and starts sending, as negotiated or as heard; `ended`.
+    It is also what handlers of `track` get, so it has the members of the W3C's RTCTrackEvent: `track` (itself),
+    `receiver`, `transceiver`, `streams`.
+    """
+
+    def __init__(self, kind: str, id: str | None = None) -> None:
+        super().__init__(kind=kind, id=id)
+        self._queue = _BoundedQueue(FRAMES_KEPT.get(kind, 30))
+        self.enabled = True
+        self.contentHint = ""
+        self.receiver: Any = None
+        self.transceiver: Any = None
+        self.streams: list[MediaStream] = []
+        self._muted = True
+
+    @property
+    def track(self) -> RemoteStreamTrack:
+        return self
+
+    @property
+    def label(self) -> str:
+        return f"remote {self.kind}"
+
+    @property
+    def muted(self) -> bool:
+        """True until the peer sends, and whenever it has been agreed that it does not."""
+        return self._muted
+
+    @property
+    def framesDropped(self) -> int:
+        """Decoded frames that nobody read in time."""
+        return int(getattr(self._queue, "dropped", 0))
+
+    def _set_muted(self, muted: bool) -> None:
+        if muted != self._muted and self.readyState == "live":
+            self._muted = muted
+            self.emit("mute" if muted else "unmute")
+
+    def stop(self) -> None:
+        """Ends the track. A reader that waits in `recv` gets a `MediaStreamError`."""
+        if self.readyState == "live":
+            super().stop()
+            self._queue.put_nowait(None)
+
+
+class MediaStream(EventEmitter):
+    """A group of tracks that belong together.
+
+    `MediaStream()`, `MediaStream(tracks)` or `MediaStream(stream)`; `id` is random unless given.
+    Events, only for what the peer changes: `addtrack`, `removetrack` (handler gets the track).
+    """
+
+    def __init__(
+        self, tracks: MediaStream | Iterable[aiortc.MediaStreamTrack] = (), *, id: str | None = None
+    ) -> None:
+        super().__init__()
+        self._id = id if id is not None else str(uuid.uuid4())
+        self._tracks: list[aiortc.MediaStreamTrack] = []
+        for track in tracks.getTracks() if isinstance(tracks, MediaStream) else tracks:
+            self.addTrack(track)
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def active(self) -> bool:
+        """Whether any of the tracks is live."""
+        return any(track.readyState == "live" for track in self._tracks)
+
+    def getTracks(self) -> list[aiortc.MediaStreamTrack]:
+        return list(self._tracks)
+
+    def getAudioTracks(self) -> list[aiortc.MediaStreamTrack]:
+        return [track for track in self._tracks if track.kind == "audio"]
+
+    def getVideoTracks(self) -> list[aiortc.MediaStreamTrack]:
+        return [track for track in self._tracks if track.kind == "video"]
+
+    def getTrackById(self, trackId: str) -> aiortc.MediaStreamTrack | None:
+        return next((track for track in self._tracks if track.id == trackId), None)
+
+    def addTrack(self, track: aiortc.MediaStreamTrack) -> None:
+        """Does nothing when the track is there already."""
+        if not isinstance(track, aiortc.MediaStreamTrack):
+            raise InvalidArgumentError(f"a stream takes MediaStreamTrack objects, not {track!r:.100}")
+        if track not in self._tracks:
+            self._tracks.append(track)
+
+    def removeTrack(self, track: aiortc.MediaStreamTrack) -> None:
+        """Does nothing when the track is not there."""
+        if track in self._tracks:
+            self._tracks.remove(track)
+
+    def clone(self) -> MediaStream:
+        """Another stream of the same tracks."""
+        return MediaStream(self)
+
+    def __iter__(self) -> Any:
+        return iter(self._tracks)
+
+    def _add_remote(self, track: aiortc.MediaStreamTrack) -> None:
+        if track not in self._tracks:
+            self._tracks.append(track)
+            self.emit("addtrack", track)
+
+    def _remove_remote(self, track: aiortc.MediaStreamTrack) -> None:
+        if track in self._tracks:
+            self._tracks.remove(track)
+            self.emit("removetrack", track)

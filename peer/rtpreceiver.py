@@ -1,0 +1,103 @@
+"""RTCRtpReceiver (W3C WebRTC §5.3), over aiortc's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiortc
+from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpReceiveParameters
+from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtpPacket
+
+from .aiortc_seams import receiver_field
+from .exceptions import InvalidArgumentError
+from .jsep.codecs import capabilities
+from .mediastream import RemoteStreamTrack
+from .rtpsender import UNBOUND
+
+
+class RTCRtpReceiver(aiortc.RTCRtpReceiver):
+    """Receives what the peer sends for one media section, and decodes it into its `track`."""
+
+    def __init__(self, kind: str, transport: Any = None, *, track_id: str | None = None) -> None:
+        super().__init__(kind, UNBOUND if transport is None else transport)
+        self.kind = kind
+        self._track: RemoteStreamTrack = RemoteStreamTrack(kind, track_id)
+        self._track.receiver = self
+        self._parameters: RTCRtpReceiveParameters | None = None
+        self._receptive = False
+        self._jitter_buffer_target: float | None = None
+
+    @property
+    def track(self) -> RemoteStreamTrack:
+        """There from the start, and muted until something arrives."""
+        return self._track
+
+    @property
+    def transport(self) -> Any:
+        """The RTCDtlsTransport it arrives over, or None while nothing has been described."""
+        transport = receiver_field(self, "transport")
+        return None if transport is UNBOUND else transport
+
+    @property
+    def started(self) -> bool:
+        return bool(receiver_field(self, "started"))
+
+    @property
+    def jitterBufferTarget(self) -> float | None:
+        """Milliseconds the application would like the jitter buffer to hold, 0 to 4000, or None (WebRTC Extensions)."""
+        return self._jitter_buffer_target
+
+    @jitterBufferTarget.setter
+    def jitterBufferTarget(self, value: float | None) -> None:
+        if value is not None and not 0 <= value <= 4000:
+            from .exceptions import InvalidRangeError
+
+            raise InvalidRangeError(f"jitterBufferTarget is 0 to 4000 milliseconds, not {value!r:.40}")
+        self._jitter_buffer_target = value
+
+    @classmethod
+    def getCapabilities(cls, kind: str) -> RTCRtpCapabilities:
+        """What can be received of a kind. Raises `ValueError` for another kind."""
+        if kind not in ("audio", "video"):
+            raise InvalidArgumentError(f"cannot get capabilities for unknown media {kind}")
+        return capabilities(kind)
+
+    def setTransport(self, transport: Any) -> None:
+        if self.started and self.transport is not transport and self._parameters is not None:
+            self.transport._unregister_rtp_receiver(self)
+            super().setTransport(transport)
+            transport._register_rtp_receiver(self, self._parameters)
+        else:
+            super().setTransport(transport)
+
+    async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
+        """Receive with these parameters; again, to change them."""
+        self._parameters = parameters
+        if not self.started:
+            await super().receive(parameters)
+            return
+        codecs = receiver_field(self, "codecs")
+        for codec in parameters.codecs:
+            codecs[codec.payloadType] = codec
+        rtx = receiver_field(self, "rtx_ssrc")
+        for encoding in parameters.encodings:
+            if encoding.rtx is not None:
+                rtx[encoding.rtx.ssrc] = encoding.ssrc
+        self.transport._register_rtp_receiver(self, parameters)
+
+    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        if self._track.muted and self._enabled:
+            self._track._set_muted(False)
+        await super()._handle_rtp_packet(packet, arrival_time_ms)
+
+    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpByePacket):
+            # aiortc ends the track for good here; but the peer may only be changing its SSRC (W3C WebRTC §5.3: mute).
+            self._track._set_muted(True)
+            return
+        await super()._handle_rtcp_packet(packet)
+
+    async def stop(self) -> None:
+        """Stop for good; the track ends."""
+        await super().stop()
+        self._track.stop()

@@ -1,0 +1,243 @@
+"""RTCRtpSender (W3C WebRTC §5.2), over aiortc's."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import time
+import uuid
+from typing import Any, Final
+
+import aiortc
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpCodecParameters, RTCRtpSendParameters
+from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.stats import RTCStatsReport
+
+from .aiortc_seams import sender_field, set_sender_field
+from .completion import Completion
+from .exceptions import InvalidArgumentError, InvalidStateError
+from .jsep.codecs import capabilities
+from .mediastream import MediaStream
+
+logger = logging.getLogger("peer.rtp")
+
+
+class Unbound:
+    """Stands where a transport will be once there is a description to say which."""
+
+    state = "new"
+    _role = "auto"
+    _stats_id = "transport"
+
+    async def _send_rtp(self, data: bytes) -> None:
+        raise ConnectionError("there is no transport yet")
+
+    def _unregister_data_receiver(self, receiver: object) -> None:
+        pass
+
+    def _get_stats(self) -> RTCStatsReport:
+        return RTCStatsReport()
+
+
+UNBOUND: Final[Any] = Unbound()
+
+
+class SenderFeed(MediaStreamTrack):
+    """The track aiortc's sender reads: whichever the application has put there, and for as long as it lives.
+
+    aiortc ends a sender for good when its track ends, and stops the application's track when the sender ends.
+    This one only ever waits.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.source: MediaStreamTrack | None = None
+        self._changed = asyncio.Event()
+        self._reader: asyncio.Task[Any] | None = None
+        self._switching = False
+
+    def switch(self, source: MediaStreamTrack | None) -> None:
+        self.source = source
+        self._changed.set()
+        if self._reader is not None:
+            # It may be waiting for a frame of the old track, which may never come.
+            self._switching = True
+            self._reader.cancel()
+
+    async def recv(self) -> Any:
+        while True:
+            self._changed.clear()
+            source = self.source
+            if source is None or source.readyState != "live":
+                await self._changed.wait()
+                continue
+            task = asyncio.current_task()
+            assert task is not None
+            self._reader = task
+            try:
+                return await source.recv()
+            except asyncio.CancelledError:
+                if not self._switching:
+                    raise
+                if task.uncancel() > 0:
+                    raise
+            except MediaStreamError:
+                await self._ended(source)
+            except Exception:
+                logger.exception("a track's recv() failed; nothing more is sent from it")
+                await self._ended(source)
+            finally:
+                self._reader = None
+                self._switching = False
+
+    async def _ended(self, source: MediaStreamTrack) -> None:
+        self._reader = None
+        while self.source is source:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class RTCRtpSender(aiortc.RTCRtpSender):
+    """Encodes a track and sends it to the peer."""
+
+    def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
+        kind = trackOrKind.kind if isinstance(trackOrKind, MediaStreamTrack) else trackOrKind
+        self._feed = SenderFeed(kind)
+        self._streams: list[str] = []
+        self._stopped = False
+        self._ever_sent = False
+        self._owner: Any = None
+        """The connection that made it."""
+        self._codec: RTCRtpCodecParameters | None = None
+        self._parameters: RTCRtpSendParameters | None = None
+        self._track_id = str(uuid.uuid4())
+        self._timestamp: tuple[int, float] | None = None
+        self._offset = 0
+        self._rebase = False
+        super().__init__(trackOrKind, UNBOUND if transport is None else transport)
+        set_sender_field(self, "track", self._feed)
+
+    @property
+    def track(self) -> MediaStreamTrack | None:  # type: ignore[override]
+        """What is being sent, if anything."""
+        return self._feed.source
+
+    @property
+    def transport(self) -> Any:
+        """The RTCDtlsTransport it is sent over, or None while nothing has been described."""
+        transport = sender_field(self, "transport")
+        return None if transport is UNBOUND else transport
+
+    @property
+    def started(self) -> bool:
+        return bool(sender_field(self, "started"))
+
+    @classmethod
+    def getCapabilities(cls, kind: str) -> RTCRtpCapabilities:
+        """What can be sent of a kind: codecs and header extensions. Raises `ValueError` for another kind."""
+        if kind not in ("audio", "video"):
+            raise ValueError(f"cannot get capabilities for unknown media {kind}")
+        return capabilities(kind)
+
+    def replaceTrack(self, track: MediaStreamTrack | None) -> Completion[None]:  # type: ignore[override]
+        """Send another track of the same kind, or nothing, without negotiation (W3C WebRTC §5.2.5).
+
+        Takes effect at once; what is returned may be awaited, as in a browser, and need not be.
+        The RTP timestamps run on. Neither track is stopped.
+        Raises `InvalidArgumentError` for a track of another kind and `InvalidStateError` once stopped.
+        """
+        if track is not None:
+            if not isinstance(track, MediaStreamTrack):
+                raise InvalidArgumentError(
+                    f"replaceTrack takes a MediaStreamTrack or None, not {track!r:.100}"
+                )
+            if track.kind != self._feed.kind:
+                raise InvalidArgumentError(f"a {self._feed.kind} sender can not send a {track.kind} track")
+        if self._stopped:
+            raise InvalidStateError("the sender is stopped")
+        if track is not self._feed.source:
+            self._feed.switch(track)
+            self._rebase = True
+        return Completion.done(None)
+
+    def setStreams(self, *streams: MediaStream) -> None:
+        """The streams the peer finds the track in, from the next offer or answer on."""
+        self._streams = list(dict.fromkeys(stream.id for stream in streams))
+
+    def _set_encodings(self, encodings: list[Any] | None) -> None:
+        self._encodings = list(encodings or [])
+
+    def setTransport(self, transport: Any) -> None:
+        if self.started and self.transport is not transport and self._parameters is not None:
+            self.transport._unregister_rtp_sender(self)
+            super().setTransport(transport)
+            transport._register_rtp_sender(self, self._parameters)
+        else:
+            super().setTransport(transport)
+
+    async def send(self, parameters: RTCRtpSendParameters) -> None:
+        """Send with these parameters, the first codec of them; again, to change them."""
+        self._parameters = parameters
+        if not self.started:
+            # aiortc's loop holds on to this object; changing it in place is how a codec changes.
+            self._codec = copy.deepcopy(parameters.codecs[0])
+            await super().send(
+                RTCRtpSendParameters(
+                    codecs=[self._codec, *parameters.codecs[1:]],
+                    headerExtensions=parameters.headerExtensions,
+                    muxId=parameters.muxId,
+                    rtcp=parameters.rtcp,
+                )
+            )
+            return
+        assert self._codec is not None
+        codec = parameters.codecs[0]
+        if codec.mimeType.lower() != self._codec.mimeType.lower() or codec.clockRate != self._codec.clockRate:
+            set_sender_field(self, "encoder", None)
+            self._rebase = True
+        self._codec.mimeType = codec.mimeType
+        self._codec.clockRate = codec.clockRate
+        self._codec.channels = codec.channels
+        self._codec.payloadType = codec.payloadType
+        self._codec.parameters = codec.parameters
+        self._codec.rtcpFeedback = codec.rtcpFeedback
+        rtx = next((c for c in parameters.codecs if c.parameters.get("apt") == codec.payloadType), None)
+        set_sender_field(self, "rtx_payload_type", None if rtx is None else rtx.payloadType)
+        sender_field(self, "rtp_header_extensions_map").configure(parameters)
+        self.transport._register_rtp_sender(self, parameters)
+
+    async def stop(self) -> None:
+        """Stop for good. The application's track is left as it is."""
+        self._stopped = True
+        await super().stop()
+
+    async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        rebase, self._rebase = self._rebase, False
+        if rebase:
+            # The new track may have another format, and the old encoder's state is not its past.
+            set_sender_field(self, "encoder", None)
+        try:
+            frame = await super()._next_encoded_frame(codec)
+        except MediaStreamError:
+            raise
+        except (AssertionError, ValueError) as exc:
+            # aiortc's encoders take what they know and do not follow when a track changes its format.
+            logger.warning("a frame could not be encoded as %s and was dropped: %r", codec.name, exc)
+            set_sender_field(self, "encoder", None)
+            self._rebase = True
+            return None
+        if frame is None:
+            self._rebase = self._rebase or rebase
+            return None
+        now = time.monotonic()
+        if rebase or self._rebase:
+            self._rebase = False
+            if self._timestamp is not None:
+                last, then = self._timestamp
+                self._offset = last + max(1, round((now - then) * codec.clockRate)) - frame.timestamp
+        frame.timestamp += self._offset
+        self._timestamp = frame.timestamp, now
+        return frame

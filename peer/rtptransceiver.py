@@ -1,0 +1,170 @@
+"""RTCRtpTransceiver (W3C WebRTC §5.4), over aiortc's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiortc
+from aiortc.rtcrtpparameters import (
+    RTCRtpCodecCapability,
+    RTCRtpCodecParameters,
+    RTCRtpHeaderExtensionParameters,
+)
+
+from .completion import Completion
+from .exceptions import InvalidArgumentError, InvalidModificationError, InvalidStateError
+from .jsep.codecs import capabilities, receives, sends
+from .jsep.sdp import DIRECTIONS
+from .mediastream import MediaStream
+from .rtpreceiver import RTCRtpReceiver
+from .rtpsender import RTCRtpSender
+
+
+class CodecPreferencesError(InvalidModificationError, ValueError):
+    """A preference for something that can not be sent or received (aiortc raises a `ValueError`)."""
+
+
+class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
+    """A sender and a receiver that share one media section."""
+
+    def __init__(
+        self,
+        kind: str,
+        receiver: RTCRtpReceiver,
+        sender: RTCRtpSender,
+        direction: str = "sendrecv",
+        *,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(kind, receiver, sender, direction)
+        self._direction = direction
+        self._current_direction: str | None = None
+        self._mid: str | None = None
+        self._sender = sender
+        self._receiver = receiver
+        self._changed = changed
+        self._closed: Callable[[], bool] = lambda: False
+        self._stopping = False
+        self._is_stopped = False
+        self._added_by_track = False
+        self._from_remote = False
+        self._fired_direction: str | None = None
+        self._remote_streams: list[MediaStream] = []
+        self._preferred_codecs: list[RTCRtpCodecCapability] = []
+        self._codecs: list[RTCRtpCodecParameters] = []
+        self._headerExtensions: list[RTCRtpHeaderExtensionParameters] = []
+        receiver.track.transceiver = self
+
+    @property
+    def mid(self) -> str | None:
+        """The media section's identification, once there is a description with it."""
+        return self._mid
+
+    @property
+    def sender(self) -> RTCRtpSender:
+        return self._sender
+
+    @property
+    def receiver(self) -> RTCRtpReceiver:
+        return self._receiver
+
+    @property
+    def direction(self) -> str:
+        """What the next offer or answer asks for: sendrecv, sendonly, recvonly, inactive; `stopped` after `stop()`.
+
+        Setting it raises `InvalidStateError` when stopped or closed and `InvalidArgumentError` for another value.
+        """
+        return "stopped" if self._stopping else self._direction
+
+    @direction.setter
+    def direction(self, direction: str) -> None:
+        if direction not in DIRECTIONS:
+            raise InvalidArgumentError(
+                f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r:.50}"
+            )
+        if self._stopping or self._closed():
+            raise InvalidStateError("the transceiver is stopped: its direction can not be changed")
+        if direction != self._direction:
+            self._direction = direction
+            self._changed()
+
+    @property
+    def currentDirection(self) -> str | None:
+        """What has been agreed on; `None` before that, `stopped` at the end."""
+        return "stopped" if self._is_stopped else self._current_direction
+
+    @property
+    def stopped(self) -> bool:
+        return self._is_stopped or self._stopping
+
+    def setCodecPreferences(self, codecs: Sequence[RTCRtpCodecCapability]) -> None:
+        """Which codecs to offer and answer with, best first; empty for the default (W3C WebRTC §5.4.6).
+
+        Takes what `getCapabilities` of sender and receiver returns. Raises `CodecPreferencesError`
+        (an `InvalidModificationError` and a `ValueError`) for anything else.
+        """
+        known = capabilities(self.kind).codecs
+        unique: list[RTCRtpCodecCapability] = []
+        for codec in codecs:
+            match = next((c for c in known if _matches(c, codec)), None)
+            if match is None:
+                raise CodecPreferencesError("Codec is not in capabilities")
+            if match not in unique:
+                unique.append(match)
+        if unique and all(codec.name.lower() == "rtx" for codec in unique):
+            raise CodecPreferencesError("retransmission needs a codec beside it")
+        self._preferred_codecs = unique
+
+    def stop(self) -> Completion[None]:  # type: ignore[override]
+        """Stop sending and receiving for good (W3C WebRTC §5.4.3). Takes effect at once; the peer hears of it with
+        the next offer. What is returned may be awaited, as in aiortc, until everything is given back.
+
+        Raises `InvalidStateError` when the connection is closed.
+        """
+        if self._closed():
+            raise InvalidStateError("RTCPeerConnection is closed")
+        if not self._stopping:
+            self._stop_sending_and_receiving()
+            self._changed()
+        return Completion(asyncio.ensure_future(self._release()))
+
+    def _stop_sending_and_receiving(self) -> None:
+        self._stopping = True
+        self._sender._stopped = True
+        self._sender._enabled = False
+        self._receiver._enabled = False
+        self._receiver.track.stop()
+
+    def _stop_for_good(self) -> None:
+        """ "Stop the RTCRtpTransceiver" (W3C WebRTC §5.4): by rejection, or because the connection closes."""
+        if not self._stopping:
+            self._stop_sending_and_receiving()
+        self._is_stopped = True
+        self._current_direction = None
+
+    async def _release(self) -> None:
+        await self._receiver.stop()
+        await self._sender.stop()
+
+    def _setCurrentDirection(self, direction: str | None) -> None:
+        self._current_direction = direction
+        self._sender._enabled = sends(direction) and not self._stopping
+        self._receiver._enabled = receives(direction) and not self._stopping
+
+    def _set_mid(self, mid: str | None) -> None:
+        self._mid = mid
+
+
+def _matches(known: RTCRtpCodecCapability, wanted: Any) -> bool:
+    if not isinstance(wanted, RTCRtpCodecCapability):
+        return False
+    if (known.mimeType.lower(), known.clockRate) != (wanted.mimeType.lower(), wanted.clockRate):
+        return False
+    if known.channels != wanted.channels:
+        return False
+    # aiortc's own capability lists carry no Opus parameters.
+    return known.parameters == wanted.parameters or (
+        not wanted.parameters and known.mimeType.startswith("audio/")
+    )

@@ -1,0 +1,59 @@
+"""RTCSessionDescription (W3C WebRTC §4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+import aiortc
+
+from .exceptions import InvalidArgumentError
+
+RTCSdpType: TypeAlias = Literal["offer", "pranswer", "answer", "rollback"]
+
+SDP_TYPES = ("offer", "pranswer", "answer", "rollback")
+
+
+@dataclass(init=False)
+class RTCSessionDescription(aiortc.RTCSessionDescription):
+    """One side of an offer/answer exchange: `type` is offer, pranswer, answer or rollback, `sdp` the text.
+
+    Takes `sdp` and `type` (positional as in aiortc), or the W3C's dictionary `{"type": …, "sdp": …}`.
+    Raises `InvalidArgumentError` (a `TypeError` and a `ValueError`) for another type.
+    """
+
+    sdp: str
+    type: str
+
+    def __init__(
+        self,
+        sdp: str | Mapping[str, Any] = "",
+        type: str | None = None,
+    ) -> None:
+        if isinstance(sdp, Mapping):
+            type = sdp.get("type") if type is None else type
+            sdp = sdp.get("sdp", "")
+        if not isinstance(sdp, str):
+            raise InvalidArgumentError(f"'sdp' must be a string, not {sdp.__class__.__name__}")
+        if type not in SDP_TYPES:
+            raise InvalidArgumentError(f"'type' must be in {list(SDP_TYPES)} (got '{type}')")
+        self.sdp = sdp
+        self.type = cast(str, type)
+
+    def toJSON(self) -> dict[str, str]:
+        """`{"type": …, "sdp": …}`, as a browser takes it."""
+        return {"type": self.type, "sdp": self.sdp}
+
+
+def session_description(value: object) -> RTCSessionDescription:
+    """Whatever a caller may hand in for a description: ours, aiortc's, or a browser's dictionary."""
+    if isinstance(value, RTCSessionDescription):
+        return value
+    if isinstance(value, aiortc.RTCSessionDescription):
+        return RTCSessionDescription(sdp=value.sdp, type=value.type)
+    if isinstance(value, Mapping):
+        return RTCSessionDescription(value)
+    raise InvalidArgumentError(
+        f"a description must be an RTCSessionDescription or a dictionary with 'type' and 'sdp', not {value!r:.100}"
+    )

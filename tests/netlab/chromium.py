@@ -32,8 +32,8 @@ ARGUMENTS = [
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
     "--ignore-certificate-errors",
-    # The lab resolves no names, and its hosts have nothing to hide.
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
+    # The lab resolves no names, its hosts have nothing to hide, and its addresses count as local.
+    "--disable-features=WebRtcHideLocalIpsWithMdns,LocalNetworkAccessChecks,LocalNetworkAccessChecksWebRTC",
 ]
 
 

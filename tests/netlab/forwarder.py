@@ -1,6 +1,6 @@
 """The smallest relay that speaks the signalling protocol: what the connection benches measure must not depend on ours.
 
-Run as `python -m tests.netlab.forwarder ADDRESS PORT`. One room per name, messages forwarded by `to`.
+Run as `python -m tests.netlab.forwarder PORT ADDRESS…`. One room per name, messages forwarded by `to`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ async def attend(connection: ServerConnection) -> None:
             await other.send(json.dumps({"type": "peer-left", "id": me}))
 
 
-async def main(address: str, port: int) -> None:
-    async with serve(attend, address, port, compression=None) as server:
+async def main(port: int, addresses: list[str]) -> None:
+    async with serve(attend, addresses, port, compression=None) as server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2:]))

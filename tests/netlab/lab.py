@@ -4,7 +4,7 @@
         home = await lab.site("home", nat="cone", delay=0.020)
         alice = await lab.host("alice", home)
         server = await lab.server()
-        node = await lab.node(alice)
+        party = await lab.party(alice, "ours")
 
 Everything inside has addresses that exist only inside; everything made is removed at the end, and whatever a killed
 run left behind is removed at the beginning of the next.
@@ -109,10 +109,10 @@ class Lab:
         """Add the usual middle: one site and host with a TURN server and a signalling server."""
         site = await self.site("server", delay=delay, ip_versions=ip_versions)
         host = await self.host("server", site, count=3)
-        addresses = host.uplinks[site].addresses
+        own, second, _, *ipv6 = host.uplinks[site].addresses
         started = await asyncio.gather(
-            TurnServer.start(self, host, addresses[0], **turn),
-            SignallingServer.start(self, host, addresses[1]),
+            TurnServer.start(self, host, own, *ipv6, **turn),
+            SignallingServer.start(self, host, second, *ipv6),
         )
         return Server(site, host, *started)
 

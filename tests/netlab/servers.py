@@ -8,6 +8,7 @@ import ipaddress
 import re
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,21 +90,23 @@ class TurnServer:
 
     username, credential = "lab", "lab-password"
 
-    def __init__(self, host: Host, address: str, certificates: Certificates, process: LabProcess) -> None:
-        self.host, self.address, self.certificates, self.process = host, address, certificates, process
+    def __init__(self, host: Host, addresses: Sequence[str], process: LabProcess) -> None:
+        self.host, self.addresses, self.process = host, addresses, process
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
 
     @classmethod
     async def start(
-        cls, lab: Lab, host: Host, address: str, *, secret: str | None = None, lifetime: int = 600
+        cls, lab: Lab, host: Host, address: str, *more: str, secret: str | None = None, lifetime: int = 600
     ) -> TurnServer:
         """`lifetime`: the longest an allocation may live without a refresh, in seconds."""
         certificates = Certificates.make(
             lab.directory, *(a for u in host.uplinks.values() for a in u.addresses)
         )
         log = lab.log(f"coturn-{address}")
-        configuration = {
-            "listening-ip": address,
-            "relay-ip": address,
+        configuration: dict[str, object] = {
             "listening-port": 3478,
             "tls-listening-port": 5349,
             "cert": certificates.certificate,
@@ -123,7 +126,9 @@ class TurnServer:
         flags = ["no-cli", "simple-log", "verbose", "no-rfc5780"]
         flags.append("lt-cred-mech" if secret is None else "use-auth-secret")
         path = lab.directory / f"coturn-{address}.conf"
-        path.write_text("".join(f"{k}={v}\n" for k, v in configuration.items()) + "\n".join(flags) + "\n")
+        lines = [f"{key}={value}" for key, value in configuration.items()]
+        lines += [f"{kind}-ip={own}" for own in (address, *more) for kind in ("listening", "relay")]
+        path.write_text("\n".join([*lines, *flags, ""]))
         await host.namespace.nft(
             "table ip turn { chain prerouting { type nat hook prerouting priority -100; "
             f"ip daddr {address} tcp dport 443 redirect to :5349; }}\n}}\n"
@@ -131,18 +136,19 @@ class TurnServer:
         process = await LabProcess.start(
             f"coturn on {address}", host.namespace.command(program("turnserver"), "-c", str(path)), log
         )
-        server = cls(host, address, certificates, process)
+        server = cls(host, (address, *more), process)
         await lab.add(server)
         await listening(host, address, 5349, process)
         return server
 
-    def ice_servers(self, *kinds: str) -> list[dict[str, Any]]:
-        """W3C dictionaries for some of `stun`, `udp`, `tcp`, `tls` (all by default; TLS on 443)."""
+    def ice_servers(self, *kinds: str, ipv6: bool = False) -> list[dict[str, Any]]:
+        """W3C dictionaries for some of `stun`, `udp`, `tcp`, `tls` (all by default; TLS on 443, over IPv6 on 5349)."""
+        host = f"[{self.addresses[-1]}]" if ipv6 else self.address
         urls = {
-            "stun": f"stun:{self.address}:3478",
-            "udp": f"turn:{self.address}:3478?transport=udp",
-            "tcp": f"turn:{self.address}:3478?transport=tcp",
-            "tls": f"turns:{self.address}:443?transport=tcp",
+            "stun": f"stun:{host}:3478",
+            "udp": f"turn:{host}:3478?transport=udp",
+            "tcp": f"turn:{host}:3478?transport=tcp",
+            "tls": f"turns:{host}:{5349 if ipv6 else 443}?transport=tcp",
         }
         chosen = kinds or tuple(urls)
         servers: list[dict[str, Any]] = [{"urls": [urls["stun"]]}] if "stun" in chosen else []
@@ -155,8 +161,16 @@ class TurnServer:
         """How many allocations live now, by the server's own log."""
         log = self.process.log.read_text(errors="replace")
         made = set(re.findall(r"session (\d+): .*ALLOCATE processed, success", log))
-        gone = set(re.findall(r"session (\d+): (?:closed|delete)", log))
+        gone = set(re.findall(r"session (\d+): (?:closed|delete|refreshed, .*lifetime=0)", log))
         return len(made - gone)
+
+    async def released(self, patience: float = 3.0) -> None:
+        """Wait until no allocation is left. Raises `LabError` when some stay."""
+        for _ in range(int(patience / 0.05)):
+            if not self.allocations():
+                return
+            await asyncio.sleep(0.05)
+        raise LabError(f"{self.allocations()} allocations are left on {self.address}{self.process.said()}")
 
     async def close(self) -> None:
         """Also what a server does that dies: connections and allocations end, without a word."""
@@ -185,18 +199,20 @@ async def listening(
 
 
 class SignallingServer:
-    """A relay on port 443 of its own address, plain WebSocket: `url` is what clients connect to."""
+    """A relay on port 443 of its own addresses, plain WebSocket: `url` and `url6` are what clients connect to."""
 
-    def __init__(self, url: str, process: LabProcess) -> None:
-        self.url, self.process = url, process
+    def __init__(self, url: str, url6: str, process: LabProcess) -> None:
+        self.url, self.url6, self.process = url, url6, process
 
     @classmethod
-    async def start(cls, lab: Lab, host: Host, address: str) -> SignallingServer:
-        command = host.namespace.command(sys.executable, "-m", "tests.netlab.forwarder", address, "443")
+    async def start(cls, lab: Lab, host: Host, *addresses: str) -> SignallingServer:
+        command = host.namespace.command(sys.executable, "-m", "tests.netlab.forwarder", "443", *addresses)
         process = await LabProcess.start("signalling", command, lab.log("signalling"))
-        server = cls(f"ws://{address}:443/ws", process)
+        urls = [f"ws://[{a}]:443/ws" if ":" in a else f"ws://{a}:443/ws" for a in addresses]
+        server = cls(urls[0], urls[-1], process)
         await lab.add(server)
-        await listening(host, address, 443, process)
+        for address in addresses:
+            await listening(host, address, 443, process)
         return server
 
     async def close(self) -> None:

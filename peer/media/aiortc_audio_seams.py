@@ -1,0 +1,49 @@
+"""The private names of aiortc that only audio stands on, checked when imported.
+
+The rest is in `peer.aiortc_seams`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+import aiortc
+
+from ..aiortc_seams import PINNED, AiortcSeamError
+
+_RECEIVER: Final = (
+    "__rtcp_task",
+    "__started",
+    "__rtcp_started",
+    "__rtcp_exited",
+    "__lsr",
+    "__remote_streams",
+)
+_SENDER: Final = (
+    "__mid",
+    "__ntp_timestamp",
+    "__octet_count",
+    "__packet_count",
+    "__rtp_exited",
+    "__rtp_header_extensions_map",
+    "__rtp_history",
+    "__rtp_started",
+    "__rtp_timestamp",
+)
+
+for _cls, _names in ((aiortc.RTCRtpReceiver, _RECEIVER), (aiortc.RTCRtpSender, _SENDER)):
+    try:
+        _source = inspect.getsource(_cls)
+    except OSError:
+        continue  # installed without sources
+    _missing = [name for name in _names if f"self.{name}" not in _source]
+    if _missing:
+        raise AiortcSeamError(
+            f"aiortc {aiortc.__version__}: {_cls.__name__} lacks {', '.join(_missing)}, "
+            f"which audio relies on: install aiortc {PINNED}.*"
+        )
+
+
+def set_receiver_field(receiver: aiortc.RTCRtpReceiver, name: str, value: Any) -> None:
+    setattr(receiver, f"_RTCRtpReceiver__{name}", value)

@@ -1,0 +1,230 @@
+"""Receiving audio: RTP in, 20 ms blocks out, through our own playout instead of aiortc's thread and packet counter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from aiortc import RTCRtpCodecParameters, clock
+from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
+from aiortc.rtcrtpreceiver import StreamStatistics
+from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
+
+from ..aiortc_seams import receiver_field
+from ..mediastream import RemoteStreamTrack
+from ..rtpreceiver import RTCRtpReceiver
+from .aiortc_audio_seams import set_receiver_field
+from .blocks import AudioBlock, BlockTrack
+from .decoders import create_decoder
+from .opus_settings import OpusSettings
+from .pacing import PlayoutTicker
+from .playout import BLOCK_SECONDS, Playout
+
+FIRST_BLOCK_AFTER_SECONDS = 0.020
+"""From the first packet to the first block: time for the second packet, to see how regular they are."""
+OTHER_SSRC_AFTER_SECONDS = 0.2
+NTP_TO_UNIX_SECONDS = 2_208_988_800
+
+
+class RemoteAudioTrack(BlockTrack, RemoteStreamTrack):
+    """The peer's audio, as it is played: a block every 20 ms of this machine's clock, without gaps.
+
+    Nothing is decoded until somebody reads: `recv`, an `AudioSink`, a recorder. All readers hear the same playout.
+    Lost audio is concealed, silence the peer does not send is filled with comfort noise.
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        RemoteStreamTrack.__init__(self, "audio", id)
+        self._begin_listening()
+        self._receiver: AudioReceiver | None = None
+
+    @property
+    def framesDropped(self) -> int:
+        return self.dropped_blocks
+
+    def stop(self) -> None:
+        if self.readyState == "live":
+            RemoteStreamTrack.stop(self)
+            self._finish()
+
+    def _listened(self) -> None:
+        if self._receiver is not None:
+            self._receiver._play()
+
+    def _deserted(self) -> None:
+        if self._receiver is not None:
+            self._receiver._pause()
+
+
+class AudioReceiver(RTCRtpReceiver):
+    """An `RTCRtpReceiver` for audio. No thread; nothing waits; bounded by one second of packets."""
+
+    def __init__(self, kind: str = "audio", transport: Any = None, *, track_id: str | None = None) -> None:
+        if kind != "audio":
+            raise ValueError(f"AudioReceiver receives audio, not {kind}")
+        super().__init__(kind, transport, track_id=track_id)
+        track = RemoteAudioTrack(track_id)
+        track.receiver = self
+        track._receiver = self
+        self._track = self._audio_track = track
+        self.opus = OpusSettings()
+        """What we asked the peer to send; `channels` decides whether stereo is decoded as such."""
+        self._playout: Playout | None = None
+        self._codec: RTCRtpCodecParameters | None = None
+        self._payload_type: int | None = None
+        self._ssrc: int | None = None
+        self._heard_at = 0.0
+        self._ticker = PlayoutTicker(BLOCK_SECONDS, self._tick)
+        self._wanted = False
+        self._pts = 0
+        self._pts_at: float | None = None
+        self._sender_report: tuple[float, int] | None = None
+        self._loop = asyncio.get_event_loop()
+
+    @property
+    def playout(self) -> Playout | None:
+        """What is playing: its counters, target and delay. None until the first packet."""
+        return self._playout
+
+    async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
+        """Receive with these parameters; again, to change them."""
+        self._parameters = parameters
+        codecs = receiver_field(self, "codecs")
+        codecs.clear()
+        codecs.update({codec.payloadType: codec for codec in parameters.codecs})
+        self._payload_type = None
+        self.transport._register_rtp_receiver(self, parameters)
+        if not self.started:
+            set_receiver_field(self, "rtcp_task", asyncio.ensure_future(self._run_rtcp()))
+            set_receiver_field(self, "started", True)
+
+    async def stop(self) -> None:
+        self._ticker.stop()
+        await super().stop()
+        self._release()
+
+    def _handle_disconnect(self) -> None:
+        self._ticker.stop()
+        self._track.stop()
+        self._release()
+
+    def _release(self) -> None:
+        if self._playout is not None:
+            self._playout.decoder.close()
+
+    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpSrPacket) and packet.ssrc == self._ssrc:
+            ntp = packet.sender_info.ntp_timestamp
+            seconds = (ntp >> 32) + (ntp & 0xFFFFFFFF) / (1 << 32) - NTP_TO_UNIX_SECONDS
+            self._sender_report = seconds, packet.sender_info.rtp_timestamp
+        elif isinstance(packet, RtcpByePacket):
+            self._track._set_muted(True)
+            return
+        await super()._handle_rtcp_packet(packet)
+
+    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        self._receive_rtp(packet, self._loop.time())
+
+    def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
+        if not self._enabled or self._track.readyState != "live":
+            return
+        ssrc = packet.ssrc
+        if packet.payload_type != self._payload_type and not self._use_codec(packet.payload_type):
+            return
+        if ssrc != self._ssrc:
+            if self._ssrc is not None and now - self._heard_at < OTHER_SSRC_AFTER_SECONDS:
+                return  # a second stream beside the first: only one can be this track
+            self._use_ssrc(ssrc)
+        self._heard_at = now
+        assert self._playout is not None
+        receiver_field(self, "active_ssrc")[ssrc] = clock.current_datetime()
+        receiver_field(self, "remote_streams")[ssrc].add(packet)
+        if self._track.muted:
+            self._track._set_muted(False)
+        ticker = self._ticker
+        timely = not ticker.running or now < ticker.due + 0.010
+        self._playout.insert(packet.sequence_number, packet.timestamp, packet.payload, now, timely=timely)
+        if self._wanted and not ticker.running:
+            ticker.start(now + FIRST_BLOCK_AFTER_SECONDS)
+
+    def _use_codec(self, payload_type: int) -> bool:
+        codec = receiver_field(self, "codecs").get(payload_type)
+        if codec is None:
+            return False
+        previous = self._codec
+        if previous is None or (codec.mimeType.lower(), codec.clockRate) != (
+            previous.mimeType.lower(),
+            previous.clockRate,
+        ):
+            try:
+                decoder = create_decoder(codec, self.opus.channels)
+            except ValueError:
+                return False  # comfort noise, telephone events: negotiated, but not audio by themselves
+            old = self._playout
+            self._playout = Playout(decoder)
+            if old is not None:
+                self._pts = self._pts * decoder.sample_rate // old.decoder.sample_rate
+                old.decoder.close()
+            self._audio_track.frame_channels = 2 if codec.mimeType.lower() == "audio/opus" else None
+            self._codec = codec
+        self._payload_type = payload_type
+        return True
+
+    def _use_ssrc(self, ssrc: int) -> None:
+        assert self._playout is not None
+        assert self._codec is not None
+        if self._ssrc is not None:
+            self._playout.buffer.restart()
+        self._ssrc = ssrc
+        self._sender_report = None
+        streams = receiver_field(self, "remote_streams")
+        if ssrc not in streams:
+            streams[ssrc] = StreamStatistics(self._codec.clockRate)
+
+    def _play(self) -> None:
+        self._wanted = True
+        if self._playout is not None and not self._ticker.running:
+            now = self._loop.time()
+            self._playout.resynchronise(now)
+            self._ticker.start(now)
+
+    def _pause(self) -> None:
+        self._wanted = False
+        self._ticker.stop()
+
+    def _tick(self, due: float) -> float:
+        playout = self._playout
+        assert playout is not None
+        block = playout.take(due)
+        rate = playout.decoder.sample_rate
+        if self._pts_at is not None and due - self._pts_at > 1.5 * BLOCK_SECONDS:
+            self._pts += int((due - self._pts_at - BLOCK_SECONDS) * rate)  # nobody listened for a while
+        self._pts_at = due
+        self._track_publish(block.samples, rate, due, block.timestamp, block.concealed)
+        return playout.phase_step(due)
+
+    def _track_publish(
+        self, samples: Any, rate: int, due: float, timestamp: float | None, concealed: bool
+    ) -> None:
+        pts = self._pts
+        self._pts += len(samples)
+        self._audio_track._publish(
+            AudioBlock(samples, rate, pts, self._captured_at(timestamp, due), concealed)
+        )
+
+    def _captured_at(self, timestamp: float | None, now: float) -> float | None:
+        """By the sender's clock once it has sent an RTCP sender report (RFC 3550 §6.4.1); until then, as if the
+        fastest packet had needed no time."""
+        playout = self._playout
+        if timestamp is None or playout is None:
+            return None
+        rate = playout.decoder.clock_rate
+        if self._sender_report is not None:
+            seconds, rtp_timestamp = self._sender_report
+            behind = (rtp_timestamp - round(timestamp) + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+            return seconds - behind / rate
+        earliest = playout.buffer.offsets.earliest
+        if earliest is None:
+            return None
+        return time.time() - (now - (timestamp / rate + earliest))

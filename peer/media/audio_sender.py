@@ -1,0 +1,230 @@
+"""Sending audio: encoded on the event loop as it comes, without a thread or a task for each packet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from aiortc.mediastreams import MediaStreamTrack
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpsender import random_sequence_number
+from aiortc.rtp import RTP_HISTORY_SIZE, AnyRtcpPacket, RtcpRrPacket, RtcpSrPacket, RtpPacket
+from aiortc.utils import random32
+from av import AudioFrame
+from av.packet import Packet
+
+from ..aiortc_seams import sender_field, set_sender_field
+from ..rtpsender import RTCRtpSender
+from ..track_fanout import FanoutTrack
+from .blocks import AudioBlock, BlockTrack, frame_samples
+from .encoders import EncodedPacket, Packetizer
+from .opus import OpusError
+from .opus_settings import OpusSettings
+
+logger = logging.getLogger("peer.media")
+
+NTP_TO_UNIX_SECONDS = 2_208_988_800
+
+
+class AudioSender(RTCRtpSender):
+    """An `RTCRtpSender` for audio.
+
+    Sends any audio track; one that hands out blocks itself (`AudioSource`, a received track, a mixer) is heard
+    directly. `opus` holds the wishes; what the far end's description says comes first.
+    """
+
+    def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
+        kind = trackOrKind.kind if isinstance(trackOrKind, MediaStreamTrack) else trackOrKind
+        if kind != "audio":
+            raise ValueError(f"AudioSender sends audio, not {kind}")
+        super().__init__(trackOrKind, transport)
+        self._opus = OpusSettings()
+        self._packetizer: Packetizer | None = None
+        self._packetizer_for: tuple[Any, ...] | None = None
+        self._sequence_number = random_sequence_number()
+        self._timestamp_origin = random32()
+        self._sent_at: float | None = None
+        self._loss = 0.0
+        self._loop = asyncio.get_event_loop()
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def opus(self) -> OpusSettings:
+        """How to encode and what to offer. A change takes effect at once; what is offered changes when negotiated."""
+        return self._opus
+
+    @opus.setter
+    def opus(self, settings: OpusSettings) -> None:
+        self._opus = settings
+
+    async def _run_rtp(self, codec: RTCRtpCodecParameters) -> None:
+        sender_field(self, "rtp_started").set()
+        feed = self._feed
+        pulled: MediaStreamTrack | None = None
+        try:
+            while True:
+                feed._changed.clear()
+                track = feed.source
+                if track is None or track.readyState != "live":
+                    await feed._changed.wait()
+                    continue
+                blocks = _block_track(track)
+                if blocks is not None:
+                    await self._send_blocks(blocks)
+                    pulled = None
+                    continue
+                data = await feed.recv()
+                if feed.source is not pulled:
+                    self._rebase_clock()
+                    pulled = feed.source
+                if self._enabled:
+                    self._send_data(data)
+        except asyncio.CancelledError:
+            pass
+        except Exception:
+            logger.exception("sending audio failed; nothing more is sent")
+        if self._packetizer is not None:
+            self._packetizer.close()
+        sender_field(self, "rtp_exited").set()
+
+    async def _send_blocks(self, track: BlockTrack) -> None:
+        self._rebase_clock()
+        stop_listening = track.listen(self)
+        try:
+            await self._feed._changed.wait()
+        finally:
+            stop_listening()
+
+    def block(self, block: AudioBlock) -> None:
+        """A `BlockListener`'s: called by the track for every block."""
+        if not self._enabled:
+            return
+        try:
+            self._push(block.samples, block.sample_rate, block.pts)
+        except (OpusError, ValueError):
+            logger.exception("audio could not be encoded; 20 ms of it are dropped")
+
+    def ended(self) -> None:
+        """A `BlockListener`'s: the track has ended. The sender waits for another one."""
+
+    def _rebase_clock(self) -> None:
+        packetizer = self._packetizer
+        if packetizer is not None and self._sent_at is not None:
+            packetizer.restart(self._loop.time() - self._sent_at)
+
+    def _use_packetizer(self) -> Packetizer:
+        codec = self._codec
+        assert codec is not None
+        wanted = (codec.mimeType, codec.clockRate, codec.parameters, self._opus)
+        packetizer = self._packetizer
+        if packetizer is None or self._packetizer_for is None or wanted != self._packetizer_for:
+            self._packetizer_for = (codec.mimeType, codec.clockRate, dict(codec.parameters), self._opus)
+            fresh = Packetizer(codec, self._opus.for_remote(codec.parameters))
+            if packetizer is not None:
+                elapsed = 0.0 if self._sent_at is None else self._loop.time() - self._sent_at
+                fresh.position = packetizer.position + round(elapsed * codec.clockRate)
+                packetizer.close()
+            fresh.report_loss(self._loss)
+            self._packetizer = packetizer = fresh
+        return packetizer
+
+    def _send_data(self, data: Any) -> None:
+        if isinstance(data, AudioFrame):
+            pts: int | None = None
+            if data.pts is not None and data.time_base is not None:
+                base = data.time_base
+                pts = data.pts * base.numerator * data.sample_rate // base.denominator
+            try:
+                self._push(frame_samples(data), data.sample_rate, pts)
+            except (OpusError, ValueError) as error:
+                logger.warning("an audio frame could not be encoded and is dropped: %s", error)
+        elif isinstance(data, Packet):
+            packetizer = self._use_packetizer()
+            base = data.time_base
+            if data.pts is not None and base is not None:
+                packetizer.position = max(
+                    packetizer.position, data.pts * base.numerator * packetizer.clock_rate // base.denominator
+                )
+            self._send_packet(EncodedPacket(bytes(data), packetizer.position, 127, False))
+        else:
+            logger.warning("an audio track gave a %s; AudioFrame or Packet is expected", type(data).__name__)
+
+    def _push(self, samples: Any, sample_rate: int, pts: int | None) -> None:
+        for packet in self._use_packetizer().push(samples, sample_rate, pts):
+            self._send_packet(packet)
+
+    def _send_packet(self, encoded: EncodedPacket) -> None:
+        codec = self._codec
+        assert codec is not None
+        now = time.time()
+        self._sent_at = self._loop.time()
+        number = self._sequence_number
+        self._sequence_number = number + 1 & 0xFFFF
+        packet = RtpPacket(
+            payload_type=codec.payloadType or 0,
+            sequence_number=number,
+            timestamp=self._timestamp_origin + encoded.timestamp & 0xFFFFFFFF,
+        )
+        packet.ssrc = self._ssrc
+        packet.payload = encoded.payload
+        packet.marker = int(encoded.marker)
+        ntp = int((now + NTP_TO_UNIX_SECONDS) * (1 << 32))
+        extensions = packet.extensions
+        extensions.abs_send_time = ntp >> 14 & 0x00FFFFFF
+        extensions.mid = sender_field(self, "mid")
+        extensions.audio_level = (False, encoded.level)
+        sender_field(self, "rtp_history")[number % RTP_HISTORY_SIZE] = packet
+        data = packet.serialize(sender_field(self, "rtp_header_extensions_map"))
+        self._send_now(data)
+        set_sender_field(self, "ntp_timestamp", ntp)
+        set_sender_field(self, "rtp_timestamp", packet.timestamp)
+        set_sender_field(self, "octet_count", sender_field(self, "octet_count") + len(encoded.payload))
+        set_sender_field(self, "packet_count", sender_field(self, "packet_count") + 1)
+
+    def _send_now(self, data: bytes) -> None:
+        transport = self.transport
+        if transport is None:
+            return
+        # The transport's coroutine only hands the datagram to the kernel: run it here, without a task, and give
+        # it one only if it should want to wait after all.
+        sending: Coroutine[Any, Any, None] = transport._send_rtp(data)
+        try:
+            waiting_for = sending.send(None)
+        except StopIteration:
+            return
+        except ConnectionError:
+            return  # not connected just now: a lost packet, nothing more
+        task = asyncio.ensure_future(_finish(sending, waiting_for))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == self._ssrc:
+                    self._loss = report.fraction_lost / 256
+                    if self._packetizer is not None:
+                        self._packetizer.report_loss(self._loss)
+        await super()._handle_rtcp_packet(packet)
+
+
+@types.coroutine
+def _rest(sending: Coroutine[Any, Any, None], waiting_for: Any) -> Generator[Any, Any, None]:
+    yield waiting_for
+    yield from sending
+
+
+async def _finish(sending: Coroutine[Any, Any, None], waiting_for: Any) -> None:
+    with contextlib.suppress(ConnectionError):
+        await _rest(sending, waiting_for)
+
+
+def _block_track(track: MediaStreamTrack) -> BlockTrack | None:
+    if isinstance(track, FanoutTrack):
+        track = track._fanout.track
+    return track if isinstance(track, BlockTrack) else None

@@ -117,6 +117,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._timestamp: tuple[int, float] | None = None
         self._offset = 0
         self._rebase = False
+        self._switched = False
         super().__init__(trackOrKind, UNBOUND if transport is None else transport)
         set_sender_field(self, "track", self._feed)
 
@@ -160,7 +161,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             raise InvalidStateError("the sender is stopped")
         if track is not self._feed.source:
             self._feed.switch(track)
-            self._rebase = True
+            self._switched = True
         return Completion.done(None)
 
     def setStreams(self, *streams: MediaStream) -> None:
@@ -196,8 +197,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         assert self._codec is not None
         codec = parameters.codecs[0]
         if codec.mimeType.lower() != self._codec.mimeType.lower() or codec.clockRate != self._codec.clockRate:
-            set_sender_field(self, "encoder", None)
-            self._rebase = True
+            self._switched = True
         self._codec.mimeType = codec.mimeType
         self._codec.clockRate = codec.clockRate
         self._codec.channels = codec.channels
@@ -215,10 +215,11 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         await super().stop()
 
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
-        rebase, self._rebase = self._rebase, False
-        if rebase:
+        if self._switched:
             # The new track may have another format, and the old encoder's state is not its past.
+            self._switched = False
             set_sender_field(self, "encoder", None)
+            self._rebase = True
         try:
             frame = await super()._next_encoded_frame(codec)
         except MediaStreamError:
@@ -226,14 +227,12 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         except (AssertionError, ValueError) as exc:
             # aiortc's encoders take what they know and do not follow when a track changes its format.
             logger.warning("a frame could not be encoded as %s and was dropped: %r", codec.name, exc)
-            set_sender_field(self, "encoder", None)
-            self._rebase = True
+            self._switched = True
             return None
         if frame is None:
-            self._rebase = self._rebase or rebase
             return None
         now = time.monotonic()
-        if rebase or self._rebase:
+        if self._rebase and not self._switched:
             self._rebase = False
             if self._timestamp is not None:
                 last, then = self._timestamp

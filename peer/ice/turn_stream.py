@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from peer.ice.stun import HEADER_LENGTH
-from peer.ice.turn_message import CHANNEL_HEADER_LENGTH
+from peer.ice.turn_message import CHANNEL_HEADER_LENGTH, CHANNEL_MIN
 
 _COOKIE = b"\x21\x12\xa4\x42"
 
@@ -36,11 +36,11 @@ class TurnStream:
         available = len(buffer)
         while available - position >= CHANNEL_HEADER_LENGTH:
             length = buffer[position + 2] << 8 | buffer[position + 3]
-            kind = buffer[position] & 0xC0
-            if kind == 0x40:
+            first = buffer[position]
+            if first >> 4 == CHANNEL_MIN >> 12:
                 end = position + CHANNEL_HEADER_LENGTH + length
                 following = end + (-length % 4)
-            elif kind == 0 and length % 4 == 0:
+            elif first < 0x40 and length % 4 == 0:
                 if available - position >= 8 and buffer[position + 4 : position + 8] != _COOKIE:
                     raise TurnStreamError("a STUN message without the magic cookie")
                 end = following = position + HEADER_LENGTH + length

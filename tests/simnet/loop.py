@@ -7,7 +7,10 @@ a thread computes takes no virtual time.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
+import heapq
+import itertools
 import selectors
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -58,6 +61,18 @@ class _JumpingSelector(selectors.BaseSelector):
         return self._real.get_map()
 
 
+class _OrderedTimerHandle(asyncio.TimerHandle):
+    """Of timers due at the same moment the one set first runs first, so that packets keep their order."""
+
+    __slots__ = ("order",)
+    order: int
+
+    def __lt__(self, other: asyncio.TimerHandle) -> bool:
+        if isinstance(other, _OrderedTimerHandle) and self.when() == other.when():
+            return self.order < other.order
+        return self.when() < other.when()
+
+
 class VirtualClockLoop(asyncio.SelectorEventLoop):
     """`asyncio.Runner(loop_factory=VirtualClockLoop)` runs a coroutine in virtual time, which starts at zero."""
 
@@ -66,6 +81,23 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         super().__init__(self._selector_with_clock)
         # call_at() rounds to this, which must not keep a timer that is due from running.
         self._clock_resolution = 1e-9
+        self._timer_order = itertools.count()
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
+        timer = _OrderedTimerHandle(when, callback, args, self, context)
+        timer.order = next(self._timer_order)
+        # As asyncio's own call_at() does it.
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
 
     def time(self) -> float:
         return self._selector_with_clock.now

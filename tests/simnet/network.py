@@ -96,13 +96,22 @@ class SimNetwork:
                 stream.close()
 
         connect(nic, remote, connected)
-        stream = await done
+        try:
+            stream = await done
+        except asyncio.CancelledError:
+            if not done.cancelled() and (stream := done.result()) is not None:
+                stream.close()
+            raise
         if stream is None:
             raise ConnectionRefusedError(f"nobody takes connections on {remote[0]}:{remote[1]}")
         if tls is not None:
             # Hello and answer: what TLS 1.3 costs before the first byte.
             assert stream.far_end is not None
-            await asyncio.sleep(2 * (nic.link.delay + stream.far_end.nic.link.delay))
+            try:
+                await asyncio.sleep(2 * (nic.link.delay + stream.far_end.nic.link.delay))
+            except asyncio.CancelledError:
+                stream.close()
+                raise
         self.open_streams.append(stream)
         return stream
 

@@ -625,7 +625,7 @@ class IceAgent:
             for pair in self._valid
             if pair is not current
             and pair.consent is not None
-            and not pair.consent.unanswered
+            and pair.consent.unanswered < 2
             and pair.consent.granted_at > since
         )
         if other is not None:
@@ -656,9 +656,11 @@ class IceAgent:
         if former is not None:
             former.nominated = False
         self._reconsider_kept()
+        assert pair.consent is not None
+        # A backup was quiet because nobody spoke to it.
+        pair.consent.heard_at = now
         if self._controlling:
             self._nominate(pair)
-            assert pair.consent is not None
             pair.consent.due = now
         if self._state == "disconnected":
             self._alive()
@@ -830,6 +832,8 @@ class IceAgent:
 
     def _keep_alive(self, now: float) -> None:
         """Consent and nomination on the selected pair, warmth on its backups; each check its own transaction."""
+        if self.selected_pair is not None and self._suspects(self.selected_pair, now):
+            self._take_over(now)
         current = self.selected_pair
         for pair in list(self._kept):
             consent = pair.consent
@@ -855,8 +859,6 @@ class IceAgent:
                         and now >= other.last_sent + other.consent.retry_after(other, self.timings)
                     ):
                         self._consent_check(other, now)
-        if current is not None and current is self.selected_pair and self._suspects(current, now):
-            self._take_over(now)
 
     def _consent_check(self, pair: CandidatePair, now: float) -> None:
         assert pair.consent is not None

@@ -21,6 +21,8 @@ _BUSY_SPACING = 0.2
 
 class Consent:
     __slots__ = (
+        "_doubts",
+        "_idle_silence",
         "_packets_at_check",
         "_was_busy",
         "checked_at",
@@ -49,6 +51,10 @@ class Consent:
         self.probation = 0
         self._packets_at_check = 0
         self._was_busy = False
+        self._doubts: list[float] = []
+        """When the first checks without an answer went out."""
+        # Never the same on both sides, or both would ask in the same moment for ever.
+        self._idle_silence = timings.idle_silence
 
     @property
     def busy(self) -> bool:
@@ -78,6 +84,10 @@ class Consent:
             packets = self.packets_heard - self._packets_at_check
             self._was_busy = packets >= _BUSY_PACKETS and now - self.checked_at <= packets * _BUSY_SPACING
             self._packets_at_check = self.packets_heard
+            self._idle_silence = timings.idle_silence * rng.uniform(1.0, 1.3)
+            self._doubts.clear()
+        if len(self._doubts) < 6:
+            self._doubts.append(now)
         self.unanswered += 1
         self.checked_at = now
         if selected:
@@ -105,7 +115,7 @@ class Consent:
 
     def silent_at(self, timings: IceTimings) -> float:
         """When the pair, should nothing more be heard, has been silent for long enough to be asked."""
-        return self.heard_at + (timings.busy_silence if self.busy else timings.idle_silence)
+        return self.heard_at + (timings.busy_silence if self.busy else self._idle_silence)
 
     def expires(self, timings: IceTimings) -> float:
         return self.granted_at + timings.consent_timeout
@@ -114,13 +124,12 @@ class Consent:
         """Whether another pair, if one answers, should take over from this one.
 
         One check may be lost. It takes two in a row, or one where steady traffic has stopped as well, or
-        four if only the way there is dead and the peer is still heard.
+        six if only the way there is dead and the peer is still heard.
         """
-        if not self.unanswered or now < self.checked_at + 0.9 * self.retry_after(pair, timings):
+        enough = 6 if self.heard_at >= self.unanswered_since else 1 if self._was_busy else 2
+        if self.unanswered < enough:
             return False
-        if self.heard_at >= self.unanswered_since:
-            return self.unanswered >= 4
-        return self.unanswered >= (1 if self._was_busy else 2)
+        return now >= self._doubts[enough - 1] + 0.9 * self.retry_after(pair, timings)
 
     def abandon(self) -> None:
         self.probation = _PROBATION
@@ -131,3 +140,4 @@ class Consent:
         self.heard_at = min(now, self.heard_at + stall)
         self.checked_at = min(now, self.checked_at + stall)
         self.unanswered_since = min(now, self.unanswered_since + stall)
+        self._doubts = [min(now, sent + stall) for sent in self._doubts]

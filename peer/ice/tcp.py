@@ -47,8 +47,7 @@ class TcpActiveBase:
     """Where active TCP candidates of one interface leave from: a connection of its own to each passive peer.
 
     A `DatagramBase`: the first packet to an address opens the connection; the few that follow meanwhile wait.
-    An address that could not be reached, or closed the connection, is not tried again for as long as this base lives
-    more than `retries` times.
+    An address that refused or closed a connection `retries` times is left alone.
     """
 
     retries = 3
@@ -135,8 +134,3 @@ class TcpActiveBase:
         connection.lost = lost
         for data in self._waiting.pop(address, ()):
             connection.write(len(data).to_bytes(2, "big") + data)
-
-
-def active_base(network: Network, interface: Interface) -> DatagramBase:
-    """The base of active candidates on an interface. Opens nothing yet."""
-    return TcpActiveBase(network, interface)

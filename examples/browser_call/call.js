@@ -39,8 +39,11 @@ export class Call extends EventTarget {
 
     const on = (type, listener) => signaling.addEventListener(type, (event) => listener(event.detail));
     on("welcome", (message) => this.#welcomed(message));
-    on("peer-joined", (message) => this.#joined(message, false));
-    on("peer-left", ({ id, reason }) => this.#gone(id, WHY_LEFT[reason] ?? "left the room"));
+    on("peer-joined", (message) => this.#joined(message));
+    on("peer-left", ({ id, reason }) => {
+      this.#roster.delete(id);
+      this.#gone(id, WHY_LEFT[reason] ?? "left the room");
+    });
     on("hangup", (message) => this.#gone(message.from, "hung up"));
     for (const type of ["offer", "answer", "ice-candidate", "end-of-candidates"]) {
       on(type, (message) => this.#from(message));
@@ -80,15 +83,19 @@ export class Call extends EventTarget {
   #welcomed({ peers = [] }) {
     // A second welcome means that the relay had lost our session: the others saw us leave and come back as a newcomer.
     for (const id of [...this.peers.keys()]) this.#gone(id, "is called again");
-    this.#roster = new Map(peers.map((peer) => [peer.id, peer]));
-    for (const peer of peers) this.#joined(peer, true);
+    this.#roster = new Map(peers.map(({ id, name }) => [id, { id, name, hereBeforeUs: true }]));
+    for (const { id } of peers) this.#meet(id, this.offer !== "never");
   }
 
-  #joined({ id, name }, wasHere) {
-    this.#roster.set(id, { id, name });
-    if (!id || id === this.id || this.left || this.peers.has(id)) return;
-    const offers = this.offer === "always" || (this.offer === "newcomer" && wasHere);
-    const peer = new RemotePeer(this, { id, name: name || "someone", polite: wasHere, offers });
+  #joined({ id, name }) {
+    this.#roster.set(id, { id, name, hereBeforeUs: false });
+    this.#meet(id, this.offer === "always");
+  }
+
+  #meet(id, offers) {
+    const { name, hereBeforeUs } = this.#roster.get(id) ?? {};
+    if (hereBeforeUs === undefined || this.left || this.peers.has(id)) return;
+    const peer = new RemotePeer(this, { id, name: name || "someone", polite: hereBeforeUs, offers });
     this.peers.set(id, peer);
     this.report("peer", { peer });
     peer.open();
@@ -106,7 +113,7 @@ export class Call extends EventTarget {
     let peer = this.peers.get(message.from);
     if (!peer && message.type === "offer") {
       // It hung up with us, stayed in the room and calls again.
-      this.#joined(this.#roster.get(message.from) ?? { id: message.from }, false);
+      this.#meet(message.from, false);
       peer = this.peers.get(message.from);
     }
     peer?.receive(message);

@@ -1,0 +1,407 @@
+"""One remote peer of a call: its connection, the negotiation with it, and what starts over when it breaks.
+
+Over the wire (the page in `examples/browser_call` speaks the same):
+
+- Perfect negotiation (W3C WebRTC 1.0 §10.7); polite is the one who joined the room later.
+- Chat is plain text on the data channel `chat`, negotiated with id 100, so that neither side has to announce it.
+  A `chat` channel that the remote announces in-band is taken as well.
+- `liveness` is negotiated with id 101: whatever starts with `ping` is answered with `pong` and the rest.
+- The session id of a description's `o=` line stays the same as long as its peer connection lives (RFC 9429 §5.2.1), so
+  an offer with another one starts a fresh connection, and what belongs to a connection given up is dropped. An answer
+  says in `of` which offer it answers (session id and version), so that a late one is never taken for another's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from aiortc import MediaStreamTrack
+
+from .call_liveness import Liveness
+from .events import EventEmitter
+from .jsep.sdp import SessionDescription
+from .negotiation import Negotiation, session_of
+from .peerconnection import RTCPeerConnection
+from .recovery import Recovery
+from .track_fanout import Fanout, FanoutTrack
+
+__all__ = ["ChannelOptions", "ChatBacklogFull", "PeerSetup", "RemotePeer"]
+
+logger = logging.getLogger(__name__)
+
+CHAT: Final = ("chat", 100)
+LIVENESS: Final = ("liveness", 101)
+RESERVED: Final = (CHAT[0], LIVENESS[0])
+CHAT_BACKLOG: Final = 50
+INBOX: Final = 500
+FAREWELL: Final = 0.5  # seconds that signalling may take to tell why a connection was closed
+
+ChannelOptions: TypeAlias = Mapping[str, Any]
+Step: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class ChatBacklogFull(Exception):
+    """Too many messages wait for a peer's chat to open: wait until it is connected, or send less."""
+
+
+@dataclass(frozen=True)
+class PeerSetup:
+    """What every peer of a call shares."""
+
+    connect: Callable[[], RTCPeerConnection]
+    """Makes a connection that is not negotiated yet."""
+    send: Callable[[dict[str, Any]], None]
+    """Puts a signalling message on its way, in order; never blocks."""
+    receive: Sequence[Literal["audio", "video"]]
+    recovery: Mapping[str, Any] | None
+    """Arguments for `Recovery`; None switches it off."""
+    fresh_connections: int
+    liveness: float | None
+
+
+class RemotePeer(EventEmitter):
+    """Another peer in the room, and the connection with it.
+
+    `pc` is its present `RTCPeerConnection`: another one takes its place when ICE restarts did not help, with the same
+    published tracks and the same data channels by name. Made by `Call`; not by hand.
+
+    Events: `state` (connectionState), `track` (track), `message` (text), `datachannel` (channel), `reconnecting`,
+    `reconnected` and `lost` (the `Recovery` report), `silent` and `heard` (seconds without a sign of life, where the
+    call has `liveness`), `left` (reason).
+    """
+
+    def __init__(
+        self,
+        setup: PeerSetup,
+        *,
+        id: str,
+        name: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        polite: bool,
+        offers: bool,
+    ) -> None:
+        super().__init__()
+        self.id = id
+        self.name = name
+        self.metadata = dict(metadata or {})
+        self.polite = polite
+        self.tracks: list[MediaStreamTrack] = []
+        """The remote's tracks that have not ended."""
+        self.channels: dict[str, Any] = {}
+        """Data channels by label, `chat` and `liveness` left out: ours (`open_channel`) and the remote's."""
+        self.left: str | None = None
+        """Why it is gone; None while it is here."""
+        self._setup = setup
+        self._may_offer = offers
+        self._published: dict[Fanout, FanoutTrack | None] = {}
+        self._opened: dict[str, ChannelOptions] = {}
+        self._chat_backlog: deque[str] = deque()
+        self._inbox: asyncio.Queue[Step] = asyncio.Queue(INBOX)
+        self._retired: set[str] = set()
+        self._negotiation: Negotiation
+        self._fresh = 0
+        self._connected = asyncio.Event()
+        self._chat: Any = None
+        self._recovery: Recovery | None = None
+        self._liveness: Liveness | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._farewell: asyncio.TimerHandle | None = None
+        self.pc = setup.connect()
+
+    def __repr__(self) -> str:
+        return f"<RemotePeer {self.name or '(no name)'} {self.id} {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """The connection's `connectionState`; `closed` once the peer is gone."""
+        return "closed" if self.left is not None else str(self.pc.connectionState)
+
+    async def connected(self) -> None:
+        """Wait until the connection is up. Raises `ConnectionError` when the peer goes first."""
+        await self._connected.wait()
+        if self.left is not None:
+            raise ConnectionError(f"{self.name or self.id} is gone: {self.left}")
+
+    def publish(self, track: MediaStreamTrack | Fanout) -> None:
+        """Send `track` to this peer alone (`Call.publish` sends to all). Negotiates by itself."""
+        fanout = track if isinstance(track, Fanout) else Fanout(track)
+        if any(fanout.track is known.track for known in self._published):
+            return
+        self._published[fanout] = None
+        if self._task is not None and self.left is None:
+            self._add_track(fanout)
+
+    def unpublish(self, track: MediaStreamTrack) -> None:
+        """Send `track` no longer. The track itself goes on."""
+        for fanout, reader in tuple(self._published.items()):
+            if fanout.track is track:
+                del self._published[fanout]
+                if reader is not None and self.left is None:
+                    for sender in self.pc.getSenders():
+                        if sender.track is reader:
+                            self.pc.removeTrack(sender)
+                    reader.stop()
+
+    def send(self, text: str) -> None:
+        """Say something in the chat. Kept until the chat opens, at most 50 messages, then `ChatBacklogFull`."""
+        if not isinstance(text, str):
+            raise TypeError(f"chat takes text, not {type(text).__name__}: open a data channel for bytes")
+        if self.left is not None:
+            raise ConnectionError(f"{self.name or self.id} is gone: {self.left}")
+        if self._chat is not None and self._chat.readyState == "open":
+            self._chat.send(text)
+            return
+        if len(self._chat_backlog) >= CHAT_BACKLOG:
+            raise ChatBacklogFull(
+                f"{CHAT_BACKLOG} messages already wait for {self.name or self.id} to be connected"
+            )
+        self._chat_backlog.append(text)
+
+    def open_channel(self, label: str, **options: Any) -> Any:
+        """Open a data channel (options as for `createDataChannel`); opened again when the connection starts over.
+
+        Returns the present connection's `RTCDataChannel`; `channels[label]` is always the newest.
+        """
+        if label in RESERVED:
+            raise ValueError(f"the call uses the data channel {label!r} itself: choose another label")
+        self._opened[label] = options
+        if self._task is None:
+            return None
+        channel = self.channels[label] = self.pc.createDataChannel(label, **options)
+        return channel
+
+    def hang_up(self) -> None:
+        """End the call with this peer alone. It learns of it at once, and may call again."""
+        if self.left is None:
+            self._setup.send({"type": "hangup", "to": self.id})
+            self.close("you hung up")
+
+    def start_over(self) -> None:
+        """Give the present connection up for a fresh one, as is done when restarts do not help."""
+        self._do(self._start_over)
+
+    # What Call drives
+
+    def start(self) -> None:
+        self._attach()
+        self._task = asyncio.create_task(self._run(), name=f"peer {self.id}")
+
+    def receive(self, message: Mapping[str, Any]) -> None:
+        """Take an offer, answer, candidate or the end of candidates of this peer: done one at a time, in order."""
+        kind = message["type"]
+        if kind in ("offer", "answer"):
+            step: Step = lambda: self._describe(kind, message["sdp"], message.get("of"))  # noqa: E731
+        else:
+            candidate = message.get("candidate") if kind == "ice-candidate" else None
+            step = lambda: self._candidate(candidate)  # noqa: E731
+        self._do(step)
+
+    def close(self, reason: str) -> None:
+        """Free everything; `closed` waits until that is done."""
+        if self.left is not None:
+            return
+        self.left = reason
+        if self._farewell is not None:
+            self._farewell.cancel()
+        self._connected.set()
+        self._detach()
+        for track in self.tracks:
+            track.stop()
+        self.tracks.clear()
+        task = self._task
+        self._task = asyncio.create_task(self._finish(task, self.pc), name=f"goodbye to {self.id}")
+        self.emit("left", reason)
+        self.emit("state", "closed")
+
+    @property
+    def freed(self) -> bool:
+        """Whether it is gone and nothing of it is left."""
+        return self.left is not None and (self._task is None or self._task.done())
+
+    async def closed(self) -> None:
+        """Wait until everything of a closed peer is freed."""
+        if self.left is not None and self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def _finish(self, task: asyncio.Task[None] | None, pc: RTCPeerConnection) -> None:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await pc.close()
+
+    # One step at a time
+
+    def _do(self, step: Step) -> None:
+        if self.left is not None:
+            return
+        try:
+            self._inbox.put_nowait(step)
+        except asyncio.QueueFull:
+            # Only a peer that floods gets here: 500 messages are years of honest signalling.
+            logger.warning("%r: more than %d signalling messages wait; hanging up", self, INBOX)
+            self._setup.send({"type": "hangup", "to": self.id})
+            self.close("sent more signalling messages than can be handled")
+
+    async def _run(self) -> None:
+        while True:
+            step = await self._inbox.get()
+            try:
+                await step()
+            except Exception as error:
+                logger.warning("%r: %s: %s", self, type(error).__name__, error)
+
+    async def _offer(self) -> None:
+        await self._negotiation.offer()
+
+    async def _describe(self, kind: str, sdp: str, of: str | None) -> None:
+        session = session_of(sdp)
+        if session in self._retired:
+            return
+        if kind == "offer" and self._negotiation.session not in (None, session):
+            SessionDescription.parse(sdp)  # nonsense is no reason to give up a connection that works
+            logger.info("%r: the remote starts over", self)
+            await self._replace()
+        self._may_offer = True
+        await self._negotiation.describe(kind, sdp, of)
+
+    async def _candidate(self, candidate: Mapping[str, Any] | None) -> None:
+        await self._negotiation.candidate(candidate)
+
+    # The connection and what replaces it
+
+    def _attach(self) -> None:
+        pc = self.pc
+        self._negotiation = Negotiation(pc, polite=self.polite, send=lambda message: self._send(pc, message))
+
+        def on(event: str, listener: Callable[..., None]) -> None:
+            def current(*arguments: Any) -> None:
+                if self.pc is pc and self.left is None:
+                    listener(*arguments)
+
+            pc.on(event, current)
+
+        on("negotiationneeded", lambda: self._do(self._offer) if self._may_offer else None)
+        on("track", self._take_track)
+        on("datachannel", self._take_channel)
+        on("connectionstatechange", self._state_changed)
+
+        for fanout in self._published:
+            self._add_track(fanout)
+        if self._may_offer:
+            kinds = {fanout.track.kind for fanout in self._published}
+            for kind in self._setup.receive:
+                if kind not in kinds:
+                    pc.addTransceiver(kind, direction="recvonly")
+        self._listen_to_chat(pc.createDataChannel(CHAT[0], negotiated=True, id=CHAT[1]))
+        self._liveness = Liveness(
+            pc.createDataChannel(
+                LIVENESS[0], negotiated=True, id=LIVENESS[1], ordered=False, maxRetransmits=0
+            ),
+            within=self._setup.liveness,
+            silent=lambda seconds: self.emit("silent", seconds),
+            heard=lambda seconds: self.emit("heard", seconds),
+        )
+        for label, options in self._opened.items():
+            self.channels[label] = pc.createDataChannel(label, **options)
+        if self._setup.recovery is not None:
+            self._recovery = recovery = Recovery(pc, **self._setup.recovery)
+            recovery.on("reconnecting", lambda report: self.emit("reconnecting", report))
+            recovery.on("reconnected", lambda report: self.emit("reconnected", report))
+            recovery.on("lost", self._lost)
+
+    def _detach(self) -> None:
+        if self._recovery is not None:
+            self._recovery.close()
+            self._recovery = None
+        if self._liveness is not None:
+            self._liveness.close()
+            self._liveness = None
+        for fanout, reader in self._published.items():
+            if reader is not None:
+                reader.stop()
+                self._published[fanout] = None
+        self.channels.clear()
+        self._chat = None
+
+    async def _replace(self) -> None:
+        """Give the connection up for a fresh one, which carries the same tracks and channels' names."""
+        if self._negotiation.session is not None:
+            self._retired.add(self._negotiation.session)
+        self._detach()
+        for track in self.tracks:
+            track.stop()
+        self.tracks.clear()
+        old, self.pc = self.pc, self._setup.connect()
+        self._attach()
+        self.emit("state", self.pc.connectionState)
+        await old.close()
+
+    def _send(self, pc: RTCPeerConnection, message: dict[str, Any]) -> None:
+        if self.pc is pc and self.left is None:
+            self._setup.send({**message, "to": self.id})
+
+    def _add_track(self, fanout: Fanout) -> None:
+        self._published[fanout] = reader = fanout.subscribe()
+        self.pc.addTrack(reader)
+
+    def _take_track(self, track: MediaStreamTrack) -> None:
+        self.tracks.append(track)
+
+        def ended() -> None:
+            if track in self.tracks:
+                self.tracks.remove(track)
+
+        track.on("ended", ended)
+        self.emit("track", track)
+
+    def _take_channel(self, channel: Any) -> None:
+        if channel.label == CHAT[0]:
+            self._listen_to_chat(channel)
+            return
+        self.channels[channel.label] = channel
+        self.emit("datachannel", channel)
+
+    def _listen_to_chat(self, channel: Any) -> None:
+        def opened() -> None:
+            self._chat = channel
+            while self._chat_backlog and channel.readyState == "open":
+                channel.send(self._chat_backlog.popleft())
+
+        def said(text: str | bytes) -> None:
+            self.emit("message", text if isinstance(text, str) else text.decode(errors="replace"))
+
+        channel.on("open", opened)
+        channel.on("message", said)
+        if channel.readyState == "open":
+            opened()
+
+    def _state_changed(self) -> None:
+        state = str(self.pc.connectionState)
+        self.emit("state", state)
+        if state == "connected":
+            self._fresh = 0
+            self._connected.set()
+        elif state == "closed":
+            # DTLS says goodbye faster than signalling can say why.
+            loop = asyncio.get_running_loop()
+            self._farewell = loop.call_later(FAREWELL, self.close, "closed the connection")
+        elif state == "failed" and self._recovery is None:
+            self.close("the connection failed")
+
+    def _lost(self, report: Any) -> None:
+        self.emit("lost", report)
+        if self._fresh >= self._setup.fresh_connections:
+            self._setup.send({"type": "hangup", "to": self.id})
+            self.close(f"lost: {report.reason}")
+            return
+        self._fresh += 1
+        self.start_over()
+
+    async def _start_over(self) -> None:
+        self._may_offer = True
+        await self._replace()

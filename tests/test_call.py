@@ -1,0 +1,317 @@
+"""Calls over virtual networks and a relay in memory, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import signaling
+from peer.call import Call
+from peer.call_peer import INBOX, ChatBacklogFull
+from tests.call_room import DELAY, Beeps, VirtualRoom, frames
+from tests.simnet import Link, in_virtual_time
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param("newcomer", "newcomer", id="the newcomer offers"),
+        pytest.param("always", "never", id="who was there offers"),
+        pytest.param("never", "always", id="only the newcomer may"),
+        pytest.param("always", "always", id="both offer at once"),
+    ],
+)
+@in_virtual_time
+async def test_two_in_a_room_are_connected_whoever_offers(first: Any, second: Any) -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice", offer=first)
+        alice.call.publish(Beeps())
+        bob = await room.join("bob", offer=second)
+        bob.call.publish(Beeps())
+        await room.all_connected()
+        for here, there in ((alice, "bob"), (bob, "alice")):
+            assert here.seen("peer") == [("peer", there)]
+            await room.until(lambda here=here: here.seen("track"), "the other's track")
+            assert here.seen("track") == [("track", there, "audio")]
+            [track] = here.peer(there).tracks
+            assert [frame async for frame in frames(track, 5)]
+
+
+@in_virtual_time
+async def test_the_first_offer_is_on_its_way_as_soon_as_the_newcomer_is_in() -> None:
+    async with VirtualRoom() as room:
+        await room.join("alice")
+        await room.join("bob")
+        # Offer and answer through the relay, then ICE, DTLS and SCTP on a path of 80 ms.
+        assert await room.all_connected() < 4 * DELAY + 6 * 0.08
+
+
+@in_virtual_time
+async def test_chat_is_delivered_in_order_also_what_was_said_before_it_could_be() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        bob = await room.join("bob")
+        for number in range(3):
+            bob.call.send(f"early {number}")
+        await room.all_connected()
+        await room.until(lambda: len(alice.heard()) == 3, "the early messages")
+        bob.call.send("late")
+        alice.call.send("hello", to=alice.peer("bob"))
+        await room.until(lambda: len(alice.heard()) == 4 and bob.heard(), "the late ones")
+        assert alice.heard() == ["early 0", "early 1", "early 2", "late"]
+        assert bob.heard() == ["hello"]
+
+
+@in_virtual_time
+async def test_what_waits_for_a_chat_to_open_is_bounded() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice", offer="never")
+        await room.join("bob", offer="never")
+        await room.until(lambda: alice.call.peers, "bob")
+        bob = alice.peer("bob")
+        for _ in range(50):
+            bob.send("anybody?")
+        with pytest.raises(ChatBacklogFull, match="50 messages already wait for bob"):
+            bob.send("anybody?")
+        alice.call.send("to all")  # is a warning, not an error: the others get it
+
+
+@in_virtual_time
+async def test_application_data_goes_over_the_relay_to_all_or_to_one() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        bob = await room.join("bob")
+        carol = await room.join("carol")
+        messages = bob.call.messages()
+        await room.until(lambda: len(carol.call.peers) == 2 and len(alice.call.peers) == 2, "all three")
+        alice.call.broadcast({"raised": True})
+        alice.call.broadcast([1, 2], to=alice.peer("bob"))
+        one, two = await anext(messages), await anext(messages)
+        assert (one.data, one.peer.name, one.via) == ({"raised": True}, "alice", "relay")
+        assert two.data == [1, 2]
+        assert not carol.heard()
+
+
+@in_virtual_time
+async def test_data_channels_are_opened_to_everybody_now_and_later() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        bob = await room.join("bob")
+        bob.call.open_channel("files", ordered=False)
+        carol = await room.join("carol")
+        await room.until(lambda: alice.seen("datachannel") and carol.seen("datachannel"), "the channels")
+        assert alice.seen("datachannel") == [("datachannel", "bob", "files")]
+        assert carol.seen("datachannel") == [("datachannel", "bob", "files")]
+        channel = alice.peer("bob").channels["files"]
+        assert not channel.ordered
+        got: list[Any] = []
+        bob.peer("alice").channels["files"].on("message", got.append)
+        channel.send(b"bytes")
+        await room.until(lambda: got, "the bytes")
+        assert got == [b"bytes"]
+
+
+@in_virtual_time
+async def test_a_track_published_later_is_negotiated_and_one_withdrawn_ends() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice", receive=())
+        bob = await room.join("bob", receive=())
+        await room.all_connected()
+        beeps = Beeps()
+        alice.call.publish(beeps)
+        await room.until(lambda: bob.seen("track"), "the track")
+        [track] = bob.peer("alice").tracks
+        assert [frame async for frame in frames(track, 5)]
+        alice.call.unpublish(beeps)
+        await asyncio.sleep(1)
+        count = beeps.count
+        await asyncio.sleep(1)
+        assert beeps.count == count
+        assert beeps.readyState == "live"
+
+
+@in_virtual_time
+async def test_a_track_is_read_once_however_many_listen() -> None:
+    async with VirtualRoom() as room:
+        beeps = Beeps()
+        alice = await room.join("alice")
+        alice.call.publish(beeps)
+        others = [await room.join("bob"), await room.join("carol")]
+        await room.all_connected()
+        await room.until(
+            lambda: all(("track", "alice", "audio") in other.events for other in others), "tracks"
+        )
+        began, count = asyncio.get_running_loop().time(), beeps.count
+        await asyncio.sleep(2)
+        elapsed = asyncio.get_running_loop().time() - began
+        assert beeps.count - count == pytest.approx(elapsed / 0.02, abs=2)
+
+
+@in_virtual_time
+async def test_hanging_up_with_one_is_noticed_by_it_at_once_and_leaves_the_others_alone() -> None:
+    async with VirtualRoom() as room:
+        alice, bob, carol = [await room.join(name) for name in ("alice", "bob", "carol")]
+        await room.all_connected()
+        alice.peer("bob").hang_up()
+        assert alice.seen("left") == [("left", "bob", "you hung up")]
+        assert await room.until(lambda: bob.seen("left"), "bob notices") < 3 * DELAY
+        assert bob.seen("left") == [("left", "alice", "hung up")]
+        await asyncio.sleep(30)
+        assert not carol.seen("left", "reconnecting")
+        assert (len(alice.call.peers), len(bob.call.peers), len(carol.call.peers)) == (1, 1, 2)
+
+
+@in_virtual_time
+async def test_leaving_is_noticed_by_all_at_once_and_frees_everything() -> None:
+    async with VirtualRoom() as room:
+        alice, bob, carol = [await room.join(name) for name in ("alice", "bob", "carol")]
+        await room.all_connected()
+        await alice.call.leave()
+        assert all(base._closed for base in alice.network.open_sockets)
+        assert await alice.call.wait_ended() == "you hung up"
+        await room.until(lambda: bob.seen("left") and carol.seen("left"), "they notice", 3 * DELAY)
+        assert bob.seen("left") == [("left", "alice", "hung up")]
+        await alice.call.leave()
+
+
+@in_virtual_time
+async def test_a_peer_that_the_relay_calls_gone_is_gone() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        bob = await room.join("bob")
+        await room.all_connected()
+        room.relay.leave(room.relay.clients[bob.call.id], "lost")
+        await room.until(lambda: alice.seen("left"), "alice hears of it")
+        assert alice.seen("left") == [("left", "bob", "gone without a word")]
+        assert alice.call.peers == {}
+
+
+@in_virtual_time
+async def test_readers_get_what_is_there_and_end_with_the_call() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        alice.call.publish(Beeps())
+        bob = await room.join("bob")
+        await room.until(lambda: bob.seen("track"), "the track")
+        tracks = bob.call.tracks()
+        track, peer = await anext(tracks)
+        assert (track.kind, peer.name) == ("audio", "alice")
+        await bob.call.leave()
+        assert [item async for item in tracks] == []
+        assert [item async for item in bob.call.messages()] == []
+
+
+@in_virtual_time
+async def test_a_handler_that_raises_harms_nobody() -> None:
+    async with VirtualRoom() as room:
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: complaints.append(context["exception"])
+        )
+        alice = room.member("alice")
+
+        def broken(*_: Any) -> None:
+            raise RuntimeError("a bug of the application")
+
+        for event in ("peer", "state", "track", "message", "left"):
+            alice.call.on(event, broken)
+        await room.enter(alice)
+        bob = await room.join("bob")
+        bob.call.publish(Beeps())
+        await room.all_connected()
+        bob.call.send("hello")
+        await room.until(lambda: alice.heard(), "the message")
+        await bob.call.leave()
+        await room.until(lambda: alice.seen("left"), "bob leaves")
+        assert len(complaints) >= 4
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        signaling.Offer(to="?", sdp="garbage"),
+        signaling.Offer(to="?", sdp="v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio what\r\n"),
+        signaling.Answer(to="?", sdp="v=0"),
+        signaling.IceCandidate(to="?", candidate={"candidate": "candidate:nonsense", "sdpMid": "0"}),
+        signaling.IceCandidate(to="?", candidate={}),
+        signaling.IceCandidate(to="?", candidate={"candidate": 17, "sdpMid": [], "sdpMLineIndex": "x"}),
+    ],
+    ids=lambda message: f"{message.type}",
+)
+@in_virtual_time
+async def test_nonsense_from_one_peer_changes_nothing(message: Any) -> None:
+    message = message.model_copy()
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        bob = await room.join("bob")
+        await room.all_connected()
+        message.to = alice.call.id
+        room.relay.forward(room.relay.clients[bob.call.id], message)
+        await asyncio.sleep(5)
+        bob.call.send("still here")
+        await room.until(lambda: alice.heard() == ["still here"], "chat goes on")
+        assert not alice.seen("left", "reconnecting")
+
+
+@in_virtual_time
+async def test_a_flood_of_signalling_ends_that_peer_alone() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        await room.join("bob")
+        carol = await room.join("carol")
+        await room.all_connected()
+        bob = alice.peer("bob")
+        for _ in range(INBOX + 1):
+            bob.receive({"type": "end-of-candidates"})
+        assert alice.seen("left") == [("left", "bob", "sent more signalling messages than can be handled")]
+        await asyncio.sleep(1)
+        assert alice.peer("carol").state == "connected"
+        assert not carol.seen("left")
+
+
+@in_virtual_time
+async def test_somebody_who_hung_up_and_stayed_may_call_again() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        bob = await room.join("bob")
+        await room.all_connected()
+        bob.peer("alice").hang_up()
+        await room.until(lambda: alice.seen("left"), "alice notices")
+        bob.call.call(alice.call.id)
+        await room.until(lambda: alice.connected and bob.connected, "connected again")
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    for options, complaint in (
+        ({"offer": "sometimes"}, "offer must be 'newcomer', 'always' or 'never'"),
+        ({"receive": ("smell",)}, "receive takes 'audio' and 'video'"),
+        ({"liveness": -1.0}, "liveness must be a positive number"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            Call.join("ws://localhost/ws", room="r", **options)  # type: ignore[arg-type]
+
+
+@in_virtual_time
+async def test_only_text_can_be_said_in_the_chat() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        with pytest.raises(TypeError, match="open a data channel for bytes"):
+            alice.call.send(b"bytes")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="choose another label"):
+            alice.call.open_channel("chat")
+        with pytest.raises(KeyError, match="nobody in the call"):
+            alice.call.send("hello", to="nobody")
+
+
+@in_virtual_time
+async def test_a_bad_line_slows_but_does_not_stop_it() -> None:
+    async with VirtualRoom(seed=5) as room:
+        alice = await room.join("alice", link=Link(delay=0.05, jitter=0.03, loss=0.1))
+        bob = await room.join("bob", link=Link(delay=0.05, jitter=0.03, loss=0.1))
+        await room.all_connected()
+        for number in range(20):
+            alice.call.send(f"{number}")
+        await room.until(lambda: len(bob.heard()) == 20, "all messages")
+        assert bob.heard() == [f"{number}" for number in range(20)]

@@ -209,6 +209,10 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         sender_field(self, "rtp_header_extensions_map").configure(parameters)
         self.transport._register_rtp_sender(self, parameters)
 
+    def _format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
+        """What our descriptions say of a codec, where the application has wishes; None for what is usual."""
+        return None
+
     async def stop(self) -> None:
         """Stop for good. The application's track is left as it is."""
         self._stopped = True

@@ -27,9 +27,8 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
     """An offer of everything the session wants. Changes nothing but what identifies the offer itself."""
     offer = _new_description(session)
     numbers = session.numbers.copy()
-    planned: dict[str, Transport] = {}
-    session.offered = {}
-    session.offered_transports = planned
+    planned: dict[str, tuple[str, Transport]] = {}
+    owners: dict[str, RTCRtpTransceiver] = {}
     local = session.local.sdp.media if session.local else []
     remote = session.remote.sdp.media if session.remote else []
 
@@ -41,7 +40,7 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
 
     def transport_lines(section: MediaSection) -> None:
         transport = session.transport_for_offer(section.mid, section.kind, planned)
-        planned[section.mid] = transport
+        planned[section.mid] = section.kind, transport
         _describe_transport(
             session, section, transport, _offered_ice(session, transport, ice_restart), "actpass"
         )
@@ -51,11 +50,11 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
         section.codecs = numbers.number_codecs(
             preferred(local_codecs(transceiver.kind), transceiver._preferred_codecs)
         )
-        section.formats = [str(codec.payloadType) for codec in section.codecs]
+        _describe_formats(section, transceiver)
         section.header_extensions = numbers.number_extensions(transceiver.kind)
         numbers.learn(section.codecs, section.header_extensions)
         _describe_streams(session, section, transceiver, transceiver.direction)
-        session.offered[mid] = transceiver
+        owners[mid] = transceiver
         transport_lines(section)
         add(section, index)
 
@@ -106,6 +105,9 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
     bundled = [section.mid for section in offer.media if not section.rejected]
     if bundled:
         offer.groups.append(Group("BUNDLE", bundled))
+    session.offered = [
+        (owners.get(s.mid), planned[s.mid][1] if s.mid in planned and not s.rejected else None) for s in offer.media
+    ]
     return offer
 
 
@@ -133,7 +135,7 @@ def create_answer(session: Session) -> SessionDescription:
             section = _media_section(session, transceiver, theirs.mid, direction)
             section.codecs = preferred(copy.deepcopy(transceiver._codecs), transceiver._preferred_codecs)
             section.codecs = section.codecs or copy.deepcopy(transceiver._codecs)
-            section.formats = [str(codec.payloadType) for codec in section.codecs]
+            _describe_formats(section, transceiver)
             section.header_extensions = common_extensions(transceiver.kind, theirs.header_extensions)
             section.protocol = theirs.protocol
             section.rtcp_rsize = theirs.rtcp_rsize
@@ -172,6 +174,14 @@ def _media_section(
         rtcp_mux=True,
         rtcp_rsize=True,
     )
+
+
+def _describe_formats(section: MediaSection, transceiver: RTCRtpTransceiver) -> None:
+    section.formats = [str(codec.payloadType) for codec in section.codecs]
+    for codec in section.codecs:
+        own = transceiver.sender._format_parameters(codec.mimeType)
+        if own is not None:
+            codec.parameters = own
 
 
 def _describe_streams(

@@ -76,9 +76,8 @@ class Session:
     pending_remote: Description | None = None
     last_offer: str | None = None
     last_answer: str | None = None
-    offered: dict[str, RTCRtpTransceiver] = field(default_factory=dict)
-    offered_transports: dict[str, Transport] = field(default_factory=dict)
-    """Mid → transceiver and transport of the last created offer: `setLocalDescription` makes the association."""
+    offered: list[tuple[RTCRtpTransceiver | None, Transport | None]] = field(default_factory=list)
+    """For each section of the last created offer, whose it is: `setLocalDescription` makes the association."""
 
     transceivers: list[RTCRtpTransceiver] = field(default_factory=list)
     sctp: RTCSctpTransport | None = None
@@ -118,14 +117,21 @@ class Session:
         *,
         track_id: str | None = None,
     ) -> RTCRtpTransceiver:
+        create_receiver, create_sender = RTCRtpReceiver, RTCRtpSender
+        if kind == "audio":
+            # Only when there is audio: numpy and libopus come along.
+            from ..media import AudioReceiver, AudioSender
+
+            create_receiver, create_sender = AudioReceiver, AudioSender
         transceiver = RTCRtpTransceiver(
             kind=kind,
-            receiver=RTCRtpReceiver(kind, track_id=track_id),
-            sender=RTCRtpSender(track or kind),
+            receiver=create_receiver(kind, track_id=track_id),
+            sender=create_sender(track or kind),
             direction=direction,
             changed=self.on_negotiation_needed,
         )
         transceiver._closed = self.is_closed
+        transceiver._compat = self.configuration.aiortc_compat
         transceiver.receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
         self.transceivers.append(transceiver)
         return transceiver
@@ -140,6 +146,7 @@ class Session:
         """From now on the section goes over this transport."""
         self.section_transports[mid] = transport
         if mid == self.data_mid and self.sctp is not None:
+            self.sctp.mid = mid
             if self.sctp.transport is not transport.dtls:
                 self.sctp.setTransport(transport.dtls)
         elif (transceiver := self.transceiver(mid)) is not None:
@@ -153,30 +160,33 @@ class Session:
             if transport not in used and transport not in kept:
                 self.transports.discard(transport)
 
-    def transport_for_offer(self, mid: str, kind: str, planned: dict[str, Transport]) -> Transport:
-        """The transport an offer asks for a section, by the bundle policy (RFC 9429 §4.1.1); `planned` is the offer's
-        other sections."""
+    def transport_for_offer(
+        self, mid: str, kind: str, planned: dict[str, tuple[str, Transport]]
+    ) -> Transport:
+        """The transport an offer asks for a section, by the bundle policy (RFC 9429 §4.1.1).
+
+        `planned` has kind and transport of the offer's sections so far.
+        """
         if mid in self.section_transports:
             return self.section_transports[mid]
         bundled = self.bundled_transport()
         if bundled is not None:
             return bundled
         policy = self.configuration.bundlePolicy
-        known = {**self.section_transports, **planned}
+        known = [(self._kind(m), t) for m, t in self.section_transports.items()] + list(planned.values())
         if policy == RTCBundlePolicy.MAX_BUNDLE and known:
-            return next(iter(known.values()))
+            return known[0][1]
         if policy == RTCBundlePolicy.BALANCED:
-            same = [m for m in known if self._kind(m, planned) == kind]
+            same = [transport for other, transport in known if other == kind]
             if same:
-                return known[same[0]]
-        spare = [t for t in self.transports.all if t not in known.values()]
+                return same[0]
+        used = {transport for _, transport in known}
+        spare = [transport for transport in self.transports.all if transport not in used]
         return spare[0] if spare else self.transports.create()
 
-    def _kind(self, mid: str, planned: dict[str, Transport]) -> str | None:
-        if mid == self.data_mid:
-            return "application"
-        transceiver = self.transceiver(mid) or self.offered.get(mid)
-        return transceiver.kind if transceiver is not None else None
+    def _kind(self, mid: str) -> str | None:
+        transceiver = self.transceiver(mid)
+        return "application" if mid == self.data_mid else transceiver.kind if transceiver is not None else None
 
     def bundled_transport(self) -> Transport | None:
         """The transport of the bundle that has been agreed on, if there is one."""

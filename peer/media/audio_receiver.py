@@ -68,8 +68,6 @@ class AudioReceiver(RTCRtpReceiver):
         track.receiver = self
         track._receiver = self
         self._track = self._audio_track = track
-        self.opus = OpusSettings()
-        """What we asked the peer to send; `channels` decides whether stereo is decoded as such."""
         self._playout: Playout | None = None
         self._codec: RTCRtpCodecParameters | None = None
         self._payload_type: int | None = None
@@ -158,7 +156,7 @@ class AudioReceiver(RTCRtpReceiver):
             previous.clockRate,
         ):
             try:
-                decoder = create_decoder(codec, self.opus.channels)
+                decoder = create_decoder(codec, self._channels())
             except ValueError:
                 return False  # comfort noise, telephone events: negotiated, but not audio by themselves
             old = self._playout
@@ -170,6 +168,12 @@ class AudioReceiver(RTCRtpReceiver):
             self._codec = codec
         self._payload_type = payload_type
         return True
+
+    def _channels(self) -> int:
+        """Stereo only if our description asks for it; libopus makes mono of everything otherwise."""
+        sender = getattr(self._track.transceiver, "sender", None)
+        settings = getattr(sender, "opus", None)
+        return settings.channels if isinstance(settings, OpusSettings) else 1
 
     def _use_ssrc(self, ssrc: int) -> None:
         assert self._playout is not None

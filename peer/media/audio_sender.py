@@ -62,6 +62,9 @@ class AudioSender(RTCRtpSender):
     def opus(self, settings: OpusSettings) -> None:
         self._opus = settings
 
+    def _format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
+        return dict(self._opus.format_parameters()) if mime_type.lower() == "audio/opus" else None
+
     async def _run_rtp(self, codec: RTCRtpCodecParameters) -> None:
         sender_field(self, "rtp_started").set()
         feed = self._feed

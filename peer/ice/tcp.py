@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 
-from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, Network, StreamConnection
+from peer.ice.network import Address, DatagramReceiver, Interface, Network, StreamConnection
 
 logger = logging.getLogger(__name__)
 

@@ -276,9 +276,11 @@ class TurnClient:
         if isinstance(answer, Refusal):
             self._refuse(answer)
             return
-        relayed = tuple(answer.addresses(Attribute.XOR_RELAYED_ADDRESS)[:2])
+        # coturn answers for both families with port 0 for the one it cannot relay (RFC 8656 §7.3 has it left out).
+        addresses = answer.addresses(Attribute.XOR_RELAYED_ADDRESS)
+        relayed = tuple(address for address in addresses if address[1])[:2]
         self.mapped = answer.mapped_address
-        if not relayed or any(port == 0 for _, port in relayed):
+        if not relayed:
             self._state = "allocated"
             self.close(now)
             self._events.append(Refused(0, "the server's answer has no relayed address that could be used"))

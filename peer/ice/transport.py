@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
@@ -22,6 +23,7 @@ from peer.ice.network import Network
 from peer.ice.options import IceOptions
 from peer.ice.pair import CandidatePair
 from peer.ice.sockets import system_network
+from peer.ice.succession import Succession
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,6 @@ GatheringState: TypeAlias = Literal["new", "gathering", "complete"]
 _EARLY_SENT: Final = 4
 """DTLS packets kept until there is a pair to send them on: one flight."""
 
-_WAITING_CANDIDATES: Final = 100
-_WAITING_FRAGMENTS: Final = 4
 _DTLS: Final = range(20, 64)
 """First bytes of DTLS (RFC 7983)."""
 
@@ -58,15 +58,12 @@ class RTCIceTransport(AsyncIOEventEmitter):
         super().__init__()
         self._options = options
         self._network_given = network
+        self._time = network.time if network is not None else time.monotonic
         self._rng: random.Random = rng or random.SystemRandom()
         self._role: IceRole | None = None
-        self._generations: list[Generation] = []
+        self._succession = Succession(self._grace_over)
         self._pool: Gatherer | None = None
-        self._graces: dict[Generation, asyncio.TimerHandle] = {}
-        self._farewells: set[asyncio.Task[None]] = set()
-        self._kept: dict[str | None, list[Candidate | None]] = {}
         self._pair: CandidatePair | None = None
-        self._carrier: Generation | None = None
         self._state: AgentState = "new"
         self._gathering_state: GatheringState = "new"
         self._closed = False
@@ -107,11 +104,12 @@ class RTCIceTransport(AsyncIOEventEmitter):
 
     def getLocalCandidates(self) -> list[Candidate]:
         """Those of the newest generation, as the peer may know them."""
-        return list(self._generations[-1].shown_candidates) if self._generations else []
+        newest = self._succession.newest
+        return list(newest.shown_candidates) if newest is not None else []
 
     def getRemoteCandidates(self) -> list[Candidate]:
         """Those of the newest generation that knows its peer."""
-        started = self._started()
+        started = self._succession.newest_started
         return list(started.agent.remote_candidates) if started is not None else []
 
     def getSelectedCandidatePair(self) -> CandidatePair | None:
@@ -120,11 +118,12 @@ class RTCIceTransport(AsyncIOEventEmitter):
 
     def getLocalParameters(self) -> RTCIceParameters | None:
         """Of the newest generation; None before there is one."""
-        return _parameters(self._generations[-1].local) if self._generations else None
+        newest = self._succession.newest
+        return _parameters(newest.local) if newest is not None else None
 
     def getRemoteParameters(self) -> RTCIceParameters | None:
         """Of the newest generation that knows its peer."""
-        started = self._started()
+        started = self._succession.newest_started
         if started is None or started.remote is None:
             return None
         return _parameters(started.remote, lite=started.remote_is_lite)
@@ -133,25 +132,25 @@ class RTCIceTransport(AsyncIOEventEmitter):
 
     def candidate_pairs(self) -> list[CandidatePair]:
         """All pairs of all living generations, the newest generation's last."""
-        return [pair for generation in self._generations for pair in generation.agent.pairs]
+        return [pair for generation in self._succession for pair in generation.agent.pairs]
 
     def local_candidates(self) -> list[Candidate]:
         """All local candidates of all living generations with their real addresses, peer-reflexive ones included."""
-        return [each for generation in self._generations for each in generation.agent.local_candidates]
+        return [each for generation in self._succession for each in generation.agent.local_candidates]
 
     def remote_candidates(self) -> list[Candidate]:
         """All remote candidates of all living generations, peer-reflexive ones included."""
-        return [each for generation in self._generations for each in generation.agent.remote_candidates]
+        return [each for generation in self._succession for each in generation.agent.remote_candidates]
 
     # What JSEP does
 
     def set_role(self, role: IceRole) -> None:
         """Before the first `start`. Later calls change nothing: restarts keep the role (RFC 8445 §9)."""
-        if self._started() is not None:
+        if self._succession.newest_started is not None:
             return
         self._role = role
-        for generation in self._generations:
-            generation.agent.set_controlling(role == "controlling", self._network.time())
+        for generation in self._succession:
+            generation.agent.set_controlling(role == "controlling", self._time())
 
     def set_options(self, options: IceOptions) -> None:
         """For generations to come (`setConfiguration`, WebRTC 1.0 §4.4.1.6)."""
@@ -166,12 +165,8 @@ class RTCIceTransport(AsyncIOEventEmitter):
         Raises `ValueError` for credentials no ICE agent can have.
         """
         credentials = _credentials(local, "local")
-        if self._closed or any(each.local == credentials for each in self._generations):
+        if self._closed or any(each.local == credentials for each in self._succession):
             return
-        for stale in [
-            each for each in self._generations if each.remote is None and each is not self._carrier
-        ]:
-            self._discard(stale)
         gatherer, self._pool = self._pool, None
         if gatherer is None:
             gatherer = Gatherer(self._options, self._network, self._rng)
@@ -183,7 +178,7 @@ class RTCIceTransport(AsyncIOEventEmitter):
             timings=self._options.timings,
         )
         generation = Generation(agent, credentials, gatherer, self._network, self)
-        self._generations.append(generation)
+        self._succession.add(generation)
         logger.info("%s gathers", credentials.username_fragment)
         generation.gather()
         self._update_gathering_state()
@@ -200,20 +195,14 @@ class RTCIceTransport(AsyncIOEventEmitter):
         credentials = _credentials(remote, "remote")
         if self._closed:
             return
-        if not self._generations:
+        newest = self._succession.newest
+        if newest is None:
             raise ValueError("start() needs local credentials first: call gather()")
-        newest = self._generations[-1]
         if newest.remote is not None:
             if newest.remote != credentials:
                 raise ValueError("new remote ICE credentials need new local ones: call gather() first")
             return
-        for stale in [each for each in self._generations if each not in (self._carrier, newest)]:
-            if stale not in self._graces:
-                self._discard(stale)
-        newest.start(credentials, lite=remote.iceLite)
-        for fragment in (credentials.username_fragment, None):
-            for candidate in self._kept.pop(fragment, ()):
-                self._give(newest, candidate)
+        self._succession.start(credentials, lite=remote.iceLite)
         self._update_state()
 
     def add_remote_candidate(self, candidate: Candidate | None, username_fragment: str | None = None) -> None:
@@ -227,34 +216,20 @@ class RTCIceTransport(AsyncIOEventEmitter):
             return
         if candidate is not None and candidate.username_fragment is not None:
             username_fragment = candidate.username_fragment
-        if username_fragment is None:
-            generation = self._started()
-        else:
-            generation = next((each for each in self._generations if _peer_is(each, username_fragment)), None)
-        if generation is not None:
-            self._give(generation, candidate)
-            return
-        if username_fragment not in self._kept and len(self._kept) >= _WAITING_FRAGMENTS:
-            del self._kept[next(iter(self._kept))]
-        waiting = self._kept.setdefault(username_fragment, [])
-        if len(waiting) < _WAITING_CANDIDATES:
-            waiting.append(candidate)
+        self._succession.route(candidate, username_fragment)
 
     def rollback(self) -> None:
         """Discard the newest generation if it never learnt its peer and an older one lives."""
-        if len(self._generations) > 1 and self._generations[-1].remote is None:
-            self._discard(self._generations[-1])
+        newest = self._succession.newest
+        if newest is not None and newest.remote is None and len(self._succession.living) > 1:
+            self._succession.discard(newest)
             self._update_gathering_state()
             self._update_state()
 
     async def stop(self) -> None:
         """The end: every socket is closed and every allocation given back when this returns. Idempotent."""
-        generations = self._end()
-        await asyncio.gather(
-            *(generation.aclose() for generation in generations),
-            *self._farewells,
-            return_exceptions=True,
-        )
+        self._end()
+        await self._succession.aclose()
 
     # What DTLS does
 
@@ -289,7 +264,7 @@ class RTCIceTransport(AsyncIOEventEmitter):
         size = len(data)
         pair.packets_sent += 1
         pair.bytes_sent += size
-        pair.last_packet_sent = self._network.time()
+        pair.last_packet_sent = self._time()
         self.packets_sent += 1
         self.bytes_sent += size
 
@@ -331,7 +306,7 @@ class RTCIceTransport(AsyncIOEventEmitter):
             self.emit("icecandidateerror", error)
 
     def gathering_complete(self, generation: Generation) -> None:
-        if not self._closed and self._generations and generation is self._generations[-1]:
+        if not self._closed and generation is self._succession.newest:
             self._update_gathering_state()
             self.emit("icecandidate", None)
 
@@ -343,27 +318,10 @@ class RTCIceTransport(AsyncIOEventEmitter):
             self._network_given = system_network()
         return self._network_given
 
-    def _started(self) -> Generation | None:
-        return next((each for each in reversed(self._generations) if each.remote is not None), None)
-
-    def _give(self, generation: Generation, candidate: Candidate | None) -> None:
-        if candidate is None:
-            generation.end_of_remote_candidates()
-        else:
-            generation.add_remote_candidate(candidate)
-
     def _choose(self) -> None:
         """The newest generation that has a pair carries; those before it stay for the grace period."""
-        carrier = next((each for each in reversed(self._generations) if each.selected_pair), self._carrier)
+        carrier = self._succession.choose(self._options.restart_grace)
         pair = carrier.selected_pair if carrier is not None else None
-        if carrier is not None and carrier is not self._carrier:
-            self._carrier = carrier
-            loop = asyncio.get_running_loop()
-            for older in self._generations[: self._generations.index(carrier)]:
-                if older not in self._graces:
-                    self._graces[older] = loop.call_later(
-                        self._options.restart_grace, self._grace_over, older
-                    )
         if pair is self._pair:
             return
         self._pair = pair
@@ -374,59 +332,35 @@ class RTCIceTransport(AsyncIOEventEmitter):
         self._update_state()
         self.emit("selectedcandidatepairchange")
 
-    def _grace_over(self, generation: Generation) -> None:
-        self._graces.pop(generation, None)
-        self._discard(generation)
+    def _grace_over(self) -> None:
         self._choose()
         self._update_state()
-
-    def _discard(self, generation: Generation) -> None:
-        """Close a generation; its allocations are released in the background."""
-        self._generations.remove(generation)
-        if generation is self._carrier:
-            self._carrier = None
-        grace = self._graces.pop(generation, None)
-        if grace is not None:
-            grace.cancel()
-        logger.info("%s is over", generation.local.username_fragment)
-        self._see_off(generation)
-
-    def _see_off(self, leaving: Generation | Gatherer) -> None:
-        leaving.close()
-        farewell = asyncio.get_running_loop().create_task(leaving.aclose())
-        self._farewells.add(farewell)
-        farewell.add_done_callback(self._farewells.discard)
 
     def _discard_pool(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
-            self._see_off(pool)
+            self._succession.see_off(pool)
 
-    def _end(self) -> list[Generation]:
+    def _end(self) -> None:
         if self._closed:
-            return []
+            return
         self._closed = True
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
-        for grace in self._graces.values():
-            grace.cancel()
-        self._graces.clear()
-        generations, self._generations = self._generations, []
-        for generation in generations:
-            generation.close()
+        self._succession.close()
         self._discard_pool()
-        self._pair = self._carrier = self._last_path = None
-        self._kept.clear()
+        self._pair = self._last_path = None
         self._queue.clear()
         self._early_sent.clear()
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
         self._update_state()
-        return generations
 
     def _interfaces_changed(self) -> None:
-        changed = [each.interfaces_changed() for each in self._generations if each not in self._graces]
+        changed = [
+            each.interfaces_changed() for each in self._succession if not self._succession.is_leaving(each)
+        ]
         if any(changed) or not self._network.interfaces():
             logger.info("the network has changed")
             self.emit("networkchange")
@@ -434,33 +368,18 @@ class RTCIceTransport(AsyncIOEventEmitter):
     # States
 
     def _update_gathering_state(self) -> None:
-        state = self._generations[-1].gathering_state if self._generations else "new"
+        newest = self._succession.newest
+        state = newest.gathering_state if newest is not None else "new"
         if state != self._gathering_state:
             self._gathering_state = state
             self.emit("gatheringstatechange")
 
     def _update_state(self) -> None:
-        state = self._derive_state()
+        state: AgentState = "closed" if self._closed else self._succession.state()
         if state != self._state:
             logger.info("ICE transport: %s → %s", self._state, state)
             self._state = state
             self.emit("statechange")
-
-    def _derive_state(self) -> AgentState:
-        """RTCIceTransportState (WebRTC 1.0 §5.6.3) of one or several generations."""
-        if self._closed:
-            return "closed"
-        if not self._generations:
-            return "new"
-        newest = self._generations[-1]
-        in_use = self._carrier or self._generations[0]
-        if in_use is newest or in_use.state in ("connected", "completed"):
-            return in_use.state
-        # The old path is in trouble or gone. A restart that was only proposed changes nothing, and neither does
-        # one that failed.
-        if newest.state in ("new", "failed"):
-            return in_use.state
-        return newest.state
 
 
 def _parameters(credentials: IceCredentials, *, lite: bool = False) -> RTCIceParameters:
@@ -473,7 +392,3 @@ def _credentials(parameters: RTCIceParameters, whose: str) -> IceCredentials:
     if not parameters.usernameFragment or not parameters.password:
         raise ValueError(f"the {whose} ICE username fragment or password is missing")
     return IceCredentials(parameters.usernameFragment, parameters.password)
-
-
-def _peer_is(generation: Generation, username_fragment: str) -> bool:
-    return generation.remote is not None and generation.remote.username_fragment == username_fragment

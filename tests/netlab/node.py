@@ -52,6 +52,7 @@ class Link:
             self.pc.on(event, lambda name=name: self.note(name, getattr(self.pc, name)))
         self.pc.on("datachannel", self.use_channel)
         self.pc.on("track", self._track)
+        self.pc.on("icecandidateerror", self._candidate_error)
         self.pc.on("negotiationneeded", self._negotiation_needed)
 
     def note(self, what: str, value: Any) -> None:
@@ -65,6 +66,9 @@ class Link:
         channel.on("open", self._channel_open)
         if channel.readyState == "open":
             self._channel_open()
+
+    def _candidate_error(self, error: Any) -> None:
+        self.note("candidate error", f"{error.url}: {error.errorCode} {error.errorText}")
 
     def _channel_open(self) -> None:
         if not self.opened.is_set():

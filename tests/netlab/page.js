@@ -26,6 +26,8 @@ const lab = (() => {
         if (candidate === null) this.send({ type: "end-of-candidates" });
         else if (candidate.candidate) this.send({ type: "ice-candidate", candidate: candidate.toJSON() });
       };
+      this.pc.onicecandidateerror = ({ url, errorCode, errorText }) =>
+        this.note("candidate error", `${url}: ${errorCode} ${errorText}`);
       this.pc.ondatachannel = ({ channel }) => this.useChannel(channel);
       this.pc.ontrack = ({ track, receiver, streams }) => {
         this.note("track", track.kind);

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import aiortc
 from aiortc.sdp import candidate_from_sdp
 
+import peer
+
 CandidateSink = Callable[[dict[str, Any] | None], None]
 
 
@@ -57,8 +59,6 @@ class Ours:
     trickles = True
 
     def make(self, configuration: dict[str, Any], candidate: CandidateSink) -> Any:
-        import peer
-
         servers = [peer.RTCIceServer(**server) for server in configuration.get("iceServers", [])]
         rest = {key: value for key, value in configuration.items() if key != "iceServers"}
         pc = peer.RTCPeerConnection(peer.RTCConfiguration(iceServers=servers, **rest))

@@ -56,6 +56,7 @@ def add_remote(session: Session, candidate: RTCIceCandidate | None) -> None:
         session.early_candidates.append(candidate)
     elif candidate is None:
         for description in _descriptions(session):
+            description.text = None
             for section in description.sdp.media:
                 _end(session, section)
     else:
@@ -86,6 +87,7 @@ def _add_to_section(session: Session, candidate: RTCIceCandidate) -> None:
             index = candidate.sdpMLineIndex
             section = media[index] if index is not None and index < len(media) else None
         if section is not None:
+            description.text = None
             sections.append(section)
     if not sections:
         which = (

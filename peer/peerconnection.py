@@ -220,6 +220,7 @@ class RTCPeerConnection(EventEmitter):
         )
         if transceiver is not None:
             transceiver.sender.replaceTrack(track)
+            transceiver.sender._track_id = track.id
             transceiver._direction = make_direction(True, receives(transceiver.direction))
         else:
             transceiver = session.create_transceiver(track.kind, "sendrecv", track)
@@ -551,7 +552,7 @@ class RTCPeerConnection(EventEmitter):
             self._told(rollback(session), before)
             before = session.signaling_state
         plan = plan_remote(session, kind, sdp)
-        changes = apply_remote(session, kind, sdp, plan)
+        changes = apply_remote(session, kind, sdp, plan, description.sdp)
         self._can_trickle = sdp.trickle
         add_early(session)
         self._told(changes, before)
@@ -762,4 +763,4 @@ def _name_sections(session: Session, kind: SdpType, sdp: SessionDescription) -> 
 def _wrap(description: Description | None) -> RTCSessionDescription | None:
     if description is None:
         return None
-    return RTCSessionDescription(sdp=str(description.sdp), type=description.type)
+    return RTCSessionDescription(sdp=str(description), type=description.type)

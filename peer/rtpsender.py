@@ -118,6 +118,8 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._offset = 0
         self._rebase = False
         self._switched = False
+        if isinstance(trackOrKind, MediaStreamTrack):
+            self._track_id = trackOrKind.id
         super().__init__(trackOrKind, UNBOUND if transport is None else transport)
         set_sender_field(self, "track", self._feed)
 

@@ -46,6 +46,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._receiver = receiver
         self._changed = changed
         self._closed: Callable[[], bool] = lambda: False
+        self._compat = False
         self._stopping = False
         self._is_stopped = False
         self._added_by_track = False
@@ -76,7 +77,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
 
         Setting it raises `InvalidStateError` when stopped or closed and `InvalidArgumentError` for another value.
         """
-        return "stopped" if self._stopping else self._direction
+        return "stopped" if self._stopping and not self._compat else self._direction
 
     @direction.setter
     def direction(self, direction: str) -> None:
@@ -93,7 +94,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
     @property
     def currentDirection(self) -> str | None:
         """What has been agreed on; `None` before that, `stopped` at the end."""
-        return "stopped" if self._is_stopped else self._current_direction
+        return "stopped" if self._is_stopped and not self._compat else self._current_direction
 
     @property
     def stopped(self) -> bool:

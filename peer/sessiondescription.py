@@ -15,7 +15,7 @@ RTCSdpType: TypeAlias = Literal["offer", "pranswer", "answer", "rollback"]
 SDP_TYPES = ("offer", "pranswer", "answer", "rollback")
 
 
-@dataclass(init=False)
+@dataclass(init=False, eq=False)
 class RTCSessionDescription(aiortc.RTCSessionDescription):
     """One side of an offer/answer exchange: `type` is offer, pranswer, answer or rollback, `sdp` the text.
 
@@ -40,6 +40,13 @@ class RTCSessionDescription(aiortc.RTCSessionDescription):
             raise InvalidArgumentError(f"'type' must be in {list(SDP_TYPES)} (got '{type}')")
         self.sdp = sdp
         self.type = cast(str, type)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, aiortc.RTCSessionDescription):
+            return NotImplemented
+        return (self.type, self.sdp) == (other.type, other.sdp)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def toJSON(self) -> dict[str, str]:
         """`{"type": …, "sdp": …}`, as a browser takes it."""

@@ -73,7 +73,9 @@ def plan_remote(session: Session, kind: SdpType, sdp: SessionDescription) -> Rem
     return plan
 
 
-def apply_remote(session: Session, kind: SdpType, sdp: SessionDescription, plan: RemotePlan) -> Changes:
+def apply_remote(
+    session: Session, kind: SdpType, sdp: SessionDescription, plan: RemotePlan, text: str | None = None
+) -> Changes:
     """Put the peer's description in force. What may fail has been done by `plan_remote` and the checks."""
     changes = Changes()
     state = next_state(session.signaling_state, "remote", kind)
@@ -87,7 +89,7 @@ def apply_remote(session: Session, kind: SdpType, sdp: SessionDescription, plan:
         elif section.is_data and kind == "offer" and not section.rejected:
             session.create_sctp()
             session.data_mid = section.mid
-    session.pending_remote = Description(kind, sdp)
+    session.pending_remote = Description(kind, sdp, text)
     if kind == "offer":
         _bind_offer(session, sdp)
         for transport, section in _tagged(session, sdp):
@@ -175,24 +177,22 @@ def check_own(session: Session, kind: SdpType, sdp: SessionDescription) -> None:
             f"setLocalDescription takes the last {'offer' if kind == 'offer' else 'answer'} that was created here, "
             f"and this is {article} of another origin or version"
         )
-    mids = [section.mid for section in SessionDescription.parse(last).media]
-    if mids != [section.mid for section in sdp.media]:
+    kinds = [(section.kind, section.rejected) for section in SessionDescription.parse(last).media]
+    if kinds != [(section.kind, section.rejected) for section in sdp.media]:
         raise InvalidModificationError(
             "media sections were added, removed or moved since the description was created"
         )
 
 
 def _associate_offer(session: Session, sdp: SessionDescription) -> None:
-    for index, section in enumerate(sdp.media):
+    for index, (section, (transceiver, transport)) in enumerate(zip(sdp.media, session.offered, strict=True)):
         if section.rejected:
             continue
-        transceiver = session.offered.get(section.mid)
         if transceiver is not None:
             transceiver._set_mid(section.mid)
             transceiver._set_mline_index(index)
         elif section.is_data:
             session.data_mid = section.mid
-        transport = session.offered_transports.get(section.mid)
         if transport is not None:
             session.bind(section.mid, transport)
 
@@ -396,7 +396,7 @@ def _settle(session: Session, changes: Changes) -> None:
     session.pending_local = session.pending_remote = None
     session.stable = None
     session.last_offer = session.last_answer = None
-    session.offered, session.offered_transports = {}, {}
+    session.offered = []
     rejected = {
         s.mid
         for description in (session.current_local, session.current_remote)

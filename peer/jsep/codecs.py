@@ -9,7 +9,6 @@ from typing import Final
 
 from aiortc.codecs import HEADER_EXTENSIONS
 from aiortc.rtcrtpparameters import (
-    RTCRtcpFeedback,
     RTCRtpCapabilities,
     RTCRtpCodecCapability,
     RTCRtpCodecParameters,
@@ -32,8 +31,6 @@ def local_codecs(kind: str) -> list[RTCRtpCodecParameters]:
     for codec in codecs:
         if codec.mimeType.lower() == "audio/opus":
             codec.parameters = dict(OPUS_PARAMETERS)
-        elif kind == "video" and not is_rtx(codec):
-            codec.rtcpFeedback.insert(0, RTCRtcpFeedback(type="ccm", parameter="fir"))
     return codecs
 
 

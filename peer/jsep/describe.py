@@ -106,7 +106,8 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
     if bundled:
         offer.groups.append(Group("BUNDLE", bundled))
     session.offered = [
-        (owners.get(s.mid), planned[s.mid][1] if s.mid in planned and not s.rejected else None) for s in offer.media
+        (owners.get(s.mid), planned[s.mid][1] if s.mid in planned and not s.rejected else None)
+        for s in offer.media
     ]
     return offer
 

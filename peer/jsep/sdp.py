@@ -144,9 +144,6 @@ class MediaSection:
             yield f"a=ice-pwd:{self.ice_pwd}"
         if self.ice_options:
             yield f"a=ice-options:{' '.join(self.ice_options)}"
-        yield from (f"a=fingerprint:{algorithm} {value}" for algorithm, value in self.fingerprints)
-        if self.setup is not None:
-            yield f"a=setup:{self.setup}"
         if self.mid and not self.implicit_mid:
             yield f"a=mid:{self.mid}"
         if self.is_media:
@@ -158,6 +155,9 @@ class MediaSection:
         if self.sctp_init is not None:
             yield f"a=sctp-init:{self.sctp_init}"
         yield from (f"a={name}" if value is None else f"a={name}:{value}" for name, value in self.attributes)
+        yield from (f"a=fingerprint:{algorithm} {value}" for algorithm, value in self.fingerprints)
+        if self.setup is not None:
+            yield f"a=setup:{self.setup}"
 
     def _media_lines(self) -> Iterator[str]:
         yield from (f"a=extmap:{extension.id} {extension.uri}" for extension in self.header_extensions)
@@ -168,8 +168,11 @@ class MediaSection:
             yield "a=rtcp-mux"
         if self.rtcp_rsize:
             yield "a=rtcp-rsize"
+        if self.kind == "audio":
+            yield from (f"a=rtpmap:{codec.payloadType} {_rtpmap(codec)}" for codec in self.codecs)
         for codec in self.codecs:
-            yield f"a=rtpmap:{codec.payloadType} {_rtpmap(codec)}"
+            if self.kind != "audio":
+                yield f"a=rtpmap:{codec.payloadType} {_rtpmap(codec)}"
             for feedback in codec.rtcpFeedback:
                 parameter = f" {feedback.parameter}" if feedback.parameter else ""
                 yield f"a=rtcp-fb:{codec.payloadType} {feedback.type}{parameter}"

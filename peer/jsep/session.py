@@ -29,6 +29,11 @@ class Description:
 
     type: SdpType
     sdp: SessionDescription
+    text: str | None = None
+    """As it came, as long as nothing has been added to it."""
+
+    def __str__(self) -> str:
+        return self.text if self.text is not None else str(self.sdp)
 
 
 @dataclass
@@ -186,7 +191,9 @@ class Session:
 
     def _kind(self, mid: str) -> str | None:
         transceiver = self.transceiver(mid)
-        return "application" if mid == self.data_mid else transceiver.kind if transceiver is not None else None
+        return (
+            "application" if mid == self.data_mid else transceiver.kind if transceiver is not None else None
+        )
 
     def bundled_transport(self) -> Transport | None:
         """The transport of the bundle that has been agreed on, if there is one."""

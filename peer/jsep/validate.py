@@ -19,7 +19,7 @@ def check_description(session: Session, kind: SdpType, sdp: SessionDescription, 
         raise InvalidDescriptionError("two media sections have the same mid")
     for group in (g for g in sdp.groups if g.semantics == "BUNDLE"):
         unknown = [mid for mid in group.items if mid not in mids]
-        if unknown:
+        if unknown and not session.configuration.aiortc_compat:
             raise InvalidDescriptionError(
                 f"the BUNDLE group names sections that are not there: {', '.join(unknown)}"
             )

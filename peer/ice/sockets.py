@@ -13,10 +13,20 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 
+from peer.ice import mdns
+from peer.ice import mdns
 from peer.ice.interface_watch import InterfaceWatch
 from peer.ice.interfaces import system_interfaces
+from peer.ice.mdns import is_browser_name, is_mdns_name
 from peer.ice.names import NameResolver
-from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, StreamConnection
+from peer.ice.network import (
+    Address,
+    DatagramBase,
+    DatagramReceiver,
+    Interface,
+    PublishedName,
+    StreamConnection,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -258,7 +268,12 @@ class SystemNetwork:
         return stream
 
     async def resolve(self, host: str) -> list[str]:
+        if mdns.is_mdns_name(host):
+            return await mdns.shared().resolve(host)
         return await self._names.resolve(host)
+
+    def publish(self, address: str) -> PublishedName:
+        return mdns.shared().publish(address)
 
 
 _networks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, SystemNetwork] = weakref.WeakKeyDictionary()

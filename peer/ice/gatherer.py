@@ -15,11 +15,12 @@ from peer.ice.interfaces import LocalPreferences, leading_out, usable_interfaces
 from peer.ice.local_candidate import (
     active_tcp_candidate,
     host_candidate,
+    named,
     relayed_candidate,
     server_reflexive_candidate,
     without_related_address,
 )
-from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, Network
+from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, Network, PublishedName
 from peer.ice.options import IceOptions
 from peer.ice.servers import StunServer, TurnServer
 from peer.ice.stun_client import StunError, StunQueries
@@ -53,8 +54,8 @@ class IceCandidateError:
 class GatheringSink(Protocol):
     """What a gatherer tells. All calls come from the event loop."""
 
-    def candidate_gathered(self, candidate: Candidate, base: DatagramBase, shown: Candidate) -> None:
-        """A candidate, and the base its checks leave from. `shown` is what the peer may know of it."""
+    def candidate_gathered(self, candidate: Candidate, base: DatagramBase, shown: Candidate | None) -> None:
+        """A candidate, and the base its checks leave from. `shown` is what the peer may know of it, if any."""
 
     def candidate_error(self, error: IceCandidateError) -> None: ...
 
@@ -82,7 +83,8 @@ class Gatherer:
         self._queries = StunQueries(network, rng=rng)
         self._tasks: set[asyncio.Task[None]] = set()
         self._bases: dict[str, list[DatagramBase]] = {}
-        self._found: list[tuple[Candidate, DatagramBase, Candidate]] = []
+        self._found: list[tuple[Candidate, DatagramBase, Candidate | None]] = []
+        self._names: dict[str, PublishedName] = {}
         self._errors: list[IceCandidateError] = []
         self._reachable: set[str] = set()
         """URLs of servers with an address that some interface can send to."""
@@ -138,6 +140,8 @@ class Gatherer:
         self._queries.close()
         for base in self._all_bases():
             base.close()
+        for name in self._names.values():
+            name.close()
 
     async def aclose(self) -> None:
         """`close`, and wait until the servers know that their allocations are free."""
@@ -319,11 +323,28 @@ class Gatherer:
             for known, known_base, _ in self._found
         ):
             return
-        shown = without_related_address(candidate) if self.options.policy == "relay" else candidate
+        shown = self._shown(candidate)
         self._found.append((candidate, base, shown))
         logger.debug("gathered %s", candidate.to_sdp())
         if self._sink is not None:
             self._sink.candidate_gathered(candidate, base, shown)
+
+    def _shown(self, candidate: Candidate) -> Candidate | None:
+        """What the peer may know: under `mdns_publish`, a name for each private address."""
+        if self.options.policy == "relay":
+            return without_related_address(candidate)
+        if not self.options.mdns_publish:
+            return candidate
+        if candidate.type != "host" or not ipaddress.ip_address(candidate.address).is_private:
+            return without_related_address(candidate)
+        name = self._names.get(candidate.address)
+        if name is None:
+            try:
+                name = self._names[candidate.address] = self._network.publish(candidate.address)
+            except OSError as error:
+                logger.warning("%s stays untold: %s", candidate.address, error)
+                return None
+        return named(candidate, name.name)
 
     def _tell_unreachable(self) -> None:
         told = {error.url for error in self._errors}

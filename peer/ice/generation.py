@@ -208,18 +208,19 @@ class Generation:
 
     # GatheringSink
 
-    def candidate_gathered(self, candidate: Candidate, base: DatagramBase, shown: Candidate) -> None:
+    def candidate_gathered(self, candidate: Candidate, base: DatagramBase, shown: Candidate | None) -> None:
         if self.closed:
             return
         fragment = self.local.username_fragment
         candidate = replace(candidate, username_fragment=fragment)
-        shown = replace(shown, username_fragment=fragment)
-        self.shown_candidates.append(shown)
         if base not in self._bases:
             self._bases[base] = None
             self._permit([base], list(self._peer_addresses))
         self.agent.add_local_candidate(candidate, base, self._network.time())
-        self._owner.candidate_gathered(self, shown)
+        if shown is not None:
+            shown = replace(shown, username_fragment=fragment)
+            self.shown_candidates.append(shown)
+            self._owner.candidate_gathered(self, shown)
         self._pump()
 
     def candidate_error(self, error: IceCandidateError) -> None:

@@ -99,6 +99,11 @@ def relayed_candidate(
     )
 
 
+def named(candidate: Candidate, name: str) -> Candidate:
+    """The same host candidate under a name. The foundation is of the name, too: one made of the address tells it."""
+    return replace(candidate, address=name, foundation=candidate_foundation("host", name, candidate.protocol))
+
+
 def without_related_address(candidate: Candidate) -> Candidate:
     """The same, saying nothing of the address behind it. The grammar wants one, so it gets a blank one."""
     if candidate.related_address is None:

@@ -76,6 +76,17 @@ class StreamConnection(Protocol):
     def close(self) -> None: ...
 
 
+class PublishedName(Protocol):
+    """A random name on the local network that stands for an address of ours."""
+
+    @property
+    def name(self) -> str:
+        """As it goes into a candidate, `<uuid>.local`."""
+
+    def close(self) -> None:
+        """The name means nothing any more. Idempotent."""
+
+
 class Network(Protocol):
     """The operating system, as far as ICE needs it."""
 
@@ -110,5 +121,13 @@ class Network(Protocol):
     async def resolve(self, host: str) -> list[str]:
         """All IPv4 and IPv6 addresses of a name, without blocking the loop; an address literal is its own.
 
+        Names in `.local` are asked for on the local network (mDNS).
+
         Raises `OSError` when there are none.
+        """
+
+    def publish(self, address: str) -> PublishedName:
+        """Give an address of ours a name that only the local network understands (mDNS).
+
+        Raises `OSError` where there is no multicast.
         """

@@ -28,9 +28,10 @@ class Sink:
     gone: list[DatagramBase] = field(default_factory=list)
     complete: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def candidate_gathered(self, candidate: Candidate, base: DatagramBase, shown: Candidate) -> None:
+    def candidate_gathered(self, candidate: Candidate, base: DatagramBase, shown: Candidate | None) -> None:
         self.gathered.append((self.clock(), candidate, base))
-        self.shown.append(shown)
+        if shown is not None:
+            self.shown.append(shown)
 
     def candidate_error(self, error: IceCandidateError) -> None:
         self.errors.append(error)
@@ -283,6 +284,39 @@ async def test_a_one_to_one_nat_shows_the_public_address_as_the_host_candidate(k
     (candidate,) = sink.of_type("host")
     assert candidate.address == "203.0.113.5"
     assert sink.gathered[0][2].local_address == ("10.0.0.2", candidate.port)
+
+
+@in_virtual_time
+async def test_private_addresses_go_out_under_a_name_that_ends_with_the_gatherer() -> None:
+    place = Place()
+    place.host.attach("10.0.0.2", Nat.full_cone(place.world, "203.0.113.1").inside)
+    gatherer, sink = place.start(
+        IceOptions(mdns_publish=True, servers=servers("stun:192.0.2.10", "turn:192.0.2.10:3479"))
+    )
+    await sink.complete.wait()
+    names = {each.address for each in sink.shown if each.type == "host"}
+    assert len(names) == 1
+    (name,) = names
+    assert await SimNetwork(place.host).resolve(name) == ["10.0.0.2"]
+    assert {each.type for each in sink.shown} == {"host", "srflx", "relay"}
+    assert not any("10.0.0.2" in each.to_sdp() for each in sink.shown)
+    foundations = {each.foundation for _, each, _ in sink.gathered if each.type == "host"}
+    assert not foundations & {each.foundation for each in sink.shown if each.type == "host"}
+    await gatherer.aclose()
+    assert name not in place.world.names
+
+
+@in_virtual_time
+async def test_without_multicast_a_private_address_stays_untold(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_multicast(self: SimNetwork, address: str) -> None:
+        raise OSError("no multicast here")
+
+    monkeypatch.setattr(SimNetwork, "publish", no_multicast)
+    place = Place()
+    place.host.attach("10.0.0.2", Nat.full_cone(place.world, "203.0.113.1").inside)
+    sink = await place.gather(IceOptions(mdns_publish=True, servers=servers("stun:192.0.2.10")))
+    assert [each.type for each in sink.shown] == ["srflx"]
+    assert sink.of_type("host")
 
 
 @in_virtual_time

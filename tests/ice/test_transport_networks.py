@@ -195,6 +195,18 @@ async def test_a_machine_that_moves_to_another_network_comes_back_by_a_restart()
         assert "failed" not in pair.states["left"] + pair.states["right"]
 
 
+@in_virtual_time
+async def test_peers_that_hide_behind_names_find_each_other() -> None:
+    net = Internet()
+    net.left.attach("10.0.0.1", net.world.internet)
+    net.right.attach("10.0.0.2", net.world.internet)
+    async with transports(IceOptions(mdns_publish=True), network=net.networks) as pair:
+        pair.negotiate()
+        await pair.connected("completed")
+        await pair.carries()
+        assert all(each is None or each.address.endswith(".local") for each in pair.signalled["left"])
+
+
 @pytest.mark.parametrize("loss", [0.0, 0.05])
 @in_virtual_time
 async def test_a_restart_loses_nothing_of_its_own(loss: float) -> None:

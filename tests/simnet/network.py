@@ -49,6 +49,18 @@ class SimDatagramBase:
                 self.receiver.base_lost(self, error)
 
 
+class SimName:
+    """A `.local` name; the whole world is one local network."""
+
+    def __init__(self, host: Host, address: str) -> None:
+        self.name = f"{host.world.rng.getrandbits(64):016x}.local"
+        self._names = host.world.names
+        self._names[self.name] = [address]
+
+    def close(self) -> None:
+        self._names.pop(self.name, None)
+
+
 class SimNetwork:
     """The operating system of a virtual host. Give TLS contexts freely: nobody listens in on a virtual wire."""
 
@@ -121,6 +133,9 @@ class SimNetwork:
             if ipaddress.ip_address(nic.address).version == version:
                 return nic
         raise OSError(f"{self.host.name} has no IPv{version} address")
+
+    def publish(self, address: str) -> SimName:
+        return SimName(self.host, address)
 
     async def resolve(self, host: str) -> list[str]:
         try:

@@ -117,6 +117,10 @@ class Consent:
         """When the pair, should nothing more be heard, has been silent for long enough to be asked."""
         return self.heard_at + (timings.busy_silence if self.busy else self._idle_silence)
 
+    def ask_again(self, pair: CandidatePair, now: float, timings: IceTimings) -> None:
+        """There is reason to believe the next check would be answered: let it be soon."""
+        self.due = min(self.due, max(now, self.checked_at + self.retry_after(pair, timings)))
+
     def expires(self, timings: IceTimings) -> float:
         return self.granted_at + timings.consent_timeout
 

@@ -1,0 +1,93 @@
+"""Answering the peer's checks, before and after it is known who the peer is (RFC 8445 §7.3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from . import stun
+from .binding import Check, Refusal, judge_request, write_refusal, write_success
+from .network import Address, DatagramBase
+from .session import Session
+from .stun import StunMessage
+
+_MAX_EARLY_CHECKS: Final = 100
+# To whoever does not know the credentials.
+_REFUSALS_PER_SECOND: Final = 20
+
+
+class Responder:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.early: dict[tuple[DatagramBase, Address], Check] = {}
+        """Checks answered before the peer's description came, the latest from each address (RFC 8445 §7.3)."""
+        self._refused_in: int | None = None
+        self._refusals = 0
+
+    def judge(
+        self, message: StunMessage, size: int, address: Address, base: DatagramBase, now: float
+    ) -> Check | None:
+        """The check a request makes; None if it was refused, with an answer or without one."""
+        verdict = judge_request(message, self._session.local, self._session.remote)
+        if isinstance(verdict, Refusal):
+            self.refuse(message, verdict, size, address, base, now)
+            return None
+        return verdict
+
+    def accept(self, check: Check, address: Address, base: DatagramBase) -> None:
+        """At once, and even before we know the peer: the password is our own."""
+        reply = write_success(check.transaction_id, address, self._session.local)
+        self._session.send(base, address, reply)
+
+    def refuse(
+        self,
+        message: StunMessage,
+        refusal: Refusal,
+        size: int,
+        address: Address,
+        base: DatagramBase,
+        now: float,
+    ) -> None:
+        reply = write_refusal(message.transaction_id, refusal, self._session.local)
+        # The source may be forged: nobody shall get more out of us than they put in.
+        if refusal.authentic or (len(reply) <= size and self._may_refuse(now)):
+            self._session.send(base, address, reply)
+
+    def _may_refuse(self, now: float) -> bool:
+        second = int(now)
+        if second != self._refused_in:
+            self._refused_in, self._refusals = second, 0
+        self._refusals += 1
+        return self._refusals <= _REFUSALS_PER_SECOND
+
+    def has_conflict(self, message: StunMessage) -> bool:
+        """Whether the peer claims the role we have."""
+        ours = stun.ICE_CONTROLLING if self._session.controlling else stun.ICE_CONTROLLED
+        return message.number(ours) is not None
+
+    def keeps_role(self, message: StunMessage) -> bool:
+        """In a conflict: whether it is the peer who has to change (RFC 8445 §7.3.1.1)."""
+        session = self._session
+        theirs = message.number(stun.ICE_CONTROLLING if session.controlling else stun.ICE_CONTROLLED) or 0
+        return session.remote_is_lite or (session.tie_breaker >= theirs) == session.controlling
+
+    def remember(self, base: DatagramBase, address: Address, check: Check) -> None:
+        """To act on it when the peer's description comes."""
+        earlier = self.early.pop((base, address), None)
+        if earlier is not None and earlier.use_candidate and not check.use_candidate:
+            check = replace(check, use_candidate=True, nomination=earlier.nomination)
+        if len(self.early) < _MAX_EARLY_CHECKS:
+            self.early[(base, address)] = check
+
+    def recall(self, remote_fragment: str) -> list[tuple[DatagramBase, Address, Check]]:
+        """What was remembered of the peer with this username fragment; the rest is forgotten."""
+        early, self.early = self.early, {}
+        return [
+            (base, address, check)
+            for (base, address), check in early.items()
+            if check.remote_fragment == remote_fragment
+        ]
+
+    def forget_base(self, base: DatagramBase) -> None:
+        for key in [key for key in self.early if key[0] is base]:
+            del self.early[key]

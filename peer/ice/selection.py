@@ -1,0 +1,181 @@
+"""The valid pairs, and the one of them that carries the payload (RFC 8445 §8.1).
+
+The rules of preference are in `nomination`; here they meet what happens to pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from .consent import Consent
+from .nomination import Nominations, best, is_better, worth_keeping
+from .pair import CandidatePair
+from .session import Session
+
+Selected: TypeAlias = Callable[[CandidatePair | None, float], None]
+
+
+class Selection:
+    """`selected` is called whenever the selected pair has changed, with None when there is none left."""
+
+    def __init__(self, session: Session, selected: Selected) -> None:
+        self._session = session
+        self._selected = selected
+        self.pair: CandidatePair | None = None
+        """The selected one."""
+        self.valid: list[CandidatePair] = []
+        self.kept: list[CandidatePair] = []
+        """The selected one and the backups worth a check now and then."""
+        self.nomination = 0
+        """The number of our latest nomination, while we control."""
+        self.lost = False
+        """There was a selected pair, and there is none."""
+        self.last_granted = float("-inf")
+        """The latest consent given on a pair that is no longer valid."""
+        self._chosen_at = 0.0
+        self._nominations = Nominations()
+
+    def add(self, pair: CandidatePair, now: float) -> None:
+        """Its check succeeded."""
+        pair.consent = Consent(now, self._session.timings)
+        self.valid.append(pair)
+        self._reconsider()
+
+    def drop(self, pair: CandidatePair) -> None:
+        """It is valid no more, if it was. `replace_lost` must follow."""
+        pair.nominated = False
+        self._nominations.forget(pair)
+        if pair.consent is None:
+            return
+        self.last_granted = max(self.last_granted, pair.consent.granted_at)
+        pair.consent = None
+        self.valid.remove(pair)
+        if pair is self.pair:
+            self.pair = None
+            self.lost = True
+        self._reconsider()
+
+    def renamed(self) -> None:
+        """Candidates of pairs have changed."""
+        self._reconsider()
+
+    def role_changed(self) -> None:
+        self._nominations = Nominations()
+        for pair in self.valid:
+            pair.nominated = False
+        if self._session.controlling and self.pair is not None:
+            self._nominate(self.pair)
+
+    def answered(self, pair: CandidatePair, now: float) -> None:
+        """A valid pair was heard from: is it the one to use?"""
+        if self.pair is None:
+            self._select(pair, now, "valid again" if self.lost else "first valid")
+        elif pair is not self.pair and self._is_suspect(now):
+            self._take_over(now)
+        elif self._session.controlling:
+            self._improve(now)
+
+    def acknowledged(self, pair: CandidatePair, nomination: int) -> None:
+        """The peer answered a check that carried this nomination of ours."""
+        if self._session.controlling and nomination and nomination == self.nomination:
+            self._mark_nominated(pair)
+
+    def nominated_by_peer(self, pair: CandidatePair, value: int, transaction_id: bytes, now: float) -> None:
+        """RFC 8445 §7.3.1.5. `value` numbers the nomination; zero if the peer does not number them."""
+        if pair.consent is None:
+            # It counts once our own check has succeeded.
+            pair.nomination = max(value, pair.nomination or 0)
+            return
+        nominated = self.pair if self.pair is not None and self.pair.nominated else None
+        if not self._nominations.accept(pair, value, transaction_id, nominated):
+            return
+        # Dead in our direction: the peer will notice as well, and nominate another.
+        if pair is not self.pair and pair.consent.unanswered < 2:
+            self._select(pair, now, "nominated by the peer")
+        if pair is self.pair:
+            self._mark_nominated(pair)
+
+    def watch(self, now: float) -> None:
+        """Move away from a selected pair that has stopped answering, if another answers."""
+        if self._is_suspect(now):
+            self._take_over(now)
+
+    def replace_lost(self, now: float) -> None:
+        """After pairs were dropped: if the selected one was among them, the best other takes over."""
+        if self.pair is not None or not self.lost:
+            return
+        fresh = (pair for pair in self.valid if pair.consent is not None and not pair.consent.unanswered)
+        other = best(fresh) or best(self.valid)
+        if other is not None:
+            self._select(other, now, "takes over")
+        else:
+            self._session.log("no pair left")
+            self._selected(None, now)
+
+    def _is_suspect(self, now: float) -> bool:
+        pair = self.pair
+        return (
+            pair is not None
+            and pair.consent is not None
+            and pair.consent.suspect(pair, now, self._session.timings)
+        )
+
+    def _improve(self, now: float) -> None:
+        choice = current = self.pair
+        settled_for = now - self._chosen_at
+        for pair in self.kept:
+            if choice is None or pair is choice:
+                continue
+            if is_better(pair, choice, settled_for=settled_for, timings=self._session.timings):
+                choice = pair
+        if choice is not None and choice is not current:
+            self._select(choice, now, "better")
+
+    def _take_over(self, now: float) -> None:
+        current = self.pair
+        if current is None or current.consent is None:
+            return
+        since = current.consent.unanswered_since
+        other = best(
+            pair
+            for pair in self.valid
+            if pair is not current
+            and pair.consent is not None
+            and pair.consent.unanswered < 2
+            and pair.consent.granted_at > since
+        )
+        if other is not None:
+            current.consent.abandon()
+            self._select(other, now, "takes over")
+
+    def _select(self, pair: CandidatePair, now: float, why: str) -> None:
+        assert pair.consent is not None
+        if self.pair is not None:
+            self.pair.nominated = False
+        self.pair = pair
+        self.lost = False
+        self._chosen_at = now
+        self._session.log("selected", pair, why=why)
+        self._reconsider()
+        # A backup was quiet because nobody spoke to it.
+        pair.consent.heard_at = now
+        if self._session.controlling:
+            self._nominate(pair)
+        self._selected(pair, now)
+
+    def _nominate(self, pair: CandidatePair) -> None:
+        """The checks of this pair now nominate it, by a number above all before, and one goes out at once."""
+        self.nomination = min(self.nomination + 1, 0xFFFFFF)
+        if pair.consent is not None:
+            pair.consent.due = float("-inf")
+
+    def _mark_nominated(self, pair: CandidatePair) -> None:
+        if not pair.nominated:
+            pair.nominated = True
+            self._session.log("nominated", pair)
+
+    def _reconsider(self) -> None:
+        backups = (pair for pair in self.valid if pair is not self.pair)
+        kept = worth_keeping(backups, self._session.timings.backup_pairs)
+        self.kept = kept if self.pair is None else [self.pair, *kept]

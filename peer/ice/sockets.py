@@ -14,10 +14,8 @@ import weakref
 from collections.abc import Callable, Sequence
 
 from peer.ice import mdns
-from peer.ice import mdns
 from peer.ice.interface_watch import InterfaceWatch
 from peer.ice.interfaces import system_interfaces
-from peer.ice.mdns import is_browser_name, is_mdns_name
 from peer.ice.names import NameResolver
 from peer.ice.network import (
     Address,
@@ -268,9 +266,15 @@ class SystemNetwork:
         return stream
 
     async def resolve(self, host: str) -> list[str]:
-        if mdns.is_mdns_name(host):
+        if mdns.is_browser_name(host):
             return await mdns.shared().resolve(host)
-        return await self._names.resolve(host)
+        try:
+            return await self._names.resolve(host)
+        except OSError:
+            if not mdns.is_mdns_name(host):
+                raise
+        # The system asks the local network only where it was set up to.
+        return await mdns.shared().resolve(host)
 
     def publish(self, address: str) -> PublishedName:
         return mdns.shared().publish(address)

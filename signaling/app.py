@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,10 +16,20 @@ from starlette.types import Receive, Scope, Send
 
 from .auth import Authenticator
 from .backplane import Backplane
+from .errors import Refused
+from .ice_servers import IceServerSource
 from .relay import Relay
 from .settings import RelaySettings
 
 __all__ = ["create_app"]
+
+_STATUS = {
+    "unauthorized": 401,
+    "token-expired": 401,
+    "not-allowed": 403,
+    "rate-limited": 429,
+    "unavailable": 503,
+}
 
 
 def create_app(
@@ -26,11 +37,12 @@ def create_app(
     *,
     authenticator: Authenticator | None = None,
     backplane: Backplane | None = None,
+    ice_servers: IceServerSource | None = None,
 ) -> Starlette:
     """A relay to serve, or to mount in FastAPI or Starlette: `app.mount("/signaling", create_app(settings))`.
 
-    Paths, below where it is mounted: `/ws` (the WebSocket), `/healthz`, `/readyz`, `/metrics`, and with
-    `settings.page` a static page at `/`. `app.state.relay` is the Relay.
+    Paths, below where it is mounted: `/ws` (the WebSocket), `/api/turn-credentials`, `/healthz`, `/readyz`,
+    `/metrics`, and with `settings.page` a static page at `/`. `app.state.relay` is the Relay.
 
     Mounted, nobody calls its lifespan: it starts with the first connection; await `app.state.relay.drain()`
     and `app.state.relay.stop()` when your application shuts down.
@@ -38,10 +50,11 @@ def create_app(
     :param settings: default: from the environment (`SIGNALING_…`).
     :param authenticator: who may do what, instead of access tokens.
     :param backplane: where rooms live, instead of what the settings say.
+    :param ice_servers: where TURN credentials come from, instead of what the settings say.
     :raises ValueError: if nothing decides who may join; see RelaySettings.development.
     """
     settings = settings or RelaySettings.from_environment()
-    relay = Relay(settings, authenticator=authenticator, backplane=backplane)
+    relay = Relay(settings, authenticator=authenticator, backplane=backplane, ice_servers=ice_servers)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -67,7 +80,33 @@ def create_app(
         relay.metrics.sessions.set(sessions)
         return Response(relay.metrics.exposition(), headers={"content-type": relay.metrics.content_type})
 
+    async def turn_credentials(request: Request) -> Response:
+        headers = dict(request.headers)
+        answer = {"cache-control": "no-store", "vary": "origin"}
+        origin = headers.get("origin")
+        if not relay.origin_allowed(headers):
+            return JSONResponse(
+                {"code": "not-allowed", "message": "pages of this origin may not"}, 403, answer
+            )
+        if origin is not None:
+            answer["access-control-allow-origin"] = origin
+            answer["access-control-allow-headers"] = "authorization"
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=answer)
+        address = request.client.host if request.client else "local"
+        try:
+            body = await relay.turn_credentials(headers, address)
+        except Refused as error:
+            status = _STATUS[error.code]
+            if status == 401:
+                answer["www-authenticate"] = "Bearer"
+            if status == 429:
+                answer["retry-after"] = str(math.ceil(60 / relay.settings.credentials_per_minute))
+            return JSONResponse({"code": error.code, "message": str(error)}, status, answer)
+        return JSONResponse(body, headers=answer)
+
     routes: list[BaseRoute] = [
+        Route("/api/turn-credentials", turn_credentials, methods=["GET", "OPTIONS"]),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", metrics),

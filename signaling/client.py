@@ -560,8 +560,8 @@ class SignalingClient:
                 self._acknowledge()
 
     def _note(self, message: RelayMessage) -> bool:
-        """Keep the roster. False if the message is no news: the answer to a repeated join shows the room as it
-        is now, and what led to it still follows.
+        """Keep the roster. False if the message is no news: the answer to a repeated join shows the room as
+        it is now, and what led to it still follows.
         """
         if isinstance(message, PeerJoined | PeerUpdated):
             news = isinstance(message, PeerUpdated) or message.id not in self.peers

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import secrets
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -15,6 +16,15 @@ from .auth import AllowAnyone, Authenticator, Grant, JWTAuthenticator
 from .backplane import Backplane, MemoryBackplane
 from .connection import Connection, Receive, Send
 from .errors import Close, Refused
+from .ice_servers import (
+    Cloudflare,
+    CredentialsUnavailable,
+    Hybrid,
+    IceServerSource,
+    SharedSecret,
+    Twilio,
+    Xirsys,
+)
 from .metrics import Metrics
 from .rates import AddressLimiter
 from .settings import RelaySettings
@@ -35,14 +45,17 @@ class Relay:
         *,
         authenticator: Authenticator | None = None,
         backplane: Backplane | None = None,
+        ice_servers: IceServerSource | None = None,
     ) -> None:
         self.settings = settings
         self.authenticator = authenticator or _authenticator(settings)
         self.backplane = backplane or _backplane(settings)
+        self.ice_servers = ice_servers or _ice_servers(settings)
         self.metrics = Metrics()
         self.addresses = AddressLimiter(
             connections=settings.max_connections_per_address, per_minute=settings.connects_per_minute
         )
+        self.credential_requests = AddressLimiter(connections=0, per_minute=settings.credentials_per_minute)
         self.draining = False
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -65,6 +78,8 @@ class Relay:
             connection.go_away(0)
         for task in list(self._tasks):
             await asyncio.wait((task,))
+        if self.ice_servers is not None:
+            await self.ice_servers.aclose()
         if self._started:
             await self.backplane.stop()
             self._started = False
@@ -92,6 +107,28 @@ class Relay:
         if grant.expires is not None and grant.expires <= time.time():
             raise Refused("token-expired", close=Close.REFUSED)
         return grant
+
+    async def turn_credentials(self, headers: Mapping[str, str], address: str) -> dict[str, Any]:
+        """The body of `GET /api/turn-credentials`. Raises Refused."""
+        now = time.monotonic()
+        if not self.credential_requests.request(f"address {address}", now):
+            raise Refused("rate-limited", "too many credentials fetched from this address")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        grant = await self.authenticate(token.strip() if scheme.lower() == "bearer" else None, headers)
+        if not grant.allows("turn"):
+            raise Refused("not-allowed", "the access token does not permit `turn`")
+        user = grant.identity or secrets.token_hex(4)
+        if not self.credential_requests.request(f"identity {user}", now):
+            raise Refused("rate-limited", "too many credentials fetched for this identity")
+        if self.ice_servers is None:
+            raise Refused("unavailable", "no TURN server is configured")
+        try:
+            servers = await self.ice_servers.ice_servers(user)
+        except CredentialsUnavailable as error:
+            logger.error("no TURN credentials: %s", error)
+            raise Refused("unavailable", "no TURN credentials can be had; try again") from None
+        self.metrics.credentials.inc()
+        return servers.to_json()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do something that outlives the connection that asked for it."""
@@ -192,3 +229,22 @@ def _backplane(settings: RelaySettings) -> Backplane:
     return RedisBackplane(
         settings.redis_url.get_secret_value(), settings.limits, prefix=settings.redis_prefix
     )
+
+
+def _ice_servers(settings: RelaySettings) -> IceServerSource | None:
+    """Own servers first, the managed services after them; None if there are none."""
+    sources: list[IceServerSource] = []
+    ttl = settings.turn_ttl
+    if settings.turn_urls:
+        secret = settings.turn_secret.get_secret_value() if settings.turn_secret else ""
+        sources.append(SharedSecret(settings.turn_urls, secret, ttl=ttl))
+    if settings.cloudflare_turn_key_id and settings.cloudflare_turn_api_token:
+        token = settings.cloudflare_turn_api_token.get_secret_value()
+        sources.append(Cloudflare(settings.cloudflare_turn_key_id, token, ttl=ttl))
+    if settings.twilio_account_sid and settings.twilio_secret:
+        secret = settings.twilio_secret.get_secret_value()
+        sources.append(Twilio(settings.twilio_account_sid, secret, api_key=settings.twilio_api_key, ttl=ttl))
+    if settings.xirsys_ident and settings.xirsys_secret and settings.xirsys_channel:
+        secret = settings.xirsys_secret.get_secret_value()
+        sources.append(Xirsys(settings.xirsys_ident, secret, settings.xirsys_channel, ttl=ttl))
+    return Hybrid(sources) if sources else None

@@ -7,14 +7,19 @@ import ssl
 from types import TracebackType
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .app import create_app
 from .auth import Authenticator
 from .backplane import Backplane
+from .ice_servers import IceServerSource
 from .relay import Relay
 from .settings import RelaySettings
 
 __all__ = ["RelayServer"]
+
+LINGER = 5.0
+"""Seconds."""
 
 
 class RelayServer:
@@ -41,11 +46,14 @@ class RelayServer:
         forwarded_allow_ips: str = "",
         authenticator: Authenticator | None = None,
         backplane: Backplane | None = None,
+        ice_servers: IceServerSource | None = None,
     ) -> None:
         settings = settings or RelaySettings.from_environment()
         self.host = host
         self.port = port
-        self.app = create_app(settings, authenticator=authenticator, backplane=backplane)
+        self.app = create_app(
+            settings, authenticator=authenticator, backplane=backplane, ice_servers=ice_servers
+        )
         self.relay: Relay = self.app.state.relay
         self.secure = tls_certificate is not None
         self._config = uvicorn.Config(
@@ -55,7 +63,7 @@ class RelayServer:
             ssl_certfile=tls_certificate,
             ssl_keyfile=tls_key,
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
-            ws="websockets-sansio",
+            ws=_Protocol,
             # The relay answers what is merely too large with an error; this is where the frame is not even read.
             ws_max_size=max(4 * settings.max_message_bytes, 1_048_576),
             ws_ping_interval=settings.ping_interval,
@@ -95,6 +103,14 @@ class RelayServer:
     async def drain(self, seconds: float | None = None) -> None:
         """Stop taking new clients and move the present ones, spread over `seconds`."""
         await self.relay.drain(seconds)
+
+
+class _Protocol(WebSocketsSansIOProtocol):
+    """A WebSocket that does not linger: what a peer has not read soon after its end is thrown away."""
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self.loop.call_later(LINGER, self.transport.abort)
 
 
 class _Server(uvicorn.Server):

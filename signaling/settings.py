@@ -68,6 +68,26 @@ class RelaySettings(BaseSettings):
         default=10.0, gt=0, description="Seconds without an answer until a connection counts as dead."
     )
 
+    # TURN credentials: own servers first, then the managed service
+    turn_urls: Annotated[list[str], NoDecode] = Field(
+        default=[], description="turn:, turns: and stun: URLs of own servers, comma-separated."
+    )
+    turn_secret: SecretStr | None = Field(
+        default=None, description="Secret shared with them: coturn's static-auth-secret."
+    )
+    turn_ttl: int = Field(default=600, ge=60, le=86_400, description="Seconds a credential is accepted.")
+    credentials_per_minute: float = Field(
+        default=30.0, gt=0, description="Credentials an address and an identity may fetch a minute."
+    )
+    cloudflare_turn_key_id: str | None = None
+    cloudflare_turn_api_token: SecretStr | None = None
+    twilio_account_sid: str | None = None
+    twilio_api_key: str | None = Field(default=None, description="Without: twilio_secret is the auth token.")
+    twilio_secret: SecretStr | None = None
+    xirsys_ident: str | None = None
+    xirsys_secret: SecretStr | None = None
+    xirsys_channel: str | None = None
+
     # The window in which nothing is lost
     window_seconds: float = Field(
         default=30.0, ge=0, description="How long a session is kept without a connection."
@@ -88,7 +108,7 @@ class RelaySettings(BaseSettings):
     page: Path | None = Field(default=None, description="Directory of a static page served at /.")
     log_format: Literal["text", "json"] = "text"
 
-    @field_validator("jwt_algorithms", "origins", mode="before")
+    @field_validator("jwt_algorithms", "origins", "turn_urls", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return (
@@ -106,6 +126,20 @@ class RelaySettings(BaseSettings):
     def _one_key(self) -> RelaySettings:
         if self.jwt_secret and self.jwt_key_file:
             raise ValueError("give jwt_secret or jwt_key_file, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_services(self) -> RelaySettings:
+        for names in (
+            ("cloudflare_turn_key_id", "cloudflare_turn_api_token"),
+            ("twilio_account_sid", "twilio_secret"),
+            ("xirsys_ident", "xirsys_secret", "xirsys_channel"),
+        ):
+            given = [getattr(self, name) is not None for name in names]
+            if any(given) and not all(given):
+                raise ValueError(f"{', '.join(names)} go together")
+        if self.turn_secret is None and any(url.startswith("turn") for url in self.turn_urls):
+            raise ValueError("turn_urls need turn_secret, the static-auth-secret of the servers")
         return self
 
     @classmethod

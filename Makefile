@@ -47,7 +47,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 fast: $(READY) opus
-	$(BIN)/python -X dev -m pytest -m "not real and not bench" $(ARGS)
+	$(BIN)/python -m pytest -m "not real and not bench" $(ARGS)
 
 real: $(READY) opus test-parts
 	$(BIN)/python -m pytest -m "real and not bench" --timeout 120 $(ARGS)

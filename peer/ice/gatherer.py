@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import random
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -130,6 +130,13 @@ class Gatherer:
                 base.close()
         self._gather_on(new)
         return bool(gone or new)
+
+    def update_credentials(self, servers: Sequence[StunServer | TurnServer]) -> None:
+        """Give running allocations the credentials their servers have in this list."""
+        by_url = {server.url: server for server in servers if isinstance(server, TurnServer)}
+        for base in self._all_bases():
+            if isinstance(base, TurnAllocation) and (server := by_url.get(base.server.url)) is not None:
+                base.update_credentials(server.username, server.credential)
 
     def close(self) -> None:
         """Stop, close every socket, let every allocation go. Idempotent."""

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal, Protocol
 
@@ -20,6 +21,7 @@ from peer.ice.events import AgentState, PairSelected, RoleChanged, StateChanged
 from peer.ice.gatherer import Gatherer, IceCandidateError
 from peer.ice.network import Address, DatagramBase, Network
 from peer.ice.pair import CandidatePair
+from peer.ice.servers import StunServer, TurnServer
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +156,10 @@ class Generation:
     def interfaces_changed(self) -> bool:
         """See `Gatherer.interfaces_changed`."""
         return not self.closed and self._gatherer.interfaces_changed()
+
+    def update_credentials(self, servers: Sequence[StunServer | TurnServer]) -> None:
+        """See `Gatherer.update_credentials`."""
+        self._gatherer.update_credentials(servers)
 
     def close(self) -> None:
         """Stop answering, close every base, release every allocation. Idempotent."""

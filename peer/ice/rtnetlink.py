@@ -66,10 +66,10 @@ class LinkAddress:
 
 def read_links_and_addresses() -> tuple[dict[int, Link], list[LinkAddress]]:
     """All links by index, and all addresses. The kernel answers at once. Raises `OSError` without netlink."""
+    # Non-blocking: the kernel has each part of its answer ready when it is asked for.
     with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
     ) as sock:
-        sock.settimeout(0.5)
         sock.bind((0, 0))
         links = {link.index: link for body in _dump(sock, RTM_GETLINK) if (link := _link(body))}
         addresses = [address for body in _dump(sock, RTM_GETADDR) if (address := _address(body))]

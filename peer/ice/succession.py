@@ -15,6 +15,9 @@ from peer.ice.generation import Generation
 
 logger = logging.getLogger(__name__)
 
+_LIVING: Final = 4
+"""Generations beside the one that carries: restarts that come faster than they can succeed must not pile up."""
+
 _WAITING_CANDIDATES: Final = 100
 _WAITING_FRAGMENTS: Final = 4
 
@@ -22,9 +25,9 @@ _WAITING_FRAGMENTS: Final = 4
 class Succession:
     """The living generations of a transport, oldest first.
 
-    The newest that has a pair carries. Those before it go when their grace is over; one that another overtook
-    before it ever carried goes as soon as the other learns its peer; one that never learnt its peer goes when
-    another begins.
+    The newest that has a pair carries, and those before it go when their grace is over. One that is overtaken
+    before it carried stays until then, too: the peer may have found its pair, and send. One that never learnt its
+    peer goes when another begins.
     """
 
     def __init__(self, grace_over: Callable[[], None]) -> None:
@@ -61,9 +64,8 @@ class Succession:
     def start(self, remote: IceCredentials, *, lite: bool) -> None:
         """The newest learns its peer, and gets the candidates that came too early for it."""
         newest = self.living[-1]
-        for overtaken in [each for each in self.living if each not in (self.carrier, newest)]:
-            if not self.is_leaving(overtaken):
-                self.discard(overtaken)
+        for spare in [each for each in self.living if each is not self.carrier][:-_LIVING]:
+            self.discard(spare)
         newest.start(remote, lite=lite)
         for fragment in (remote.username_fragment, None):
             for candidate in self._waiting.pop(fragment, ()):

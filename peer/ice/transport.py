@@ -153,8 +153,13 @@ class RTCIceTransport(AsyncIOEventEmitter):
             generation.agent.set_controlling(role == "controlling", self._time())
 
     def set_options(self, options: IceOptions) -> None:
-        """For generations to come (`setConfiguration`, WebRTC 1.0 §4.4.1.6)."""
+        """For generations to come (`setConfiguration`, WebRTC 1.0 §4.4.1.6).
+
+        New credentials of a TURN server in use are used at once where it refuses the old ones.
+        """
         self._options = options
+        for generation in self._succession:
+            generation.update_credentials(options.servers)
         if self._pool is not None:
             self._discard_pool()
 

@@ -233,11 +233,14 @@ export class RemotePeer {
       this.#report("restarted", { by: "remote" });
       this.#replace();
     }
-    const pc = this.pc;
-    const ready = !this.#makingOffer && (pc.signalingState === "stable" || this.#settingAnswer);
+    const ready = !this.#makingOffer && (this.pc.signalingState === "stable" || this.#settingAnswer);
     const collision = type === "offer" && !ready;
     this.#ignoreOffer = !this.polite && collision;
     if (this.#ignoreOffer) return;
+    // Chromium may gather nothing after the rollback of a first offer; a connection that has carried nothing yet is as
+    // easily made anew.
+    if (collision && !present) this.#replace();
+    const pc = this.pc;
     if (type === "answer") {
       if (pc.signalingState !== "have-local-offer") return; // to an offer that was rolled back
       if (of && of !== originOf(pc.pendingLocalDescription.sdp)) return; // to an offer of a connection given up
@@ -279,9 +282,9 @@ export class RemotePeer {
       await pc.setLocalDescription();
       if (pc === this.pc) this.#send({ type: pc.localDescription.type, sdp: pc.localDescription.sdp });
     } catch (error) {
-      this.#report("problem", { error });
+      if (pc === this.pc) this.#report("problem", { error });
     } finally {
-      this.#makingOffer = false;
+      if (pc === this.pc) this.#makingOffer = false;
     }
   }
 

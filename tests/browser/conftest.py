@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -38,6 +39,9 @@ async def chromium(request: pytest.FixtureRequest) -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+    # asyncio waits for the browser's process in threads, which end a moment after it.
+    while any(thread.name.startswith("asyncio-waitpid") for thread in threading.enumerate()):
+        await asyncio.sleep(0.01)
 
 
 @pytest_asyncio.fixture

@@ -45,6 +45,12 @@ class NameResolver:
             asking = self._ask(host)
         return list(await asyncio.shield(asking))
 
+    def forget_failures(self) -> None:
+        """Names that could not be resolved may be by now: the network is another."""
+        self._known = {
+            host: known for host, known in self._known.items() if not isinstance(known[1], OSError)
+        }
+
     def _ask(self, host: str) -> asyncio.Future[list[str]]:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[str]] = loop.create_future()

@@ -218,7 +218,11 @@ class SystemNetwork:
         return system_interfaces()
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
-        return self._watch.add(changed)
+        def changed_here() -> None:
+            self._names.forget_failures()
+            changed()
+
+        return self._watch.add(changed_here)
 
     async def udp(self, local: Interface, ports: tuple[int, int] | None = None) -> DatagramBase:
         family = socket.AF_INET6 if ":" in local.address else socket.AF_INET

@@ -59,6 +59,15 @@ async def test_a_failure_is_an_os_error_and_kept_for_a_while(dns: dict[str, list
     assert dns["asked"] == ["no.such.example"]
 
 
+async def test_failures_are_forgotten_when_the_network_changes(dns: dict[str, list[str]]) -> None:
+    resolver = NameResolver()
+    with pytest.raises(OSError):
+        await resolver.resolve("turn.example")
+    dns["turn.example"] = ["192.0.2.1"]
+    resolver.forget_failures()
+    assert await resolver.resolve("turn.example") == ["192.0.2.1"]
+
+
 async def test_what_can_be_no_name_is_an_os_error() -> None:
     with pytest.raises(OSError):
         await NameResolver().resolve("x" * 64 + ".example")

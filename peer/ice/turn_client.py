@@ -62,7 +62,7 @@ RelayFamily: TypeAlias = Literal[4, 6, "both"]
 @dataclass(frozen=True, slots=True)
 class Allocated:
     relayed: tuple[Address, ...]
-    """One address, or two of different families."""
+    """One address, or an IPv4 one and an IPv6 one."""
     mapped: Address | None
 
 
@@ -278,7 +278,8 @@ class TurnClient:
             return
         # coturn answers for both families with port 0 for the one it cannot relay (RFC 8656 §7.3 has it left out).
         addresses = answer.addresses(Attribute.XOR_RELAYED_ADDRESS)
-        relayed = tuple(address for address in addresses if address[1])[:2]
+        by_version = {":" in host: (host, port) for host, port in reversed(addresses) if port}
+        relayed = tuple(by_version[is_v6] for is_v6 in sorted(by_version))
         self.mapped = answer.mapped_address
         if not relayed:
             self._state = "allocated"

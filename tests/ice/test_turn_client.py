@@ -521,6 +521,19 @@ def test_a_relayed_address_of_each_ip_version_reaches_peers_of_both() -> None:
     assert len(exchange.server.relayed_out) == 2
 
 
+def test_of_several_relayed_addresses_one_of_each_ip_version_counts() -> None:
+    relayed = (RELAYED_6, RELAYED, ("198.51.100.2", 1), ("2001:db8::3", 0))
+    exchange = TurnExchange(TurnServerModel(relayed=relayed), family="both")
+    exchange.allocate()
+    assert exchange.events == [Allocated((RELAYED, RELAYED_6), CLIENT)]
+
+
+def test_a_port_of_zero_is_no_relayed_address() -> None:
+    exchange = TurnExchange(TurnServerModel(relayed=(("0.0.0.0", 0), RELAYED_6)), family="both")
+    exchange.allocate()
+    assert exchange.events == [Allocated((RELAYED_6,), CLIENT)]
+
+
 def test_peers_of_another_ip_version_are_left_alone() -> None:
     exchange = TurnExchange()
     exchange.allocate()

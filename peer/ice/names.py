@@ -69,7 +69,7 @@ class NameResolver:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._answered, host, result)
 
-        threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
+        threading.Thread(target=look_up, name="asyncio_getaddrinfo", daemon=True).start()
         return answer
 
     def _answered(self, host: str, result: list[str] | OSError) -> None:

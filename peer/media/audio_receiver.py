@@ -21,8 +21,8 @@ from .opus_settings import OpusSettings
 from .pacing import PlayoutTicker
 from .playout import BLOCK_SECONDS, Playout
 
-FIRST_BLOCK_AFTER_SECONDS = 0.020
-"""From the first packet to the first block: time for the second packet, to see how regular they are."""
+FIRST_BLOCK_AFTER_SECONDS = 0.015
+"""From the first packet to the first block; how regular packets are is not known yet."""
 OTHER_SSRC_AFTER_SECONDS = 0.2
 NTP_TO_UNIX_SECONDS = 2_208_988_800
 

@@ -14,7 +14,7 @@ from collections import deque
 class OffsetQuantile:
     """A high quantile of the offsets of the last few seconds. No clock of its own."""
 
-    def __init__(self, window: float = 3.0, quantile: float = 0.985, maximum: int = 600) -> None:
+    def __init__(self, window: float = 3.0, quantile: float = 0.97, maximum: int = 600) -> None:
         self._window = window
         self._quantile = quantile
         self._maximum = maximum

@@ -32,7 +32,7 @@ import numpy as np
 from .decoders import AudioDecoder, DecodeError
 from .jitterbuffer import AudioPacket, JitterBuffer
 from .opus import Pcm
-from .timestretch import QUIET_RMS, lengthen, rms, shorten
+from .timestretch import MIN_LAG_SECONDS, QUIET_RMS, lengthen, rms, shorten
 
 BLOCK_SECONDS = 0.020
 MARGIN_SECONDS = 0.006
@@ -284,13 +284,12 @@ class Playout:
         if target is None or self.delay is None:
             return
         error = self.delay - target
-        smallest = int(self._rate * 0.0025)
-        spare = len(self._pending) - self.block_size
-        spare_in_block = spare % self.block_size
-        if self._correcting < 0 and spare_in_block >= smallest:
-            self._shrink(error, min(spare, self.block_size), now)
-        elif self._correcting > 0 and spare_in_block:
-            self._grow(error, max(self.block_size - spare_in_block, 2 * smallest))
+        smallest = int(self._rate * MIN_LAG_SECONDS)
+        spare = (len(self._pending) - self.block_size) % self.block_size
+        if self._correcting < 0 and spare >= smallest:
+            self._shrink(error, spare, now)
+        elif self._correcting > 0 and spare:
+            self._grow(error, max(self.block_size - spare, 2 * smallest))
         elif error > SHRINK_ABOVE_SECONDS or (
             error > SHRINK_AT_LIMIT_SECONDS and self._phase <= PHASE_STEP_SECONDS - PHASE_LIMIT_SECONDS
         ):
@@ -301,24 +300,25 @@ class Playout:
             self._grow(error, self.block_size)
         else:
             self._correcting = 0
-            if spare_in_block and rms(self._pending) < QUIET_RMS:
-                self._shrink(error, spare_in_block, now)
-                self._correcting = 0
+            if spare and rms(self._pending) < QUIET_RMS:
+                self._remove(spare, 1.0)  # what a correction left over only makes everything later
 
     def _shrink(self, error: float, most: int, now: float) -> None:
         spare = len(self._pending) - self.block_size
-        if not spare:
+        if spare < int(self._rate * MIN_LAG_SECONDS):
             following = self.buffer.peek()
             if following is None or following.timestamp != self.buffer.next_timestamp:
                 return
             self._decode(following, now)
             spare = len(self._pending) - self.block_size
-        likeness = 0.85 if error < 0.03 else 0.6 if error < 0.1 else 0.3
-        shorter, removed = shorten(self._pending, self._rate, min(most, spare), likeness=likeness)
+        self._correcting = -1
+        self._remove(min(most, spare), 0.85 if error < 0.03 else 0.6 if error < 0.1 else 0.3)
+
+    def _remove(self, most: int, likeness: float) -> None:
+        shorter, removed = shorten(self._pending, self._rate, most, likeness=likeness)
         if removed:
             self._pending = shorter
             self.counters.removed_samples += removed
-            self._correcting = -1
             if self._head is not None:
                 self._head += removed * self._clock / self._rate
 

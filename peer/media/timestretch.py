@@ -33,11 +33,13 @@ def best_lag(samples: Pcm, rate: int, shortest: int, longest: int) -> tuple[int,
     usable = len(mono) // step * step
     coarse = mono[:usable].reshape(-1, step).mean(axis=1)
     low, high = max(shortest // step, 1), longest // step
-    lag = _peak(coarse, low, high)[0] * step
+    lag = _peak(coarse, low, high, longest_wins=True)[0] * step
     return _peak(mono, max(lag - step, shortest), min(lag + step, longest))
 
 
-def _peak(signal: NDArray[np.float32], shortest: int, longest: int) -> tuple[int, float]:
+def _peak(
+    signal: NDArray[np.float32], shortest: int, longest: int, *, longest_wins: bool = False
+) -> tuple[int, float]:
     longest = min(longest, len(signal) // 2)
     if longest < shortest:
         return shortest, -1.0
@@ -49,7 +51,8 @@ def _peak(signal: NDArray[np.float32], shortest: int, longest: int) -> tuple[int
     windows = energies[size:] - energies[:-size]
     norms = np.sqrt(np.maximum(windows * float(np.dot(template, template)), 1.0))
     scores = products / norms[: len(products)]
-    index = int(np.argmax(scores))
+    # The longest of the good ones: one seam of two periods is better than two seams of one.
+    index = int(np.flatnonzero(scores >= scores.max() - 0.02)[-1]) if longest_wins else int(np.argmax(scores))
     return shortest + index, float(scores[index])
 
 

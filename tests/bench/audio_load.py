@@ -1,0 +1,69 @@
+"""`python -m tests.bench.audio_load ours|aiortc CALLS SECONDS`: loop lag p50 and p99 in ms, processor time in %."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from aiortc.mediastreams import MediaStreamError
+
+from tests.bench.audio_sound import Player, sweep
+from tests.netlab.subjects import SUBJECTS
+
+
+async def listen(track: Any) -> None:
+    with contextlib.suppress(MediaStreamError):
+        while True:
+            await track.recv()
+
+
+async def connect(subject: str) -> tuple[list[Any], list[asyncio.Task[None]]]:
+    kind = SUBJECTS[subject]()
+    near, far = (kind.make({"iceServers": []}, lambda candidate: None) for _ in range(2))
+    readers: list[asyncio.Task[None]] = []
+    far.on("track", lambda track: readers.append(asyncio.create_task(listen(track))))
+    near.addTrack(Player(sweep()))
+    await near.setLocalDescription(await near.createOffer())
+    await gathered(near)
+    await far.setRemoteDescription(kind.description(far, "offer", near.localDescription.sdp))
+    await far.setLocalDescription(await far.createAnswer())
+    await gathered(far)
+    await near.setRemoteDescription(kind.description(near, "answer", far.localDescription.sdp))
+    return [near, far], readers
+
+
+async def gathered(pc: Any) -> None:
+    while pc.iceGatheringState != "complete":
+        await asyncio.sleep(0.01)
+
+
+async def lags(seconds: float) -> list[float]:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    found = []
+    while loop.time() < end:
+        before = loop.time()
+        await asyncio.sleep(0.005)
+        found.append(loop.time() - before - 0.005)
+    return found
+
+
+async def main(subject: str, calls: int, seconds: float) -> None:
+    connected = [await connect(subject) for _ in range(calls)]
+    await asyncio.sleep(3.0)
+    cpu, begun = time.process_time(), time.monotonic()
+    found = await lags(seconds)
+    used = (time.process_time() - cpu) / (time.monotonic() - begun)
+    print(np.quantile(found, 0.5) * 1000, np.quantile(found, 0.99) * 1000, used * 100)
+    for pcs, readers in connected:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*(pc.close() for pc in pcs))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

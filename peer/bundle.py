@@ -108,6 +108,7 @@ class Transports:
         on_candidate_error: Callable[[Any], None],
         on_change: Callable[[], None],
         on_connected: Callable[[Transport], Any],
+        on_network_change: Callable[[], object],
     ) -> None:
         self.options = options
         self.certificate = certificate
@@ -116,6 +117,7 @@ class Transports:
         self._on_candidate_error = on_candidate_error
         self._on_change = on_change
         self._on_connected = on_connected
+        self._on_network_change = on_network_change
         self.all: list[Transport] = []
         self._stopping: set[asyncio.Task[None]] = set()
 
@@ -135,6 +137,7 @@ class Transports:
         ice.on("icecandidateerror", self._on_candidate_error)
         ice.on("statechange", changed)
         ice.on("gatheringstatechange", changed)
+        ice.on("networkchange", self._on_network_change)
         dtls.on("statechange", changed)
         return transport
 

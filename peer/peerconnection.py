@@ -60,7 +60,8 @@ class RTCPeerConnection(EventEmitter):
     gathering), `icecandidateerror` (its members are those of RTCPeerConnectionIceErrorEvent), `track`
     (the track, with `receiver`, `streams` and `transceiver`), `trackevent` (`RTCTrackEvent`), `datachannel`
     (`RTCDataChannel`), `negotiationneeded`, and without argument `connectionstatechange`,
-    `iceconnectionstatechange`, `icegatheringstatechange`, `signalingstatechange`.
+    `iceconnectionstatechange`, `icegatheringstatechange`, `signalingstatechange`, and `networkchange` when this
+    host's addresses came or went (not the W3C's; `Recovery` listens to it).
     """
 
     def __init__(self, configuration: Any = None, *, network: Network | None = None) -> None:
@@ -80,6 +81,7 @@ class RTCPeerConnection(EventEmitter):
             on_candidate_error=self._candidate_error,
             on_change=self._update_states,
             on_connected=self._connected,
+            on_network_change=lambda: self.emit("networkchange"),
         )
         self._session = Session(
             configuration=self._configuration,

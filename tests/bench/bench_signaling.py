@@ -1,0 +1,250 @@
+"""How the relay carries load on loopback, beside a bare `websockets` forwarder in the same run.
+
+`python -m tests.bench.bench_signaling [--idle 2000] [--busy 200] [--seconds 3] [--rate 2000]`
+
+Each server is a process of its own. Idle clients only join; busy clients come in pairs: one sends, the other
+measures.
+Two figures each: what is forwarded at a fixed offered rate (latency), and as fast as it goes (throughput).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+
+CANDIDATE = {
+    "candidate": "candidate:842163049 1 udp 1677729535 198.51.100.7 46154 typ srflx raddr 192.0.2.1 rport 46154",
+    "sdpMid": "0",
+    "sdpMLineIndex": 0,
+    "usernameFragment": "EsAw",
+}
+
+
+async def forward() -> None:
+    """The bare forwarder: a dictionary of connections, `from` set, sent on by `to`. No rooms, limits, promises."""
+    peers: dict[str, ServerConnection] = {}
+
+    async def handle(ws: ServerConnection) -> None:
+        await ws.recv()
+        me = f"{len(peers):016x}"
+        peers[me] = ws
+        await ws.send(json.dumps({"type": "welcome", "id": me, "room": "", "peers": []}))
+        async for frame in ws:
+            message = json.loads(frame)
+            message["from"] = me
+            await peers[message["to"]].send(json.dumps(message))
+
+    async with serve(handle, "127.0.0.1", 0, compression=None) as server:
+        print(f"relay at ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/ws", flush=True)
+        await asyncio.get_running_loop().create_future()
+
+
+@contextlib.contextmanager
+def running(command: list[str], **environment: str) -> Iterator[tuple[str, int]]:
+    """Start a server; its URL and process id."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | environment,
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().removeprefix("relay at ").strip(), process.pid
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def memory(pid: int) -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Pair:
+    """A sender and a receiver in a room of their own. Numbered like SignalingClient, acknowledging every 32."""
+
+    sender: ClientConnection
+    receiver: ClientConnection
+    to: str
+    numbered: bool
+    seq: int = 0
+    latencies: list[float] = field(default_factory=list)
+    arrived: int = 0
+
+    async def send(self) -> None:
+        self.seq += 1
+        message: dict[str, Any] = {"type": "ice-candidate", "to": self.to, "candidate": CANDIDATE}
+        message["at"] = time.perf_counter()
+        if self.numbered:
+            message["seq"] = self.seq
+        await self.sender.send(json.dumps(message))
+
+    async def receive(self) -> None:
+        async for frame in self.receiver:
+            message = json.loads(frame)
+            if message["type"] != "ice-candidate":
+                continue
+            self.latencies.append(time.perf_counter() - message["at"])
+            self.arrived += 1
+            if self.numbered and self.arrived % 32 == 0:
+                await self.receiver.send(json.dumps({"type": "ack", "seq": message["seq"]}))
+
+    async def drain(self) -> None:
+        async for _ in self.sender:
+            pass
+
+
+async def open_client(url: str, room: str, resumable: bool) -> tuple[ClientConnection, str]:
+    ws = await connect(url, compression=None, ping_interval=None)
+    await ws.send(json.dumps({"type": "join", "room": room, "name": "bench", "resumable": resumable}))
+    return ws, json.loads(await ws.recv())["id"]
+
+
+async def open_pair(url: str, number: int, resumable: bool) -> Pair:
+    receiver, to = await open_client(url, f"busy {number}", resumable)
+    sender, _ = await open_client(url, f"busy {number}", resumable)
+    return Pair(sender, receiver, to, resumable)
+
+
+async def at_rate(pairs: list[Pair], rate: float, seconds: float) -> dict[str, float]:
+    """Offer `rate` messages a second, spread over the pairs; latency from send to receipt."""
+    for pair in pairs:
+        pair.latencies.clear()
+    began = time.perf_counter()
+    sent = 0
+    while (elapsed := time.perf_counter() - began) < seconds:
+        while sent < elapsed * rate:
+            await pairs[sent % len(pairs)].send()
+            sent += 1
+        await asyncio.sleep(0.002)
+    await asyncio.sleep(0.3)
+    latencies = sorted(latency for pair in pairs for latency in pair.latencies)
+    return {
+        "offered": sent / seconds,
+        "arrived": len(latencies) / seconds,
+        "p50": latencies[len(latencies) // 2] * 1000,
+        "p99": latencies[int(len(latencies) * 0.99)] * 1000,
+    }
+
+
+async def flat_out(pairs: list[Pair], seconds: float, pid: int) -> dict[str, float]:
+    """As fast as it goes with 32 messages under way per pair: rate, and processor of the server per message."""
+    end = time.perf_counter() + seconds
+    before = sum(pair.arrived for pair in pairs)
+    used = cpu(pid)
+
+    async def press(pair: Pair) -> None:
+        base = pair.arrived - pair.seq
+        while time.perf_counter() < end:
+            if pair.seq + base - pair.arrived < 32:
+                await pair.send()
+            else:
+                await asyncio.sleep(0.001)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(press(pair) for pair in pairs))
+    elapsed = time.perf_counter() - began
+    arrived = sum(pair.arrived for pair in pairs) - before
+    return {"rate": arrived / elapsed, "cpu": (cpu(pid) - used) / max(1, arrived) * 1e6}
+
+
+async def measure(
+    name: str, url: str, pid: int, options: argparse.Namespace, *, resumable: bool
+) -> dict[str, float]:
+    empty = memory(pid)
+    idle: list[ClientConnection] = []
+    for start in range(0, options.idle, 50):
+        batch = range(start, min(start + 50, options.idle))
+        opened = await asyncio.gather(
+            *(open_client(url, f"idle {number // 4}", resumable) for number in batch)
+        )
+        idle += [ws for ws, _ in opened]
+    per_client = (memory(pid) - empty) / max(1, options.idle)
+    pairs = [await open_pair(url, number, resumable) for number in range(options.busy // 2)]
+    tasks = [asyncio.create_task(work) for pair in pairs for work in (pair.receive(), pair.drain())]
+    await asyncio.sleep(0.2)
+    # The best of three rounds: whatever else the machine does can only slow a round down.
+    steady = min(
+        [await at_rate(pairs, options.rate, options.seconds) for _ in range(3)],
+        key=lambda round: round["p99"],
+    )
+    await asyncio.sleep(0.2)
+    fastest = max(
+        [await flat_out(pairs, options.seconds, pid) for _ in range(3)], key=lambda round: round["rate"]
+    )
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for ws in [*idle, *(end for pair in pairs for end in (pair.sender, pair.receiver))]:
+        ws.transport.abort()
+    figures = steady | fastest | {"memory": per_client / 1024}
+    print(
+        f"{name:<28}{figures['memory']:>9.1f}{figures['arrived']:>11.0f}{figures['p50']:>9.2f}{figures['p99']:>9.2f}"
+        f"{figures['rate']:>12.0f}{figures['cpu']:>10.0f}",
+        flush=True,
+    )
+    return figures
+
+
+async def main(options: argparse.Namespace) -> int:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    print(f"{options.idle} idle and {options.busy} busy clients, {options.rate:g} messages/s offered")
+    print(f"{'':<28}{'KiB per':>9}{'delivered':>11}{'p50':>9}{'p99':>9}{'flat out':>12}{'server':>10}")
+    print(f"{'':<28}{'client':>9}{'per s':>11}{'ms':>9}{'ms':>9}{'msg/s':>12}{'µs/msg':>10}")
+    limits = {
+        "SIGNALING_MAX_CONNECTIONS_PER_ADDRESS": "100000",
+        "SIGNALING_CONNECTS_PER_MINUTE": "10000000",
+        "SIGNALING_MESSAGES_PER_SECOND": "1000000",
+        "SIGNALING_MESSAGE_BURST": "1000000",
+        "SIGNALING_BYTES_PER_SECOND": "1000000000",
+    }
+    relay = ["-m", "signaling", "--development", "--port", "0"]
+    with running(["-m", "tests.bench.bench_signaling", "--forwarder"]) as (url, pid):
+        bare = await measure("bare websockets forwarder", url, pid, options, resumable=False)
+    with running(relay, **limits) as (url, pid):
+        await measure("relay, plain sessions", url, pid, options, resumable=False)
+    with running(relay, **limits) as (url, pid):
+        ours = await measure("relay, resumable sessions", url, pid, options, resumable=True)
+    print(f"rate against the bare forwarder: {ours['rate'] / bare['rate']:.2f} (aim: at least 0.5)")
+    print(f"p99 at {options.rate} messages/s: {ours['p99']:.1f} ms (aim: under 20 ms)")
+    return 0 if ours["rate"] >= 0.5 * bare["rate"] and ours["p99"] < 20 else 1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--idle", type=int, default=2000)
+    parser.add_argument("--busy", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rate", type=float, default=2000)
+    parser.add_argument("--forwarder", action="store_true", help="be the bare forwarder")
+    arguments = parser.parse_args()
+    if arguments.forwarder:
+        asyncio.run(forward())
+    else:
+        sys.exit(asyncio.run(main(arguments)))

@@ -6,40 +6,56 @@ Run as `python -m tests.netlab.forwarder PORT ADDRESS…`. One room per name, me
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import sys
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
-rooms: dict[str, dict[str, tuple[str, ServerConnection]]] = {}
+Room = dict[str, tuple[str, ServerConnection]]
+rooms: dict[str, Room] = {}
 numbers = itertools.count(1)
 
 
 async def attend(connection: ServerConnection) -> None:
     message = json.loads(await connection.recv())
-    me, name = f"p{next(numbers)}", message["name"]
     room = rooms.setdefault(message["room"], {})
-    peers = [{"id": peer, "name": other} for peer, (other, _) in room.items()]
-    for _, other in room.values():
-        await other.send(json.dumps({"type": "peer-joined", "id": me, "name": name}))
+    me, name = message.get("resume") or f"p{next(numbers)}", message["name"]
+    resumed = me in room
+    peers = [{"id": peer, "name": other} for peer, (other, _) in room.items() if peer != me]
     room[me] = (name, connection)
     await connection.send(json.dumps({"type": "welcome", "id": me, "room": message["room"], "peers": peers}))
+    if not resumed:
+        await tell_others(room, me, {"type": "peer-joined", "id": me, "name": name})
     try:
         async for text in connection:
             message = json.loads(text)
             if message.get("to") in room:
                 message["from"] = me
                 await room[message["to"]][1].send(json.dumps(message))
+    except ConnectionClosed:
+        pass
     finally:
-        del room[me]
-        for _, other in room.values():
-            await other.send(json.dumps({"type": "peer-left", "id": me}))
+        if room.get(me) == (name, connection):
+            del room[me]
+            await tell_others(room, me, {"type": "peer-left", "id": me})
+
+
+async def tell_others(room: Room, me: str, message: dict[str, Any]) -> None:
+    for peer, (_, connection) in list(room.items()):
+        if peer != me:
+            with contextlib.suppress(ConnectionClosed):
+                await connection.send(json.dumps(message))
 
 
 async def main(port: int, addresses: list[str]) -> None:
-    async with serve(attend, addresses, port, compression=None) as server:
-        await server.serve_forever()
+    async with contextlib.AsyncExitStack() as servers:
+        for address in addresses:
+            await servers.enter_async_context(serve(attend, address, port, compression=None))
+        await asyncio.get_running_loop().create_future()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 "use strict";
 
 const lab = (() => {
-  const state = { configuration: {}, media: [], socket: null, links: new Map(), others: [] };
+  const state = { configuration: {}, media: [], socket: null, unsent: [], links: new Map(), others: [] };
   const now = () => performance.now() / 1000;
   const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   const until = async (condition, timeout) => {
@@ -50,7 +50,11 @@ const lab = (() => {
     }
 
     note(what, value) { this.log.push([now(), what, value]); }
-    send(message) { state.socket.send(JSON.stringify({ to: this.remote, ...message })); }
+    send(message) {
+      const text = JSON.stringify({ to: this.remote, ...message });
+      if (state.socket === null) state.unsent.push(text);
+      else state.socket.send(text);
+    }
     sendDescription() {
       const { type, sdp } = this.pc.localDescription;
       this.send({ type, sdp });
@@ -159,27 +163,43 @@ const lab = (() => {
     }
   };
 
+  const connect = async (more) => {
+    const { url, join } = state.joining;
+    const socket = new WebSocket(url);
+    await new Promise((resolve, reject) => {
+      socket.onopen = resolve;
+      socket.onerror = () => reject(new Error(`cannot connect to ${url}`));
+    });
+    let last = Promise.resolve();
+    const welcome = await new Promise((resolve) => {
+      socket.onmessage = ({ data }) => {
+        const message = JSON.parse(data);
+        if (message.type === "welcome") resolve(message);
+        else last = last.then(() => receive(message));
+      };
+      socket.send(JSON.stringify({ ...join, ...more }));
+    });
+    state.id = welcome.id;
+    state.socket = socket;
+    for (const text of state.unsent.splice(0)) socket.send(text);
+    return welcome;
+  };
+
   const commands = {
     async configure({ configuration, media }) { Object.assign(state, { configuration, media }); },
 
     async join({ url, room, name }) {
       await commands.leave();
-      const socket = (state.socket = new WebSocket(url));
-      await new Promise((resolve, reject) => {
-        socket.onopen = resolve;
-        socket.onerror = () => reject(new Error(`cannot connect to ${url}`));
-      });
-      let last = Promise.resolve();
-      const welcome = await new Promise((resolve) => {
-        socket.onmessage = ({ data }) => {
-          const message = JSON.parse(data);
-          if (message.type === "welcome") resolve(message);
-          else last = last.then(() => receive(message));
-        };
-        socket.send(JSON.stringify({ type: "join", room, name }));
-      });
+      state.joining = { url, join: { type: "join", room, name } };
+      const welcome = await connect({});
       state.others.unshift(...welcome.peers.map(({ id }) => id));
       return welcome.id;
+    },
+
+    async rejoin() {
+      state.socket.onmessage = null;
+      state.socket = null;
+      await connect({ resume: state.id });
     },
 
     async call({ patience }) {
@@ -220,6 +240,8 @@ const lab = (() => {
       }
       return null;
     },
+
+    async reconfigure({ configuration }) { only().pc.setConfiguration(configuration); },
 
     async restart() {
       only().note("restart", "asked");

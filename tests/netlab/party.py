@@ -39,17 +39,34 @@ class Party:
         *,
         policy: str = "all",
         media: tuple[str, ...] = (),
+        recovery: dict[str, float] | None = None,
         **configuration: Any,
     ) -> None:
-        """What calls from now on are made with: W3C RTCConfiguration values; `media` may have "audio"."""
+        """What calls from now on are made with: W3C RTCConfiguration values; `media` may have "audio".
+
+        `recovery`: arguments of `peer.Recovery`, which is attached then (ours only).
+        """
         everything = {"iceServers": ice_servers, "iceTransportPolicy": policy, **configuration}
         if self.subject == "chromium":
             everything["encodedInsertableStreams"] = "audio" in media
             everything["bundlePolicy"] = "max-bundle"
-        await self.endpoint.call("configure", subject=self.subject, configuration=everything, media=media)
+        await self.endpoint.call(
+            "configure", subject=self.subject, configuration=everything, media=media, recovery=recovery
+        )
+
+    async def reconfigure(self, ice_servers: list[dict[str, Any]], *, policy: str = "all") -> None:
+        """`setConfiguration` on the running connection."""
+        everything: dict[str, Any] = {"iceServers": ice_servers, "iceTransportPolicy": policy}
+        if self.subject == "chromium":
+            everything["bundlePolicy"] = "max-bundle"
+        await self.endpoint.call("reconfigure", configuration=everything)
 
     async def join(self, url: str, room: str) -> None:
         await self.endpoint.call("join", url=url, room=room, name=self.subject)
+
+    async def rejoin(self) -> None:
+        """Connect to the relay anew, in the same place in the room: a change of address has killed the connection."""
+        await self.endpoint.call("rejoin")
 
     async def call(self, timeout: float = 20.0) -> Connected:
         """Call the other one in the room; returns when the data channel is open, or after the timeout."""

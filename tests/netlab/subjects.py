@@ -19,6 +19,8 @@ class Subject(Protocol):
 
     trickles: bool
 
+    def configuration(self, values: dict[str, Any]) -> Any: ...
+
     def make(self, configuration: dict[str, Any], candidate: CandidateSink) -> Any: ...
 
     async def add_candidate(self, pc: Any, candidate: dict[str, Any] | None) -> None: ...
@@ -31,17 +33,15 @@ class Aiortc:
 
     trickles = False
 
-    def make(self, configuration: dict[str, Any], candidate: CandidateSink) -> Any:
-        servers = [aiortc.RTCIceServer(**server) for server in configuration.get("iceServers", [])]
-        return aiortc.RTCPeerConnection(
-            aiortc.RTCConfiguration(
-                iceServers=servers,
-                iceTransportPolicy=aiortc.RTCIceTransportPolicy(
-                    configuration.get("iceTransportPolicy", "all")
-                ),
-                bundlePolicy=aiortc.RTCBundlePolicy.MAX_BUNDLE,
-            )
+    def configuration(self, values: dict[str, Any]) -> Any:
+        return aiortc.RTCConfiguration(
+            iceServers=[aiortc.RTCIceServer(**server) for server in values.get("iceServers", [])],
+            iceTransportPolicy=aiortc.RTCIceTransportPolicy(values.get("iceTransportPolicy", "all")),
+            bundlePolicy=aiortc.RTCBundlePolicy.MAX_BUNDLE,
         )
+
+    def make(self, configuration: dict[str, Any], candidate: CandidateSink) -> Any:
+        return aiortc.RTCPeerConnection(self.configuration(configuration))
 
     async def add_candidate(self, pc: Any, candidate: dict[str, Any] | None) -> None:
         if candidate is None or not candidate["candidate"]:
@@ -58,10 +58,13 @@ class Aiortc:
 class Ours:
     trickles = True
 
+    def configuration(self, values: dict[str, Any]) -> Any:
+        servers = [peer.RTCIceServer(**server) for server in values.get("iceServers", [])]
+        rest = {key: value for key, value in values.items() if key != "iceServers"}
+        return peer.RTCConfiguration(iceServers=servers, **rest)
+
     def make(self, configuration: dict[str, Any], candidate: CandidateSink) -> Any:
-        servers = [peer.RTCIceServer(**server) for server in configuration.get("iceServers", [])]
-        rest = {key: value for key, value in configuration.items() if key != "iceServers"}
-        pc = peer.RTCPeerConnection(peer.RTCConfiguration(iceServers=servers, **rest))
+        pc = peer.RTCPeerConnection(self.configuration(configuration))
         pc.on("icecandidate", lambda found: candidate(found.toJSON() if found else None))
         return pc
 

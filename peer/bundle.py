@@ -19,6 +19,7 @@ from .ice.candidate import Candidate
 from .ice.network import Network
 from .ice.options import IceOptions
 from .ice.transport import IceRole, RTCIceTransport
+from .icegatherer import IceGathererView
 from .jsep.sdp import MediaSection
 
 logger = logging.getLogger("peer.bundle")
@@ -123,6 +124,7 @@ class Transports:
 
     def create(self) -> Transport:
         ice = RTCIceTransport(self.options, self._network)
+        ice.iceGatherer = IceGathererView(ice)  # type: ignore[attr-defined]
         dtls = RTCDtlsTransport(ice, [self.certificate])
         transport = Transport(ice, dtls)
         self.all.append(transport)

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import aiortc
 
@@ -149,7 +149,7 @@ class RTCConfiguration(aiortc.RTCConfiguration):
         return dataclasses.replace(
             self.ice or IceOptions(),
             servers=tuple(parsed),
-            policy=cast(Literal["all", "relay"], self.iceTransportPolicy.value),
+            policy=self.iceTransportPolicy.value,
             candidate_pool_size=self.iceCandidatePoolSize,
         )
 
@@ -204,7 +204,7 @@ def _member(kind: type[E], name: str, value: object) -> E:
     if isinstance(value, enum.Enum):
         value = value.value
     try:
-        return kind(value)
+        return kind(str(value))
     except ValueError:
         allowed = ", ".join(repr(str(member)) for member in kind)
         raise InvalidArgumentError(f"{name} must be one of {allowed}, not {value!r:.100}") from None

@@ -118,7 +118,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
             raise CodecPreferencesError("retransmission needs a codec beside it")
         self._preferred_codecs = unique
 
-    def stop(self) -> Completion[None]:  # type: ignore[override]
+    def stop(self) -> Completion[None]:
         """Stop sending and receiving for good (W3C WebRTC §5.4.3). Takes effect at once; the peer hears of it with
         the next offer. What is returned may be awaited, as in aiortc, until everything is given back.
 

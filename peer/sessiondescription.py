@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import aiortc
 
@@ -39,7 +39,7 @@ class RTCSessionDescription(aiortc.RTCSessionDescription):
         if type not in SDP_TYPES:
             raise InvalidArgumentError(f"'type' must be in {list(SDP_TYPES)} (got '{type}')")
         self.sdp = sdp
-        self.type = cast(str, type)
+        self.type = type
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, aiortc.RTCSessionDescription):

@@ -37,7 +37,7 @@ def connection_state(ice: Collection[str], dtls: Collection[str]) -> ConnectionS
         return "disconnected"
     if states <= {"new", "closed"} and secure <= {"new", "closed"}:
         return "new"
-    if states & {"new", "checking"} and not secure <= {"connected"}:
+    if "checking" in states or ("new" in states and not secure <= {"connected"}):
         return "connecting"
     if secure & {"new", "connecting"}:
         return "connecting"

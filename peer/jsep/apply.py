@@ -236,16 +236,15 @@ def _apply_remote_section(
     if transceiver.mid is None:
         transceiver._set_mid(section.mid)
         transceiver._set_mline_index(index)
-        if receives(reverse_direction(section.direction)) and transceiver.receiver.track.muted:
-            track_id = _msid(section)[1]
-            if track_id is not None and not transceiver.receiver.started:
-                transceiver.receiver.track._id = track_id
     if section.rejected:
         _stop(transceiver, session, changes)
         return
     if plan.codecs[index]:
         transceiver._codecs = plan.codecs[index]
         transceiver._headerExtensions = common_extensions(section.kind, section.header_extensions)
+    if session.configuration.aiortc_compat and not receives(transceiver._fired_direction):
+        # aiortc has no track before the peer names it.
+        transceiver.receiver.track._id = _msid(section)[1] or transceiver.receiver.track._id
     direction = reverse_direction(section.direction) if plan.codecs[index] else "inactive"
     if not transceiver.stopped:
         changes.remote_direction(session, transceiver, direction, _msid(section)[0])

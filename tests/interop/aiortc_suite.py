@@ -7,6 +7,7 @@ Prints one JSON object: test name → "passed", "skipped", or the last line of w
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import unittest
@@ -48,7 +49,7 @@ def run(source: str, names: list[str], *, compat: bool) -> dict[str, str]:
     for name in [name for name in sys.modules if name == "tests" or name.startswith("tests.")]:
         del sys.modules[name]
     sys.path.insert(0, source)
-    import tests.test_rtcpeerconnection as suite  # aiortc's, now
+    suite: Any = importlib.import_module("tests.test_rtcpeerconnection")  # aiortc's, now
 
     def ours(configuration: Any = None) -> peer.RTCPeerConnection:
         given = peer.configuration.configuration(configuration)
@@ -57,7 +58,7 @@ def run(source: str, names: list[str], *, compat: bool) -> dict[str, str]:
             given.bundlePolicy = peer.RTCBundlePolicy.BALANCED
         return peer.RTCPeerConnection(given)
 
-    suite.RTCPeerConnection = ours  # type: ignore[attr-defined]
+    suite.RTCPeerConnection = ours
     case = suite.RTCPeerConnectionTest
     chosen = names or unittest.TestLoader().getTestCaseNames(case)
     recorder = Recorder()
@@ -67,4 +68,8 @@ def run(source: str, names: list[str], *, compat: bool) -> dict[str, str]:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    print(json.dumps(run(arguments[0], [a for a in arguments[1:] if a != "--w3c"], compat="--w3c" not in arguments)))
+    print(
+        json.dumps(
+            run(arguments[0], [a for a in arguments[1:] if a != "--w3c"], compat="--w3c" not in arguments)
+        )
+    )

@@ -1,0 +1,231 @@
+"""Tracks between two of our connections: how they arrive, change, and go."""
+
+from __future__ import annotations
+
+import asyncio
+import fractions
+import itertools
+from typing import Any
+
+import av
+import pytest
+
+import peer
+
+from .peer_pair import connected, event, negotiate, pair
+
+
+class Level(peer.AudioStreamTrack):
+    """Audio of one sample value, so that one track can be told from another."""
+
+    def __init__(self, value: int, rate: int = 48000) -> None:
+        super().__init__()
+        self.value, self.rate = value, rate
+        self.pts = 0
+
+    async def recv(self) -> av.AudioFrame:
+        if self.readyState != "live":
+            raise peer.MediaStreamError
+        await asyncio.sleep(0.02)
+        frame = av.AudioFrame(format="s16", layout="mono", samples=self.rate // 50)
+        samples = b"".join(
+            (self.value if i % 100 < 50 else -self.value).to_bytes(2, "little", signed=True)
+            for i in range(self.rate // 50)
+        )
+        frame.planes[0].update(samples)
+        frame.pts, frame.sample_rate, frame.time_base = self.pts, self.rate, fractions.Fraction(1, self.rate)
+        self.pts += self.rate // 50
+        return frame
+
+
+async def loudness(track: Any, frames: int = 10) -> float:
+    """The mean level of the loudest of the next frames."""
+    loudest = 0.0
+    for _ in range(frames):
+        frame = await asyncio.wait_for(track.recv(), 10)
+        loudest = max(loudest, float(abs(frame.to_ndarray().astype("float")).mean()))
+    return loudest
+
+
+async def test_audio_and_video_flow_both_ways_in_one_stream() -> None:
+    async with pair() as (a, b):
+        arrived: dict[str, list[Any]] = {"a": [], "b": []}
+        a.on("track", arrived["a"].append)
+        b.on("track", arrived["b"].append)
+        for connection in (a, b):
+            connection.addTrack(peer.AudioStreamTrack())
+            connection.addTrack(peer.VideoStreamTrack())
+        await negotiate(a, b)
+        for tracks in arrived.values():
+            assert [track.kind for track in tracks] == ["audio", "video"]
+            assert tracks[0].streams == tracks[1].streams
+            assert len(tracks[0].streams) == 1
+            for track in tracks:
+                assert await asyncio.wait_for(track.recv(), 10)
+                assert not track.muted
+
+
+async def test_two_tracks_of_a_kind_without_ssrc_lines_are_told_apart_by_mid() -> None:
+    async with pair() as (a, b):
+        tracks: list[Any] = []
+        b.on("track", tracks.append)
+        a.addTrack(Level(1000))
+        a.addTrack(Level(12000))
+
+        def without_ssrc(description: Any) -> dict[str, str]:
+            lines = [line for line in description.sdp.splitlines() if not line.startswith("a=ssrc")]
+            return {"type": description.type, "sdp": "\r\n".join(lines) + "\r\n"}
+
+        await a.setLocalDescription()
+        await b.setRemoteDescription(without_ssrc(a.localDescription))
+        await b.setLocalDescription()
+        await a.setRemoteDescription(without_ssrc(b.localDescription))
+        quiet, loud = [await loudness(track) for track in tracks]
+        assert quiet < 3000 < loud
+
+
+async def test_replace_track_switches_at_once_without_negotiation_and_stops_neither() -> None:
+    async with pair() as (a, b):
+        first, second = Level(1000), Level(12000, rate=16000)
+        needed: list[None] = []
+        sender = a.addTrack(first)
+        arriving = event(b, "track")
+        await negotiate(a, b)
+        track = await arriving
+        assert await loudness(track) < 3000
+        a.on("negotiationneeded", lambda: needed.append(None))
+        await sender.replaceTrack(second)
+        for _ in range(100):
+            if await loudness(track, 1) > 3000:
+                break
+        else:
+            pytest.fail("the second track never arrived")
+        assert sender.track is second
+        assert not needed
+        assert first.readyState == second.readyState == "live"
+        await sender.replaceTrack(None)
+        with pytest.raises(TypeError):
+            sender.replaceTrack(peer.VideoStreamTrack())
+
+
+async def test_timestamps_run_on_when_the_track_is_replaced() -> None:
+    async with pair() as (a, b):
+        first = Level(1000)
+        first.pts = 48000 * 3600
+        sender = a.addTrack(first)
+        stamps: list[int] = []
+        arriving = event(b, "track")
+        await negotiate(a, b)
+        track = await arriving
+        receiver = track.receiver
+        handle = receiver._handle_rtp_packet
+
+        async def tap(packet: Any, arrival_time_ms: int) -> None:
+            stamps.append(packet.timestamp)
+            await handle(packet, arrival_time_ms)
+
+        receiver._handle_rtp_packet = tap
+        await loudness(track, 10)
+        await sender.replaceTrack(Level(12000))
+        count = len(stamps)
+        while len(stamps) < count + 10:
+            await asyncio.wait_for(track.recv(), 10)
+        steps = [(after - before) % 2**32 for before, after in itertools.pairwise(stamps)]
+        assert all(0 < step < 48000 for step in steps)
+
+
+async def test_a_track_that_ends_ends_nothing_else() -> None:
+    async with pair() as (a, b):
+        first = Level(1000)
+        sender = a.addTrack(first)
+        arriving = event(b, "track")
+        await negotiate(a, b)
+        track = await arriving
+        await loudness(track)
+        first.stop()
+        await sender.replaceTrack(Level(12000))
+        for _ in range(100):
+            if await loudness(track, 1) > 3000:
+                break
+        else:
+            pytest.fail("the sender was dead")
+
+
+async def test_close_leaves_the_applications_tracks_alone() -> None:
+    track = Level(1000)
+    async with pair() as (a, b):
+        a.addTrack(track)
+        await negotiate(a, b)
+        await connected(a, b)
+    assert track.readyState == "live"
+
+
+async def test_remove_track_mutes_it_at_the_other_end_and_takes_it_out_of_its_stream() -> None:
+    async with pair() as (a, b):
+        sender = a.addTrack(Level(1000))
+        arriving = event(b, "track")
+        await negotiate(a, b)
+        track = await arriving
+        await loudness(track)
+        stream = track.streams[0]
+        muted: list[None] = []
+        removed: list[Any] = []
+        track.on("mute", lambda: muted.append(None))
+        stream.on("removetrack", removed.append)
+        a.removeTrack(sender)
+        await negotiate(a, b)
+        assert a.getTransceivers()[0].currentDirection == "inactive"
+        assert removed == [track]
+        assert muted == [None]
+        assert track.muted
+        assert track.readyState == "live"
+
+
+async def test_a_stopped_transceiver_is_rejected_and_its_section_used_again() -> None:
+    async with pair() as (a, b):
+        a.createDataChannel("x")
+        transceiver = a.addTransceiver("audio")
+        await negotiate(a, b)
+        await connected(a, b)
+        ended = event(b.getTransceivers()[0].receiver.track, "ended")
+        transceiver.stop()
+        assert transceiver.direction == "stopped"
+        await negotiate(a, b)
+        await ended
+        assert transceiver.currentDirection == "stopped"
+        assert a.getTransceivers() == b.getTransceivers() == []
+        assert [
+            line.split()[1] for line in a.localDescription.sdp.splitlines() if line.startswith("m=audio")
+        ] == ["0"]
+        again = a.addTransceiver("video")
+        await negotiate(a, b)
+        assert a.localDescription.sdp.count("m=") == 2
+        assert again.mid not in (None, "0")
+        assert len(b.getTransceivers()) == 1
+
+
+async def test_a_section_without_a_common_codec_is_rejected_and_the_rest_accepted() -> None:
+    async with pair() as (a, b):
+        a.addTransceiver("audio")
+        a.addTransceiver("video")
+        await a.setLocalDescription()
+        offer = a.localDescription.sdp
+        for name in ("VP8", "H264"):
+            offer = offer.replace(name, "UNKNOWN")
+        await b.setRemoteDescription({"type": "offer", "sdp": offer})
+        await b.setLocalDescription()
+        await a.setRemoteDescription(b.localDescription)
+        sections = [line for line in b.localDescription.sdp.splitlines() if line.startswith("m=")]
+        assert sections[0].split()[1] != "0"
+        assert sections[1].split()[1] == "0"
+        assert [t.kind for t in a.getTransceivers()] == ["audio"]
+
+
+async def test_a_reader_that_never_reads_costs_no_memory() -> None:
+    track: Any = peer.RemoteStreamTrack("audio")
+    for number in range(1000):
+        await track._queue.put(number)
+    assert track._queue.qsize() == 50
+    assert track.framesDropped == 950
+    assert await track.recv() == 950
+    track.stop()

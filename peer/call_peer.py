@@ -17,7 +17,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from aiortc import MediaStreamTrack
@@ -27,7 +27,7 @@ from .events import EventEmitter
 from .jsep.sdp import SessionDescription
 from .negotiation import Negotiation, session_of
 from .peerconnection import RTCPeerConnection
-from .recovery import Recovery
+from .recovery import Recovery, RecoveryReport
 from .track_fanout import Fanout, FanoutTrack
 
 __all__ = ["ChannelOptions", "ChatBacklogFull", "PeerSetup", "RemotePeer"]
@@ -71,8 +71,8 @@ class RemotePeer(EventEmitter):
     published tracks and the same data channels by name. Made by `Call`; not by hand.
 
     Events: `state` (connectionState), `track` (track), `message` (text), `datachannel` (channel), `reconnecting`,
-    `reconnected` and `lost` (the `Recovery` report), `silent` and `heard` (seconds without a sign of life, where the
-    call has `liveness`), `left` (reason).
+    `lost` and `reconnected` (a `RecoveryReport`; what is lost is called again with a fresh connection), `silent` and
+    `heard` (seconds without a sign of life, where the call has `liveness`), `left` (reason).
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class RemotePeer(EventEmitter):
         self._retired: set[str] = set()
         self._negotiation: Negotiation
         self._fresh = 0
+        self._lost_since: tuple[float, RecoveryReport] | None = None
         self._connected = asyncio.Event()
         self._chat: Any = None
         self._recovery: Recovery | None = None
@@ -206,8 +207,6 @@ class RemotePeer(EventEmitter):
         if self.left is not None:
             return
         self.left = reason
-        if self._farewell is not None:
-            self._farewell.cancel()
         self._connected.set()
         self._detach()
         for track in self.tracks:
@@ -315,6 +314,9 @@ class RemotePeer(EventEmitter):
             recovery.on("lost", self._lost)
 
     def _detach(self) -> None:
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
         if self._recovery is not None:
             self._recovery.close()
             self._recovery = None
@@ -386,6 +388,11 @@ class RemotePeer(EventEmitter):
         if state == "connected":
             self._fresh = 0
             self._connected.set()
+            if self._lost_since is not None:
+                began, report = self._lost_since
+                self._lost_since = None
+                duration = asyncio.get_running_loop().time() - began
+                self.emit("reconnected", replace(report, duration=duration))
         elif state == "closed":
             # DTLS says goodbye faster than signalling can say why.
             loop = asyncio.get_running_loop()
@@ -393,8 +400,10 @@ class RemotePeer(EventEmitter):
         elif state == "failed" and self._recovery is None:
             self.close("the connection failed")
 
-    def _lost(self, report: Any) -> None:
-        self.emit("lost", report)
+    def _lost(self, report: RecoveryReport) -> None:
+        if self._lost_since is None:
+            self._lost_since = asyncio.get_running_loop().time() - report.duration, report
+            self.emit("lost", report)
         if self._fresh >= self._setup.fresh_connections:
             self._setup.send({"type": "hangup", "to": self.id})
             self.close(f"lost: {report.reason}")

@@ -128,7 +128,7 @@ class Recovery(EventEmitter):
         state = self.pc.connectionState
         if state == "connected":
             self._up()
-        elif state == "disconnected":
+        elif state == "disconnected" and not self.recovering:
             now = self._clock.time()
             if now - self._network_changed_at < NETWORK_SHADOW:
                 self._down("network changed")

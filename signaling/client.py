@@ -168,6 +168,7 @@ class SignalingClient:
     :param open_timeout: seconds until entering the block gives up connecting.
     :param give_up_after: seconds without a connection after which the client gives up; None: never.
     :param close_timeout: seconds that closing may take.
+    :param ping_interval, ping_timeout: seconds between pings, and without an answer until the connection is dead.
     :param backoff: waits between attempts.
     :param on_state: called with each new `state`.
     """
@@ -184,6 +185,8 @@ class SignalingClient:
         open_timeout: float = 10.0,
         give_up_after: float | None = None,
         close_timeout: float = 2.0,
+        ping_interval: float = 8.0,
+        ping_timeout: float = 5.0,
         max_unacknowledged: int = 256,
         max_unacknowledged_size: int = 4_194_304,
         max_unread: int = 256,
@@ -201,6 +204,8 @@ class SignalingClient:
         self._open_timeout = open_timeout
         self._give_up_after = give_up_after
         self._close_timeout = close_timeout
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
         self._max_unacknowledged = max_unacknowledged
         self._max_unacknowledged_size = max_unacknowledged_size
         self._max_unread = max_unread
@@ -421,8 +426,8 @@ class SignalingClient:
             compression=None,
             open_timeout=None,
             close_timeout=1.0,
-            ping_interval=15.0,
-            ping_timeout=10.0,
+            ping_interval=self._ping_interval,
+            ping_timeout=self._ping_timeout,
             max_size=16 * 1024 * 1024,
         )
 

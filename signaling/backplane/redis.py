@@ -243,7 +243,9 @@ class RedisBackplane(Backplane):
         if result in (SendResult.ACCEPTED, SendResult.DUPLICATE):
             session.received = max(session.received, number)
         elif result is SendResult.GONE:
-            self._forget(session)
+            # Find out why and tell the connection: the session may be over, or only elsewhere.
+            with contextlib.suppress(*UNREACHABLE):
+                await self._synchronise_one(session)
         return result
 
     async def acknowledge(self, session: Session, number: int) -> bool:

@@ -58,7 +58,7 @@ class Checks:
         if self._checklist.has_ordinary:
             due.append(max(self._next_ordinary, spaced))
         elif (recheck := self._recheck_due()) is not None:
-            due.append(max(recheck, self._next_ordinary))
+            due.append(max(recheck, self._next_ordinary, spaced))
         for pair in self._selection.kept:
             if pair.consent is not None:
                 selected = pair is self._selection.pair

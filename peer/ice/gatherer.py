@@ -140,6 +140,8 @@ class Gatherer:
 
     def close(self) -> None:
         """Stop, close every socket, let every allocation go. Idempotent."""
+        if self._closed:
+            return  # A second cancellation would keep a task from giving back what the first made it give back.
         self._closed = True
         self._sink = None
         for task in self._tasks:

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 from pydantic import ValidationError
 
+from .auth import mint_token
 from .logs import configure_logs
+from .schema import protocol_schema_text
 from .serve import RelayServer
 from .settings import RelaySettings
 
@@ -90,6 +92,36 @@ def serve(
         )
         asyncio.run(_serve(server))
     except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def schema() -> None:
+    """Print the protocol as JSON Schema."""
+    typer.echo(protocol_schema_text(), nl=False)
+
+
+@app.command()
+def token(
+    identity: Annotated[str, typer.Option(help="Who its bearer is.")],
+    room: Annotated[str, typer.Option(help="Room, or several separated by commas; * for any.")],
+    secret_file: Annotated[Path, typer.Option(help="File with the shared secret of access tokens.")],
+    ttl: Annotated[float, typer.Option(help="Seconds it is valid.")] = 3600,
+    permissions: Annotated[
+        str | None, typer.Option(help="signal, message, broadcast, update, turn; comma-separated [all].")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name its bearer has in the room.")] = None,
+) -> None:
+    """Print an access token, signed with the relay's shared secret."""
+    rooms = [part.strip() for part in room.split(",") if part.strip()]
+    wanted = (
+        None if permissions is None else [part.strip() for part in permissions.split(",") if part.strip()]
+    )
+    try:
+        secret = secret_file.read_text().strip()
+        typer.echo(mint_token(secret, identity=identity, room=rooms, ttl=ttl, permissions=wanted, name=name))
+    except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 

@@ -236,7 +236,7 @@ def test_the_command_refuses_to_start_open_and_says_how_not_to() -> None:
         (["--development", "--page", "/nowhere"], "is not a directory"),
         (["--development", "--tls-certificate", "x"], "go together"),
         (["--development", "--log-format", "xml"], "text or json"),
-        (["--port", "99999"], "99999"),
+        (["--port", "99999"], "65535"),
     ],
 )
 def test_the_command_says_which_argument_is_wrong(arguments: list[str], text: str) -> None:

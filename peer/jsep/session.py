@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import secrets
 import uuid
 from collections.abc import Callable
@@ -21,6 +23,8 @@ from ..sctptransport import RTCSctpTransport
 from .codecs import Numbers
 from .sdp import MediaSection, SessionDescription
 from .state import SdpType, SignalingState
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -122,12 +126,10 @@ class Session:
         *,
         track_id: str | None = None,
     ) -> RTCRtpTransceiver:
-        create_receiver, create_sender = RTCRtpReceiver, RTCRtpSender
+        create_receiver: type[RTCRtpReceiver] = RTCRtpReceiver
+        create_sender: type[RTCRtpSender] = RTCRtpSender
         if kind == "audio":
-            # Only when there is audio: numpy and libopus come along.
-            from ..media import AudioReceiver, AudioSender
-
-            create_receiver, create_sender = AudioReceiver, AudioSender
+            create_receiver, create_sender = _audio_classes()
         transceiver = RTCRtpTransceiver(
             kind=kind,
             receiver=create_receiver(kind, track_id=track_id),
@@ -245,3 +247,16 @@ class Session:
             for index, section in enumerate(self.local.sdp.media)
             if self.section_transports.get(section.mid) is transport and not section.rejected
         ]
+
+
+@functools.cache
+def _audio_classes() -> tuple[type[RTCRtpReceiver], type[RTCRtpSender]]:
+    """What plays and sends audio. Looked for when there is some: numpy and libopus come along."""
+    try:
+        from ..media import AudioReceiver, AudioSender
+    except ImportError as exc:
+        logger.warning(
+            "audio has no concealment and a fixed delay (%s): pip install 'webrtc-peer[audio]'", exc
+        )
+        return RTCRtpReceiver, RTCRtpSender
+    return AudioReceiver, AudioSender

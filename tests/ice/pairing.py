@@ -82,8 +82,8 @@ class Pair:
 USABLE = ("connected", "completed")
 
 
-async def in_state(transport: RTCIceTransport, *states: str) -> None:
-    await until(transport, "statechange", lambda: transport.state in states)
+async def in_state(transport: RTCIceTransport, *states: str, timeout: float = 20.0) -> None:
+    await until(transport, "statechange", lambda: transport.state in states, timeout)
 
 
 async def moved(transport: RTCIceTransport) -> None:

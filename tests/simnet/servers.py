@@ -82,6 +82,8 @@ class Allocation:
     relay: UdpSocket
     reply: Callable[[bytes], object]
     stream: bool
+    transaction_id: bytes
+    """Of the request that made it."""
     expires: Timer | None = None
     permissions: dict[str, float] = field(default_factory=dict)
     channels: dict[int, Address] = field(default_factory=dict)
@@ -232,14 +234,19 @@ class TurnServer:
     ) -> stun.Message:
         if self.refuse_with is not None:
             return self._refuse(message, self.refuse_with, "Refused")
-        if key in self.allocations:
+        present = self.allocations.get(key)
+        # The same request again: the answer to its first copy was lost (RFC 8656 §7.2).
+        if present is not None and present.transaction_id != message.transaction_id:
             return self._refuse(message, 437, "Allocation Mismatch")
         if message.attributes.get("REQUESTED-TRANSPORT") != _UDP_TRANSPORT:
             return self._refuse(message, 442, "Unsupported Transport Protocol")
-        allocation = Allocation(key[1], self._relay_nic.bind(), reply, key[0])
-        allocation.relay.received = lambda data, peer: self._from_peer(allocation, data, peer)
-        self.allocations[key] = allocation
-        self.allocated += 1
+        if present is None:
+            allocation = Allocation(key[1], self._relay_nic.bind(), reply, key[0], message.transaction_id)
+            allocation.relay.received = lambda data, peer: self._from_peer(allocation, data, peer)
+            self.allocations[key] = allocation
+            self.allocated += 1
+        else:
+            allocation = present
         lifetime = self._live(message, key, allocation)
         answer = self._answer(message, stun.Class.RESPONSE)
         answer.attributes["XOR-RELAYED-ADDRESS"] = allocation.address

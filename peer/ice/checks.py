@@ -141,7 +141,7 @@ class Checks:
             selected = pair is self._selection.pair
             if consent is None or now < consent.next_check(pair, timings, selected):
                 continue
-            silent = consent.busy and now >= consent.silent_at(timings)
+            silent = consent.busy and now >= consent.silent_at(pair, timings)
             doubtful = selected and (consent.unanswered > 0 or silent)
             self._consent_check(pair, now)
             if doubtful:

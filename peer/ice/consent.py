@@ -107,15 +107,27 @@ class Consent:
         return min(max(expected, timings.min_rto), timings.max_rto) * (1 if self.unanswered < 5 else 2)
 
     def next_check(self, pair: CandidatePair, timings: IceTimings, selected: bool) -> float:
-        if self.unanswered and (selected or self.unanswered < 4):
-            return min(self.due, self.checked_at + self.retry_after(pair, timings))
-        if selected:
-            return min(self.due, self.silent_at(timings))
-        return self.due
+        if not selected:
+            backed_off = self.unanswered == 0 or self.unanswered > 3
+            return (
+                self.due if backed_off else min(self.due, self.checked_at + self.retry_after(pair, timings))
+            )
+        if not self.unanswered:
+            return min(self.due, self.silent_at(pair, timings))
+        # On a long way the next check does not wait for the last one's answer: there must be time for several
+        # before silence counts as disconnected.
+        wait = self.retry_after(pair, timings)
+        silence = self.checked_at - self.heard_at
+        left = timings.disconnected_after - silence - (pair.rtt or 0)
+        if left > 0:
+            wait = min(wait, max(left / 2, 0.25))
+        return min(self.due, self.checked_at + wait)
 
-    def silent_at(self, timings: IceTimings) -> float:
+    def silent_at(self, pair: CandidatePair, timings: IceTimings) -> float:
         """When the pair, should nothing more be heard, has been silent for long enough to be asked."""
-        return self.heard_at + (timings.busy_silence if self.busy else self._idle_silence)
+        silence = timings.busy_silence if self.busy else self._idle_silence
+        latest = timings.disconnected_after - 2.5 * (pair.rtt or 0)
+        return self.heard_at + min(silence, max(latest, timings.busy_silence))
 
     def ask_again(self, pair: CandidatePair, now: float, timings: IceTimings) -> None:
         """There is reason to believe the next check would be answered: let it be soon."""

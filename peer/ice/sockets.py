@@ -203,6 +203,13 @@ class TcpStream(asyncio.Protocol):
                 # TLS would wait for the other side's farewell; messages here end by themselves.
                 transport.abort()
 
+    def abort(self) -> None:
+        """Close now, whatever is still queued or being said goodbye to."""
+        self._lost = self._received = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
 
 class SystemNetwork:
     """The real `Network`. One per event loop is enough, and shares what can be shared: see `system_network()`."""
@@ -256,18 +263,10 @@ class SystemNetwork:
             if local is not None:
                 sock.bind((local.address, 0, 0, scope) if scope else (local.address, 0))
             await loop.sock_connect(sock, (remote[0], remote[1], 0, scope) if scope else remote)
-            _, stream = await loop.create_connection(
-                TcpStream,
-                sock=sock,
-                ssl=tls,
-                server_hostname=(server_hostname or remote[0]) if tls is not None else None,
-                ssl_handshake_timeout=10.0 if tls is not None else None,
-                ssl_shutdown_timeout=1.0 if tls is not None else None,
-            )
         except BaseException:
             sock.close()
             raise
-        return stream
+        return await _stream(sock, tls, server_hostname or remote[0])
 
     async def resolve(self, host: str) -> list[str]:
         if mdns.is_browser_name(host):
@@ -294,6 +293,39 @@ def system_network() -> SystemNetwork:
     if network is None:
         network = _networks[loop] = SystemNetwork()
     return network
+
+
+async def _stream(sock: socket.socket, tls: ssl.SSLContext | None, hostname: str) -> TcpStream:
+    stream = TcpStream()
+    loop = asyncio.get_running_loop()
+    connecting = loop.create_task(
+        loop.create_connection(
+            lambda: stream,
+            sock=sock,
+            ssl=tls,
+            server_hostname=hostname if tls is not None else None,
+            ssl_handshake_timeout=10.0 if tls is not None else None,
+            ssl_shutdown_timeout=1.0 if tls is not None else None,
+        )
+    )
+    try:
+        await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+
+        def ended(task: asyncio.Task[object]) -> None:
+            if not task.cancelled():
+                task.exception()
+            stream.abort()
+
+        connecting.add_done_callback(ended)
+        # Cancelled in its first turns, asyncio leaves a TLS transport open, and nobody knows of it any more.
+        loop.call_later(0.005, connecting.cancel)
+        await asyncio.wait([connecting])
+        raise
+    except BaseException:
+        sock.close()
+        raise
+    return stream
 
 
 def _enlarge(sock: socket.socket, option: int) -> None:

@@ -245,7 +245,9 @@ def _has_ipv6() -> bool:
 def _make_certificate(directory: Path) -> tuple[Path, Path]:
     """A self-signed certificate for loopback, good for a day."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    serial_number = x509.random_serial_number()
+    # One name for each server: OpenSSL finds the certificates it trusts by name.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"coturn {serial_number % 10**9}")])
     now = datetime.datetime.now(datetime.UTC)
     addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]
     certificate = (
@@ -253,7 +255,7 @@ def _make_certificate(directory: Path) -> tuple[Path, Path]:
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial_number)
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), *addresses]), critical=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from numpy.typing import NDArray
 from .opus import Pcm
 
 BLOCK_SECONDS = 0.020
+
+
+@functools.cache
+def _time_base(sample_rate: int) -> Fraction:
+    return Fraction(1, sample_rate)
 
 
 @dataclass(slots=True)
@@ -43,10 +49,11 @@ class AudioBlock:
         samples = with_channels(self.samples, channels or self.samples.shape[1])
         layout = "mono" if samples.shape[1] == 1 else "stereo"
         frame = AudioFrame(format="s16", layout=layout, samples=len(samples))
-        frame.planes[0].update(samples.tobytes())
+        plane: Any = frame.planes[0]
+        plane.update(np.ascontiguousarray(samples))
         frame.sample_rate = self.sample_rate
         frame.pts = self.pts
-        frame.time_base = Fraction(1, self.sample_rate)
+        frame.time_base = _time_base(self.sample_rate)
         return frame
 
 
@@ -56,13 +63,20 @@ def with_channels(samples: Pcm, channels: int) -> Pcm:
     if have == channels:
         return samples
     if have == 1:
-        return np.repeat(samples, channels, axis=1)
+        doubled: Pcm = np.empty((len(samples), channels), np.int16)
+        doubled[:] = samples
+        return doubled
     mono: Pcm = samples.astype(np.int32).sum(axis=1, keepdims=True) // have
     return np.repeat(mono.astype(np.int16), channels, axis=1)
 
 
 def frame_samples(frame: AudioFrame) -> Pcm:
     """The samples of a PyAV frame of any format, as int16 of shape (frames, channels)."""
+    if frame.format.name == "s16":
+        channels = frame.layout.nb_channels
+        plane: Any = frame.planes[0]
+        buffer: Pcm = np.frombuffer(plane, np.int16)
+        return buffer[: frame.samples * channels].reshape(-1, channels)
     array: Any = frame.to_ndarray()
     array = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
     return int16_samples(array)
@@ -127,11 +141,16 @@ class BlockQueue:
             try:
                 await waiter
             except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
+                if not waiter.cancelled():
                     self._wake()  # the news was for whoever waits next
-                else:
-                    self._waiters.remove(waiter)
                 raise
+        self.unread = 0
+        return self._blocks.popleft()
+
+    def get_nowait(self) -> AudioBlock | None:
+        """The oldest block, if there is one."""
+        if not self._blocks:
+            return None
         self.unread = 0
         return self._blocks.popleft()
 

@@ -163,6 +163,9 @@ class OpusEncoder:
             sample_rate, channels, _APPLICATIONS[application], ctypes.byref(error)
         )
         _check(error.value)
+        # Fixed buffers: asking an array for its address costs more than copying it.
+        self._in: Pcm = np.zeros((int(sample_rate * MAX_PACKET_SECONDS), channels), np.int16)
+        self._in_address = self._in.ctypes.data
         self._out = ctypes.create_string_buffer(MAX_PAYLOAD)
         self._out_address = ctypes.addressof(self._out)
 
@@ -197,11 +200,11 @@ class OpusEncoder:
 
     def encode(self, samples: Pcm) -> bytes:
         """One packet. Raises `OpusError` if the number of samples is not an Opus frame."""
-        if not samples.flags.c_contiguous:
-            samples = np.ascontiguousarray(samples)
-        size = _opus.opus_encode(
-            self._state, samples.ctypes.data, len(samples), self._out_address, MAX_PAYLOAD
-        )
+        count = len(samples)
+        if count > len(self._in):
+            raise OpusError(f"invalid argument: {count} samples are more than an Opus packet holds")
+        self._in[:count] = samples
+        size = _opus.opus_encode(self._state, self._in_address, count, self._out_address, MAX_PAYLOAD)
         if size < 0:
             _check(size)
         return ctypes.string_at(self._out_address, size)
@@ -227,6 +230,8 @@ class OpusDecoder:
         self._state: int | None = _opus.opus_decoder_create(sample_rate, channels, ctypes.byref(error))
         _check(error.value)
         self._longest = int(sample_rate * MAX_PACKET_SECONDS)
+        self._out: Pcm = np.empty((self._longest, channels), np.int16)
+        self._out_address = self._out.ctypes.data
 
     def decode(self, payload: bytes) -> Pcm:
         """Samples of a packet, shape (frames, channels). Raises `OpusError` for a corrupt one."""
@@ -243,13 +248,14 @@ class OpusDecoder:
         return self._decode(None, samples, 0)
 
     def _decode(self, payload: bytes | None, samples: int, fec: int) -> Pcm:
-        out: Pcm = np.empty((samples, self.channels), np.int16)
+        if samples > self._longest:
+            raise OpusError(f"invalid argument: {samples} samples are more than an Opus packet holds")
         count = _opus.opus_decode(
-            self._state, payload, len(payload) if payload else 0, out.ctypes.data, samples, fec
+            self._state, payload, len(payload) if payload else 0, self._out_address, samples, fec
         )
         if count < 0:
             _check(count)
-        return out if count == samples else out[:count]
+        return self._out[:count].copy()
 
     def reset(self) -> None:
         _check(_opus.opus_decoder_ctl(self._state, _RESET_STATE))

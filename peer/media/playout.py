@@ -38,7 +38,7 @@ BLOCK_SECONDS = 0.020
 MARGIN_SECONDS = 0.006
 """Beyond the measured quantile: timers and the loop are not exact either."""
 SHRINK_ABOVE_SECONDS = 0.022
-SHRINK_AT_LIMIT_SECONDS = 0.012
+SHRINK_AT_LIMIT_SECONDS = 0.018
 GROW_BELOW_SECONDS = 0.008
 PHASE_LIMIT_SECONDS = 0.010
 PHASE_STEP_SECONDS = 0.00025
@@ -300,7 +300,7 @@ class Playout:
             self._grow(error, self.block_size)
         else:
             self._correcting = 0
-            if spare and rms(self._pending) < QUIET_RMS:
+            if spare and int(self._pending[0, 0]) < QUIET_RMS and rms(self._pending) < QUIET_RMS:
                 self._remove(spare, 1.0)  # what a correction left over only makes everything later
 
     def _shrink(self, error: float, most: int, now: float) -> None:

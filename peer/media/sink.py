@@ -170,6 +170,15 @@ class AudioSink:
             self._take_in(block)
         return self._chunk()
 
+    def next_nowait(self) -> AudioChunk | None:
+        """The next chunk if it is there, without waiting; None otherwise, and after the end."""
+        while self._have_samples < self._size:
+            block = self._queue.get_nowait()
+            if block is None:
+                return None
+            self._take_in(block)
+        return self._chunk()
+
     def _take_in(self, block: AudioBlock) -> None:
         samples = with_channels(block.samples, self.channels)
         if block.sample_rate != self._rate:

@@ -137,9 +137,7 @@ class OneWayCall:
             RTCRtpReceiveParameters(
                 codecs=[self.codec],
                 encodings=[
-                    RTCRtpDecodingParameters(
-                        ssrc=self.sender._ssrc, payloadType=self.codec.payloadType or 0
-                    )
+                    RTCRtpDecodingParameters(ssrc=self.sender._ssrc, payloadType=self.codec.payloadType or 0)
                 ],
             )
         )

@@ -65,12 +65,18 @@ class Negotiation:
 
     async def candidate(self, candidate: Mapping[str, Any] | None) -> None:
         """Add the remote's candidate (RTCIceCandidateInit), or None at their end. One that does not fit is ignored."""
+        if self._ignoring_offer and not self._is_of_present(candidate):
+            return
         try:
             await self.pc.addIceCandidate(candidate)
         except Exception as error:
-            # Of an offer that was ignored, of a generation that is over, of an unknown kind: never a reason to stop.
-            level = logging.DEBUG if self._ignoring_offer else logging.INFO
-            logger.log(level, "candidate %s not taken: %s", candidate, error)
+            # Of a generation that is over, or of an unknown kind: never a reason to stop.
+            logger.info("candidate %s not taken: %s", candidate, error)
+
+    def _is_of_present(self, candidate: Mapping[str, Any] | None) -> bool:
+        present = self.pc.remoteDescription
+        fragment = candidate.get("usernameFragment") if candidate else None
+        return present is not None and isinstance(fragment, str) and f"a=ice-ufrag:{fragment}\r\n" in present.sdp
 
     def _trickle(self, candidate: Any) -> None:
         if candidate is None:

@@ -174,8 +174,10 @@ class VirtualRoom:
     async def __aenter__(self) -> VirtualRoom:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, failed: object, *_: object) -> None:
         await self._stack.aclose()
+        if failed is not None:
+            return  # what was left open would only hide why
         for member in self.members:
             assert all(base._closed for base in member.network.open_sockets), "a socket is left open"
 

@@ -33,6 +33,9 @@ class Closing(Protocol):
         """End it, for good. Raises `LabError` when that cannot be done."""
 
 
+URGENT = ("nice", "-n", "-10")
+"""How the ends of calls are started: what is measured should be them, not whatever else the machine is doing."""
+
 Part = TypeVar("Part", bound=Closing)
 
 
@@ -42,6 +45,11 @@ class Server:
     host: Host
     turn: TurnServer
     signalling: SignallingServer
+
+    @property
+    def spare_address(self) -> str:
+        """For one more server on the host."""
+        return self.host.uplinks[self.site].addresses[2]
 
 
 class Lab:
@@ -95,13 +103,17 @@ class Lab:
         await site.open(delay=delay, jitter=jitter, loss=loss, reorder=reorder)
         return site
 
-    async def host(self, name: str, *sites: Site, count: int = 1) -> Host:
-        """Add a machine, plugged into the sites in order (`eth0`, `wlan0`, …; the first has the default route)."""
+    async def host(
+        self, name: str, *sites: Site, count: int = 1, devices: tuple[str, ...] = ("eth0", "wlan0", "wwan0")
+    ) -> Host:
+        """Add a machine, plugged into the sites by the devices in order; the first has the default route.
+
+        `count`: how many consecutive IPv4 addresses it has on each.
+        """
         host = Host(name)
         self._hosts.append(host)
         await host.open(ipv6=any(site.ipv6 for site in sites))
-        for i, site in enumerate(sites):
-            device = ("eth0", "wlan0", "wwan0")[i] if i < 3 else f"eth{i}"
+        for i, (site, device) in enumerate(zip(sites, devices, strict=False)):
             await host.plug(site, device, metric=100 * (i + 1), count=count)
         return host
 
@@ -118,7 +130,7 @@ class Lab:
 
     async def python(self, host: Host, subject: str = "ours") -> Party:
         """Start one end of a call in Python: `subject` is "ours" or "aiortc". TLS trusts the lab's authority."""
-        command = host.namespace.command(sys.executable, "-m", "tests.netlab.node")
+        command = host.namespace.command(*URGENT, sys.executable, "-m", "tests.netlab.node")
         trust = {"SSL_CERT_FILE": str(self.directory / "authority.pem")}
         node = await JsonProcess.start(
             f"{subject} on {host.name}", command, self.log(f"python-{host.name}"), trust

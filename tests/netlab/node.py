@@ -121,7 +121,7 @@ class Node:
             lambda message: self.send(to=remote, **message),
             polite=polite,
         )
-        if self.recovery is not None:
+        if self.recovery is not None and self.subject == "ours":
             link.watch(self.recovery)
         return link
 

@@ -21,6 +21,11 @@ const lab = (() => {
       this.pc = new RTCPeerConnection(state.configuration);
       for (const name of ["connectionState", "iceConnectionState", "iceGatheringState", "signalingState"])
         this.pc.addEventListener(name.toLowerCase() + "change", () => this.note(name, this.pc[name]));
+      if (state.recovery)
+        // As early as an application can know.
+        this.pc.addEventListener("iceconnectionstatechange", () => {
+          if (this.pc.iceConnectionState === "disconnected") this.pc.restartIce();
+        });
       this.pc.onicecandidate = ({ candidate }) => {
         this.note("candidate", candidate && candidate.candidate);
         if (candidate === null) this.send({ type: "end-of-candidates" });
@@ -186,7 +191,9 @@ const lab = (() => {
   };
 
   const commands = {
-    async configure({ configuration, media }) { Object.assign(state, { configuration, media }); },
+    async configure({ configuration, media, recovery }) {
+      Object.assign(state, { configuration, media, recovery });
+    },
 
     async join({ url, room, name }) {
       await commands.leave();
@@ -236,6 +243,7 @@ const lab = (() => {
         return {
           local: local.candidateType, remote: remote.candidateType, protocol: local.protocol,
           relay: local.relayProtocol ?? null, localAddress: local.address, remoteAddress: remote.address,
+          ports: [local.port, remote.port],
         };
       }
       return null;

@@ -21,6 +21,7 @@ def selected_pair(pc: Any) -> dict[str, Any] | None:
             "relay": pair.local.relay_protocol,
             "localAddress": pair.local.address,
             "remoteAddress": pair.remote.address,
+            "ports": [pair.local.port, pair.remote.port],
         }
     nominated = ice._connection._nominated.get(1)
     if nominated is None:
@@ -32,6 +33,7 @@ def selected_pair(pc: Any) -> dict[str, Any] | None:
         "relay": None,
         "localAddress": nominated.local_candidate.host,
         "remoteAddress": nominated.remote_candidate.host,
+        "ports": [nominated.local_candidate.port, nominated.remote_candidate.port],
     }
 
 

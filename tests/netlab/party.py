@@ -44,7 +44,8 @@ class Party:
     ) -> None:
         """What calls from now on are made with: W3C RTCConfiguration values; `media` may have "audio".
 
-        `recovery`: arguments of `peer.Recovery`, which is attached then (ours only).
+        `recovery`: arguments of `peer.Recovery`, which is attached then. A browser, which has nothing like it,
+        restarts ICE as soon as it is disconnected; aiortc cannot.
         """
         everything = {"iceServers": ice_servers, "iceTransportPolicy": policy, **configuration}
         if self.subject == "chromium":

@@ -37,6 +37,10 @@ class LabProcess:
         text = self.log.read_text(errors="replace").strip()
         return f"; it said:\n{text[-4000:]}" if text else ""
 
+    def kill(self) -> None:
+        """End it without a chance to say goodbye. It must still be closed."""
+        self.process.kill()
+
     async def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()

@@ -1,0 +1,107 @@
+"""Calls that survive: what happens to a call with audio and numbered packets when its network is disturbed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import require_part
+from tests.netlab import scenarios
+from tests.netlab.lab import Lab
+from tests.netlab.scenarios import Outcome
+
+pytestmark = [pytest.mark.real, pytest.mark.netns]
+
+PEER_RTT, SIGNALLING_RTT = 0.080, 0.120
+UNNOTICED = 0.120
+"""Seconds of silence nobody notices: one 20 ms frame after the other, on a machine with other things to do."""
+
+
+def flowed_on(outcome: Outcome) -> None:
+    assert outcome.lost == 0, outcome
+    assert outcome.lost_audio == 0, outcome
+    assert outcome.audio_silence < UNNOTICED, outcome
+    assert outcome.states() == [], outcome
+
+
+@pytest.mark.parametrize(
+    "subjects", [("ours", "ours"), ("ours", "chromium"), ("chromium", "ours")], ids="-".join
+)
+async def test_a_restart_on_a_living_path_costs_nothing(lab: Lab, subjects: tuple[str, str]) -> None:
+    if "chromium" in subjects:
+        require_part("chromium")
+
+    outcome = await scenarios.restart_on_a_living_path(lab, *subjects)
+
+    assert outcome.moved
+    assert outcome.offers == 1
+    flowed_on(outcome)
+
+
+@pytest.mark.parametrize("subjects", [("ours", "ours"), ("ours", "chromium")], ids="-".join)
+async def test_both_may_restart_at_once(lab: Lab, subjects: tuple[str, str]) -> None:
+    if "chromium" in subjects:
+        require_part("chromium")
+
+    outcome = await scenarios.both_restart(lab, *subjects)
+
+    assert outcome.moved
+    assert outcome.offers == 2
+    flowed_on(outcome)
+
+
+async def test_audio_is_back_at_once_after_a_change_of_address(lab: Lab) -> None:
+    outcome = await scenarios.address_change(lab, "ours", "ours")
+
+    # The signalling has to connect anew before it can say anything: TCP and WebSocket, and the joining.
+    connecting = 3 * 0.060
+    assert outcome.audio_silence < connecting + SIGNALLING_RTT + 3 * PEER_RTT + 0.200, outcome
+    assert outcome.moved
+    assert "failed" not in outcome.states()
+
+
+async def test_moving_to_another_network_costs_nothing_while_the_old_one_lives(lab: Lab) -> None:
+    outcome = await scenarios.handover(lab, "ours", "ours")
+
+    assert outcome.moved
+    flowed_on(outcome)
+
+
+async def test_a_line_dead_for_three_seconds_needs_no_restart(lab: Lab) -> None:
+    outcome = await scenarios.short_cut(lab, "ours", "ours")
+
+    assert outcome.offers == 0
+    assert not outcome.moved
+    assert outcome.states() == []
+    assert 2.9 < outcome.audio_silence < 3.0 + 0.5, outcome
+
+
+async def test_a_line_dead_for_eight_seconds_is_restarted_once_by_each_side(lab: Lab) -> None:
+    outcome = await scenarios.long_cut(lab, "ours", "ours")
+
+    for log in (outcome.alice_log, outcome.bob_log):
+        noted = [(what, value) for _, what, value in log]
+        assert noted.count(("sent", "offer")) == noted.count(("reconnecting", "disconnected")) <= 1, noted
+        assert noted.count(("connectionState", "disconnected")) == 1, noted
+        assert "lost" not in {what for what, _ in noted}
+    assert outcome.offers >= 1
+    assert outcome.moved
+    assert 7.9 < outcome.audio_silence < 8.0 + 0.5, outcome
+
+
+async def test_a_call_goes_on_when_its_relay_server_is_killed_and_another_is_in_the_list(lab: Lab) -> None:
+    outcome = await scenarios.relay_server_dies(lab, "ours", "ours")
+
+    assert outcome.moved
+    assert outcome.audio_silence < 2.5, outcome
+    assert "failed" not in outcome.states()
+
+
+async def test_a_call_goes_on_when_its_turn_credential_expires(lab: Lab) -> None:
+    outcome = await scenarios.credential_expires(lab, "ours", "ours")
+
+    refused = [value for _, what, value in outcome.alice_log if what == "candidate error"]
+    assert len(refused) == 1, refused
+    assert "401" in refused[0]
+    assert outcome.offers == 2
+    assert outcome.moved
+    flowed_on(outcome)

@@ -68,6 +68,7 @@ from .exceptions import (
 from .ice.candidate import Candidate
 from .ice.options import IceOptions
 from .ice.transport import RTCIceTransport
+from .ice_server_provider import IceServerProvider, IceServersUnavailable
 from .icecandidate import RTCIceCandidate
 from .mediastream import MediaStream, RemoteStreamTrack
 from .peerconnection import RTCPeerConnection
@@ -107,6 +108,8 @@ __all__ = [
     "AudioStreamTrack",
     "Candidate",
     "IceOptions",
+    "IceServerProvider",
+    "IceServersUnavailable",
     "InternalError",
     "InvalidAccessError",
     "InvalidArgumentError",

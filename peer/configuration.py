@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -91,8 +91,13 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     saying which member is wrong.
     """
 
-    iceServers: list[RTCIceServer] | None = None  # type: ignore[assignment]
-    """Default: none. No third party hears of the call unless it is named here."""
+    iceServers: list[RTCIceServer] | Callable[[], Awaitable[Any]] | None = None  # type: ignore[assignment]
+    """Default: none. No third party hears of the call unless it is named here.
+
+    An async function may stand here instead, such as `IceServerProvider`: it is asked before gathering, and again
+    before the credentials expire. It is then found in `iceServerSource`, and `iceServers` is an empty list."""
+
+    iceServerSource: Callable[[], Awaitable[Any]] | None = None
 
     iceTransportPolicy: RTCIceTransportPolicy = RTCIceTransportPolicy.ALL  # type: ignore[assignment]
 
@@ -119,9 +124,13 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     `candidate_pool_size` are taken from the members above."""
 
     def __post_init__(self) -> None:
-        servers = [] if self.iceServers is None else self.iceServers
+        if callable(self.iceServers):
+            self.iceServerSource, self.iceServers = self.iceServers, None
+        servers: Any = [] if self.iceServers is None else self.iceServers
         if isinstance(servers, (str, Mapping)) or not isinstance(servers, (list, tuple)):
-            raise InvalidArgumentError("iceServers must be a list of RTCIceServer")
+            raise InvalidArgumentError(
+                "iceServers must be a list of RTCIceServer, or an async function that gives one"
+            )
         self.iceServers = [_ice_server(server) for server in servers]
         self.iceTransportPolicy = _member(
             RTCIceTransportPolicy, "iceTransportPolicy", self.iceTransportPolicy
@@ -145,7 +154,7 @@ class RTCConfiguration(aiortc.RTCConfiguration):
 
     def ice_options(self) -> IceOptions:
         """What the ICE transports get. Raises as the constructor does, for servers that can not be parsed."""
-        parsed = [server for entry in self.iceServers or [] for server in entry.parse()]
+        parsed = [server for entry in self._ice_servers() for server in entry.parse()]
         return dataclasses.replace(
             self.ice or IceOptions(),
             servers=tuple(parsed),
@@ -153,11 +162,14 @@ class RTCConfiguration(aiortc.RTCConfiguration):
             candidate_pool_size=self.iceCandidatePoolSize,
         )
 
+    def _ice_servers(self) -> list[RTCIceServer]:
+        return cast(list[RTCIceServer], self.iceServers or [])
+
     def copy(self) -> RTCConfiguration:
         """Another configuration with the same members; changing one changes nothing in the other."""
         return dataclasses.replace(
             self,
-            iceServers=[dataclasses.replace(server) for server in self.iceServers or []],
+            iceServers=[dataclasses.replace(server) for server in self._ice_servers()],
             certificates=list(self.certificates),
         )
 

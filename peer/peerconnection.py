@@ -15,10 +15,10 @@ from .bundle import Transport, Transports
 from .candidates import add_early, add_remote, record_local, refresh_local
 from .certificate import RTCCertificate
 from .completion import Completion
-from .configuration import RTCConfiguration
+from .configuration import RTCConfiguration, RTCIceServer
 from .configuration import configuration as configuration_from
 from .datachannel import RTCDataChannel
-from .events import EventEmitter
+from .events import EventEmitter, RTCPeerConnectionIceErrorEvent
 from .exceptions import (
     InvalidAccessError,
     InvalidArgumentError,
@@ -28,6 +28,7 @@ from .exceptions import (
 from .flow import start_flows
 from .ice.candidate import Candidate
 from .ice.network import Network
+from .ice_server_provider import FreshIceServers
 from .icecandidate import RTCIceCandidate, ice_candidate
 from .jsep.apply import apply_local, apply_remote, check_own, plan_remote, rollback
 from .jsep.changes import Changes
@@ -90,6 +91,7 @@ class RTCPeerConnection(EventEmitter):
             is_closed=lambda: self._closing is not None,
             on_data_channel=self._data_channel_opened,
         )
+        self._fresh_ice_servers = self._keep_fresh()
         self._chain = OperationsChain(self._chain_emptied)
         self._negotiation_needed = False
         self._check_when_empty = False
@@ -188,6 +190,9 @@ class RTCPeerConnection(EventEmitter):
         new.aiortc_compat = self._configuration.aiortc_compat
         self._configuration = self._session.configuration = new
         self._transports.set_options(options)
+        if self._fresh_ice_servers is not None:
+            self._spawn(self._fresh_ice_servers.close())
+        self._fresh_ice_servers = self._keep_fresh()
 
     @staticmethod
     async def generateCertificate(keygenAlgorithm: str | Mapping[str, Any]) -> RTCCertificate:
@@ -507,6 +512,9 @@ class RTCPeerConnection(EventEmitter):
             next_state(session.signaling_state, "local", "rollback")
             self._told(rollback(session), "stable")
             return
+        if self._fresh_ice_servers is not None:
+            await self._fresh_ice_servers.ready()
+            self._assert_open()
         kind: SdpType
         if description is None:
             answering = session.signaling_state in ("have-remote-offer", "have-local-pranswer")
@@ -598,6 +606,28 @@ class RTCPeerConnection(EventEmitter):
             self._deferred.append(found)
         else:
             self.emit("icecandidate", found)
+
+    def _keep_fresh(self) -> FreshIceServers | None:
+        source = self._configuration.iceServerSource
+        if source is None:
+            return None
+        url = getattr(source, "url", "")
+
+        def failed(error: Exception) -> None:
+            logger.warning("no ICE servers: %s", error)
+            self._candidate_error(
+                RTCPeerConnectionIceErrorEvent(None, None, url, 701, f"no ICE servers: {error}")
+            )
+
+        return FreshIceServers(source, self._apply_ice_servers, failed)
+
+    def _apply_ice_servers(self, servers: list[RTCIceServer]) -> None:
+        """For what is gathered from now on; running allocations get the new credentials too."""
+        if self._closing is None:
+            changed = self._configuration.copy()
+            changed.iceServers = servers
+            self._transports.set_options(changed.ice_options())
+            self._configuration.iceServers = servers
 
     def _candidate_error(self, error: Any) -> None:
         if self._closing is None:
@@ -696,6 +726,8 @@ class RTCPeerConnection(EventEmitter):
 
     async def _release(self) -> None:
         session = self._session
+        if self._fresh_ice_servers is not None:
+            await self._fresh_ice_servers.close()
         await asyncio.gather(*self._background, return_exceptions=True)
         await asyncio.gather(*(t._release() for t in session.transceivers), return_exceptions=True)
         if session.sctp is not None:

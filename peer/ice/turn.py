@@ -20,13 +20,13 @@ from weakref import WeakKeyDictionary
 from peer.ice.network import Address, DatagramReceiver, Interface, Network
 from peer.ice.servers import TurnServer
 from peer.ice.turn_client import Allocated, Lost, Refused, RelayFamily, Released, TurnClient
+from peer.ice.turn_message import MISMATCH
 from peer.ice.turn_path import ServerPath, StreamPath, UdpPath
 from peer.ice.turn_transaction import UNREACHABLE, Challenge, Credentials
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT: Final = 10.0
-MISMATCH: Final = 437
 
 _REDIRECTIONS_MAX: Final = 3
 _MISMATCHES_MAX: Final = 2
@@ -90,7 +90,8 @@ async def allocate(
         )
         raise TurnError(UNREACHABLE, reason, server.url)
     if server.secure and tls is None:
-        tls = _default_tls()
+        # It reads some hundred certificates from files.
+        tls = await asyncio.to_thread(_default_tls)
     rng = rng or random.SystemRandom()
     address = (str(ipaddress.ip_address(address[0])), address[1])
     hostname = server.host

@@ -19,20 +19,18 @@ from struct import pack
 from typing import Final, Literal, TypeAlias
 
 from peer.ice.network import Address
+from peer.ice.turn_channel import Channels
 from peer.ice.turn_message import (
-    CHANNEL_MAX,
-    CHANNEL_MIN,
     FAMILY,
+    MISMATCH,
     REQUESTED_UDP,
     Attribute,
-    AttributeList,
     Method,
     StunMessage,
     is_data_indication,
     parse_address,
     parse_data_indication,
     parse_message,
-    peer_address,
     send_indication,
 )
 from peer.ice.turn_permission import Permissions
@@ -47,14 +45,10 @@ LIFETIME_MAX: Final = 3600
 """A server may promise more; we look in at least this often."""
 
 REFRESH_RETRY: Final = 30.0
-CHANNEL_LIFETIME: Final = 600.0
-CHANNEL_REFRESH: Final = 480.0
-CHANNEL_RETRY: Final = 30.0
 CLOSE_TIMEOUT: Final = 1.75
 """Seconds a server has to confirm that the allocation is gone: three requests over UDP."""
 
 PAYLOAD_MAX: Final = 65535 - 48
-MISMATCH: Final = 437
 
 RelayFamily: TypeAlias = Literal[4, 6, "both"]
 
@@ -92,14 +86,6 @@ class Released:
 TurnEvent: TypeAlias = Allocated | Refused | Lost | Released
 
 
-@dataclass(slots=True)
-class _Channel:
-    number: int
-    expires: float = 0.0
-    due: float | None = None
-    """When to bind it (again)."""
-
-
 class TurnClient:
     """The client's side of one allocation, from Allocate to Refresh with lifetime 0."""
 
@@ -121,9 +107,7 @@ class TurnClient:
         self._state: Literal["new", "allocating", "allocated", "closing", "closed"] = "new"
         self._events: list[TurnEvent] = []
         self._permissions = Permissions(self.requests, self._lose)
-        self._channels: dict[Address, _Channel] = {}
-        self._bound: dict[Address, int] = {}
-        self._peers: dict[int, Address] = {}
+        self._channels = Channels(self.requests, self._lose)
         self._refresh_due: float | None = None
         self._expires = 0.0
         self._close_due: float | None = None
@@ -167,7 +151,7 @@ class TurnClient:
 
         `outgoing()` may have grown, and goes out first.
         """
-        channel = self._bound.get(address)
+        channel = self._channels.numbers.get(address)
         if channel is not None and len(data) <= PAYLOAD_MAX:
             return pack("!HH", channel, len(data)) + data
         if self._state != "allocated" or not data or len(data) > PAYLOAD_MAX:
@@ -181,7 +165,7 @@ class TurnClient:
             return None
         # Checks go to many peers; payload (RFC 7983: anything but STUN) goes to those worth a channel.
         if data[0] > 3 and address not in self._channels:
-            self._open_channel(address, host, now)
+            self._channels.open(address, host, now)
         return send_indication(data, address, self._rng.randbytes(12))
 
     def unwrap(self, message: bytes, now: float) -> tuple[bytes, Address] | None:
@@ -189,7 +173,7 @@ class TurnClient:
         if len(message) < 4:
             return None
         if message[0] & 0xC0 == 0x40:
-            peer = self._peers.get(message[0] << 8 | message[1])
+            peer = self._channels.peers.get(message[0] << 8 | message[1])
             end = 4 + (message[2] << 8 | message[3])
             if peer is None or end > len(message):
                 return None
@@ -230,8 +214,8 @@ class TurnClient:
 
     def timer(self) -> float | None:
         """When `handle_timer` wants to be called."""
-        due = [self.requests.timer(), self._permissions.timer(), self._refresh_due, self._close_due]
-        due += [channel.due for channel in self._channels.values()]
+        kept_alive = (self._permissions.timer(), self._channels.timer(), self._refresh_due)
+        due = (self.requests.timer(), *kept_alive, self._close_due)
         return min((moment for moment in due if moment is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -246,11 +230,7 @@ class TurnClient:
         if self._refresh_due is not None and self._refresh_due <= now:
             self._refresh(now)
         self._permissions.handle_timer(now)
-        for address, channel in self._channels.items():
-            if channel.expires <= now:
-                self._bound.pop(address, None)
-            if channel.due is not None and channel.due <= now:
-                self._bind(address, channel, now)
+        self._channels.handle_timer(now)
 
     def outgoing(self) -> list[bytes]:
         """Messages for the server, each returned once."""
@@ -354,8 +334,6 @@ class TurnClient:
         self._refresh_due = None
         self._permissions.clear()
         self._channels.clear()
-        self._bound.clear()
-        self._peers.clear()
 
     def _relayable(self, host: str) -> str | None:
         """The host as the server will write it; None if there can be no relayed address to reach it from (443)."""
@@ -368,38 +346,3 @@ class TurnClient:
         else:
             reachable = self._family in ("both", peer.version)
         return str(peer) if reachable else None
-
-    # Channels (RFC 8656 §12).
-
-    def _open_channel(self, address: Address, host: str, now: float) -> None:
-        number = CHANNEL_MIN + len(self._channels)
-        if number > CHANNEL_MAX:
-            return
-        channel = self._channels[address] = _Channel(number)
-        # From here on the server may use it, although its answer may come later, or never.
-        self._peers[number] = (host, address[1])
-        self._bind(address, channel, now)
-
-    def _bind(self, address: Address, channel: _Channel, now: float) -> None:
-        channel.due = None
-
-        def attributes(transaction_id: bytes) -> AttributeList:
-            number = (Attribute.CHANNEL_NUMBER, pack("!HH", channel.number, 0))
-            return [number, peer_address(address, transaction_id)]
-
-        def answered(answer: Answer, answered_at: float) -> None:
-            if self._channels.get(address) is not channel:
-                return
-            if isinstance(answer, StunMessage):
-                channel.expires = now + CHANNEL_LIFETIME
-                channel.due = now + CHANNEL_REFRESH
-                self._bound[address] = channel.number
-            elif answer.code == MISMATCH:
-                self._lose(f"the server does not know it any more ({answer.code} {answer.reason})")
-            else:
-                # The path is none the worse for it: what is bound stays so until it expires, and what
-                # is not travels in Send indications.
-                logger.info("no channel to %s: %d %s", address, answer.code, answer.reason)
-                channel.due = answered_at + CHANNEL_RETRY
-
-        self.requests.start(Method.CHANNEL_BIND, attributes, answered, now)

@@ -23,6 +23,9 @@ CHANNEL_MIN: Final = 0x4000
 CHANNEL_MAX: Final = 0x4FFF
 """RFC 8656 §12; what lies beyond was free in RFC 5766 and is reserved now."""
 
+MISMATCH: Final = 437
+"""The error code for an allocation the server does not know, or knows as somebody else's (RFC 8656 §19)."""
+
 
 class Method(IntEnum):
     BINDING = 0x001

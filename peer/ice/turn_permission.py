@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from peer.ice.turn_message import AttributeList, Method, StunMessage, peer_address
+from peer.ice.turn_message import MISMATCH, AttributeList, Method, StunMessage, peer_address
 from peer.ice.turn_transaction import Answer, Requests
 
 logger = logging.getLogger(__name__)
@@ -25,9 +25,9 @@ PERMISSIONS_MAX: Final = 256
 BATCH: Final = 32
 """Peer addresses in one request: 768 bytes if all are IPv6."""
 
-# Errors about one of the addresses in the request: forbidden, or of a family the allocation does not have.
-_ABOUT_THE_PEER: Final = frozenset({403, 440, 443})
-MISMATCH: Final = 437
+# Errors about one of the addresses in the request: malformed to this server, forbidden, or of a family the
+# allocation does not have.
+_ABOUT_A_PEER: Final = frozenset({400, 403, 440, 443})
 
 
 @dataclass(slots=True)
@@ -115,14 +115,15 @@ class Permissions:
                     permission.due = now + REFRESH
             elif answer.code == MISMATCH:
                 self._lost(f"the server does not know it any more ({answer.code} {answer.reason})")
-            elif len(hosts) > 1 and answer.message is not None:
-                # One bad address has the whole request refused. Ask again one by one to find it.
-                for host in alive:
-                    self._ask([host], answered_at)
+            elif answer.code in _ABOUT_A_PEER and len(hosts) > 1:
+                # One bad address has the whole request refused. Halve it until that is found.
+                middle = len(hosts) // 2
+                for half in (hosts[:middle], hosts[middle:]):
+                    self._ask(half, answered_at)
             else:
-                logger.info("no permission for %s: %d %s", hosts[0], answer.code, answer.reason)
+                logger.info("no permission for %s: %d %s", ", ".join(hosts[:3]), answer.code, answer.reason)
                 for permission in alive.values():
-                    if answer.code in _ABOUT_THE_PEER:
+                    if answer.code in _ABOUT_A_PEER:
                         permission.state = "forbidden"
                     else:
                         permission.due = answered_at + RETRY

@@ -124,7 +124,7 @@ def test_a_lost_request_or_answer_delays_and_does_no_harm() -> None:
         exchange.run(2)
         assert exchange.events == [Allocated((RELAYED,), CLIENT)]
         assert exchange.server.relayed_out
-        assert PEER in exchange.client._bound
+        assert PEER in exchange.client._channels.numbers
 
 
 def test_the_first_check_waits_for_nothing() -> None:
@@ -312,7 +312,7 @@ def test_a_channel_that_cannot_be_bound_leaves_payload_in_indications() -> None:
     exchange.run(30)
     exchange.send(DTLS, PEER)
     exchange.run(1)
-    assert PEER in exchange.client._bound
+    assert PEER in exchange.client._channels.numbers
 
 
 def test_a_channel_whose_refresh_fails_carries_until_it_expires_and_indications_after() -> None:
@@ -330,7 +330,7 @@ def test_a_channel_whose_refresh_fails_carries_until_it_expires_and_indications_
         exchange.send(DTLS, PEER)
         exchange.run(0.1)
         assert exchange.server.relayed_out == [(DTLS, PEER)]
-    assert PEER not in exchange.client._bound
+    assert PEER not in exchange.client._channels.numbers
 
 
 def test_an_allocation_the_server_forgot_is_lost() -> None:

@@ -102,8 +102,8 @@ async def test_two_allocations_carry_datagrams_and_are_given_back(
 async def test_payload_moves_to_a_channel(coturn: Coturn) -> None:
     async with allocated(coturn) as one, allocated(coturn) as other:
         await exchange(one, other)
-        assert one.local_address in other._client._bound
-        assert one._client._bound == {}  # It has only sent a check.
+        assert one.local_address in other._client._channels.numbers
+        assert one._client._channels.numbers == {}  # It has only sent a check.
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -129,7 +129,10 @@ async def test_one_allocation_has_a_relayed_address_of_each_ip_version(
         assert both.additional is not None
         assert both.additional.local_address[0] == "::1"
         await exchange(both.additional, six)
-        assert six.local_address in both._client._bound or both.additional.local_address in six._client._bound
+        assert (
+            six.local_address in both._client._channels.numbers
+            or both.additional.local_address in six._client._channels.numbers
+        )
 
 
 async def test_a_stale_nonce_is_replaced(coturn: Coturn) -> None:

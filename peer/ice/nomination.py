@@ -20,37 +20,41 @@ def is_better(new: CandidatePair, old: CandidatePair, *, settled_for: float, tim
     """Whether to move from a working pair to another. `settled_for`: seconds since the last move.
 
     A better tier always; within a tier the shorter round trip if it is shorter by `rtt_advantage`, but not in a hurry;
-    else the higher priority.
+    else the higher priority, unless its round trip is clearly longer.
     """
     if new.consent is None or new.consent.probation or new.consent.unanswered > 1:
         return False
     if new.tier != old.tier:
         return new.tier > old.tier
-    if (
-        new.rtt is not None
-        and old.rtt is not None
-        and new.rtt_samples >= _ENOUGH_SAMPLES
-        and old.rtt_samples >= _ENOUGH_SAMPLES
-    ):
+    if new.rtt is not None and old.rtt is not None:
         gain = old.rtt - new.rtt
-        if settled_for < timings.rtt_damping:
+        comparable = min(new.rtt_samples, old.rtt_samples) >= _ENOUGH_SAMPLES
+        if comparable and settled_for < timings.rtt_damping:
             return False
-        if gain >= timings.rtt_advantage:
+        if comparable and gain >= timings.rtt_advantage:
             return True
         # Half the advantage back, or two pairs that differ by just about it would take turns for ever.
         if gain < -timings.rtt_advantage / 2:
             return False
+    elif new.is_relayed and old.rtt is not None:
+        # Relays differ by where they stand, which no priority knows. Its round trip will be known in a second.
+        return False
     return new.priority > old.priority
+
+
+def _worth(pair: CandidatePair) -> tuple[int, int, int]:
+    """Tier, round trip by the hundredth of a second (those yet unknown in front, to be measured), priority."""
+    return (pair.tier, -int((pair.rtt or 0) / 0.01), pair.priority)
 
 
 def best(pairs: Iterable[CandidatePair]) -> CandidatePair | None:
     """The one to fall back on."""
-    return max(pairs, key=lambda pair: (pair.tier, pair.priority), default=None)
+    return max(pairs, key=_worth, default=None)
 
 
 def worth_keeping(pairs: Iterable[CandidatePair], count: int) -> list[CandidatePair]:
     """The `count` best, but first one of each base and of each remote address: what fails, fails by these."""
-    ranked = sorted(pairs, key=lambda pair: (pair.tier, pair.priority), reverse=True)
+    ranked = sorted(pairs, key=_worth, reverse=True)
     bases: set[int] = set()
     remotes: set[str] = set()
     distinct: list[CandidatePair] = []

@@ -1,7 +1,4 @@
-"""TURN allocations as bases: relayed addresses over UDP, TCP and TLS (RFC 8656).
-
-`TurnClient` knows the protocol; here it meets a network and a clock.
-"""
+"""Getting a relayed address from a TURN server, over UDP, TCP or TLS (RFC 8656 §6)."""
 
 from __future__ import annotations
 
@@ -12,17 +9,17 @@ import logging
 import os
 import random
 import ssl
-from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final, Literal
-from weakref import WeakKeyDictionary
+from typing import Final
 
-from peer.ice.network import Address, DatagramReceiver, Interface, Network
+from peer.ice.network import Address, Interface, Network
 from peer.ice.servers import TurnServer
-from peer.ice.turn_client import Allocated, Lost, Refused, RelayFamily, Released, TurnClient
+from peer.ice.turn_allocation import TurnAllocation
+from peer.ice.turn_client import Allocated, Refused, RelayFamily
 from peer.ice.turn_message import MISMATCH
 from peer.ice.turn_path import ServerPath, StreamPath, UdpPath
-from peer.ice.turn_transaction import UNREACHABLE, Challenge, Credentials
+from peer.ice.turn_transaction import UNREACHABLE
+
+__all__ = ["TurnAllocation", "TurnError", "allocate"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +27,6 @@ TIMEOUT: Final = 10.0
 
 _REDIRECTIONS_MAX: Final = 3
 _MISMATCHES_MAX: Final = 2
-_CHALLENGES_KEPT: Final = 64
 
 _ADVICE: Final = {
     401: "the username or credential is wrong or has expired",
@@ -55,10 +51,6 @@ class TurnError(Exception):
 
     def __str__(self) -> str:
         return f"{self.url}: {self.reason} ({self.code})"
-
-
-# The nonce a server gave last is good for the next allocation, and saves it a round trip (RFC 8489 §9.2.3).
-_challenges: WeakKeyDictionary[Network, OrderedDict[tuple[Address, str], Challenge]] = WeakKeyDictionary()
 
 
 async def allocate(
@@ -103,7 +95,7 @@ async def allocate(
                 path = await _connect(network, server, address, local, ports, tls, hostname)
                 allocation = TurnAllocation(network, server, address, path, family, rng)
                 try:
-                    outcome = await allocation._allocate()
+                    outcome = await allocation.allocate()
                 except asyncio.CancelledError:
                     await allocation.aclose()
                     raise
@@ -186,223 +178,3 @@ def _what_went_wrong(error: OSError) -> str:
 @functools.cache
 def _default_tls() -> ssl.SSLContext:
     return ssl.create_default_context()
-
-
-class TurnAllocation:
-    """A relayed address. A `DatagramBase`: what is sent to a peer, the server sends from there.
-
-    Made by `allocate`. When the server or the way to it is gone, the receiver's `base_lost` is called, once.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        server: TurnServer,
-        address: Address,
-        path: ServerPath,
-        family: RelayFamily,
-        rng: random.Random,
-    ) -> None:
-        self.receiver: DatagramReceiver | None = None
-        self.server = server
-        self.server_address = address
-        self.relay_protocol: Literal["udp", "tcp", "tls"] = server.relay_protocol
-        self.mapped_address: Address = ("0.0.0.0", 0)
-        """Where the server sees us: the related address of the relayed candidate (RFC 8839 §5.1)."""
-        self.additional: AdditionalRelay | None = None
-        """The relayed address of the other IP version, if both were asked for and granted."""
-        self._local: Address = ("0.0.0.0", 0)
-        self._time = network.time
-        self._loop = asyncio.get_running_loop()
-        self._path = path
-        self._known = _challenges.setdefault(network, OrderedDict())
-        self._known_as = (address, server.relay_protocol)
-        self._client = TurnClient(
-            Credentials(server.username, server.credential),
-            reliable=path.reliable,
-            rng=rng,
-            family=family,
-            challenge=self._known.get(self._known_as),
-        )
-        self._outcome: asyncio.Future[Allocated | Refused] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = 0.0
-        self._gone = asyncio.Event()
-        path.received = self._received
-        path.lost = self._path_lost
-
-    def __repr__(self) -> str:
-        return f"<TurnAllocation {self._local[0]} port {self._local[1]} on {self.server.url}>"
-
-    @property
-    def local_address(self) -> Address:
-        """The relayed address."""
-        return self._local
-
-    def send(self, data: bytes, address: Address) -> None:
-        message = self._client.wrap(data, address, self._time())
-        if self._client.requests.outgoing:
-            self._pump()
-        if message is not None:
-            self._path.write(message)
-
-    def permit(self, addresses: Sequence[Address]) -> None:
-        """Ask the server to let these peers through. Calls of one turn of the event loop share a request."""
-        self._client.permit(addresses, self._time())
-        self._arm()
-
-    def update_credentials(self, username: str, credential: str) -> None:
-        """Credentials to use once the server refuses the present ones.
-
-        A running allocation keeps those it was made with for as long as the server takes them, expired or not:
-        to most servers it belongs to that username.
-        """
-        self._client.update_credentials(Credentials(username, credential))
-
-    def close(self) -> None:
-        """Give the allocation back. The server is told in the background, for at most two seconds."""
-        self.receiver = None
-        if self.additional is not None:
-            self.additional.receiver = None
-        if self._gone.is_set():
-            return
-        if self._loop.is_closed():
-            self._path.close()
-            return
-        self._client.close(self._time())
-        self._pump()
-
-    async def aclose(self) -> None:
-        """`close`, and wait until the server has confirmed it or has had its time. Never raises."""
-        self.close()
-        await self._gone.wait()
-
-    async def _allocate(self) -> Allocated | Refused:
-        self._outcome = self._loop.create_future()
-        self._client.allocate(self._time())
-        self._pump()
-        return await self._outcome
-
-    def _received(self, message: bytes) -> None:
-        client = self._client
-        payload = client.unwrap(message, self._time())
-        if payload is not None:
-            receiver = self.receiver
-            if self.additional is not None and ":" in payload[1][0]:
-                self.additional.datagram_received(*payload)
-            elif receiver is not None:
-                receiver.datagram_received(self, *payload)
-        elif client.requests.outgoing or client.eventful:
-            self._pump()
-
-    def _pump(self) -> None:
-        """Send what the client wants sent, tell what it has to tell, and set its alarm."""
-        client = self._client
-        for message in client.outgoing():
-            self._path.write(message)
-        for event in client.events():
-            match event:
-                case Allocated():
-                    self._allocated(event)
-                case Refused():
-                    self._settle(event)
-                case Lost(reason):
-                    self._lose(ConnectionError(f"allocation on {self.server.url} is gone: {reason}"))
-                case Released():
-                    self._finish()
-        self._arm()
-
-    def _allocated(self, event: Allocated) -> None:
-        self._local = event.relayed[0]
-        if event.mapped is not None:
-            self.mapped_address = event.mapped
-        if len(event.relayed) > 1:
-            self.additional = AdditionalRelay(self, event.relayed[1])
-        self._settle(event)
-
-    def _settle(self, outcome: Allocated | Refused) -> None:
-        challenge = self._client.requests.challenge
-        if challenge is not None:
-            self._known[self._known_as] = challenge
-            self._known.move_to_end(self._known_as)
-            if len(self._known) > _CHALLENGES_KEPT:
-                self._known.popitem(last=False)
-        if self._outcome is not None and not self._outcome.done():
-            self._outcome.set_result(outcome)
-        if isinstance(outcome, Refused) and self._client.is_closed:
-            self._finish()
-
-    def _path_lost(self, error: Exception | None) -> None:
-        if self._outcome is not None and not self._outcome.done():
-            self._outcome.set_result(
-                Refused(UNREACHABLE, f"the connection broke: {error or 'closed by the server'}")
-            )
-        self._lose(error or ConnectionError(f"{self.server.url} closed the connection"))
-
-    def _lose(self, error: Exception) -> None:
-        receiver, additional = self.receiver, self.additional
-        self.receiver = None
-        self._finish()
-        logger.info("%r: %s", self, error)
-        if receiver is not None:
-            receiver.base_lost(self, error)
-        if additional is not None:
-            additional.base_lost(error)
-
-    def _finish(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._path.close()
-        self._client.abandon()
-        self._gone.set()
-
-    def _arm(self) -> None:
-        due = self._client.timer()
-        if self._timer is not None:
-            if due == self._timer_due:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if due is not None and not self._gone.is_set():
-            self._timer_due = due
-            self._timer = self._loop.call_later(max(0.0, due - self._time()), self._alarm)
-
-    def _alarm(self) -> None:
-        self._timer = None
-        self._client.handle_timer(self._time())
-        self._pump()
-
-
-class AdditionalRelay:
-    """The second relayed address of an allocation, of the other IP version (RFC 8656 §7.1). A `DatagramBase`.
-
-    It lives and ends with the allocation; closing it only ends what is received here.
-    """
-
-    def __init__(self, allocation: TurnAllocation, address: Address) -> None:
-        self.receiver: DatagramReceiver | None = None
-        self.allocation = allocation
-        self._local = address
-
-    @property
-    def local_address(self) -> Address:
-        return self._local
-
-    def send(self, data: bytes, address: Address) -> None:
-        self.allocation.send(data, address)
-
-    def permit(self, addresses: Sequence[Address]) -> None:
-        self.allocation.permit(addresses)
-
-    def close(self) -> None:
-        self.receiver = None
-
-    def datagram_received(self, data: bytes, address: Address) -> None:
-        if self.receiver is not None:
-            self.receiver.datagram_received(self, data, address)
-
-    def base_lost(self, error: Exception) -> None:
-        receiver, self.receiver = self.receiver, None
-        if receiver is not None:
-            receiver.base_lost(self, error)

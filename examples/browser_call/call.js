@@ -12,6 +12,8 @@ const CHAT = { label: "chat", id: 100 };
 const LIVENESS = { label: "liveness", id: 101 };
 const GRACE = 5000; // milliseconds "disconnected" may last before ICE is restarted
 const GIVE_UP = 10000; // milliseconds without a path before a fresh connection is tried
+const RETRY = 2000; // milliseconds after the first restart until the next; each time twice as long
+const CONNECT = 30000; // milliseconds a fresh connection has to connect
 const MAX_FRESH = 4; // fresh connections in a row without one that connected
 const WHY_LEFT = {
   lost: "has gone without a word",
@@ -126,8 +128,10 @@ export class RemotePeer {
   #settingAnswer = false;
   #early = [];
   #inbox = Promise.resolve();
-  #timer = null;
+  #restartTimer = null;
+  #deadline = null;
   #outage = null;
+  #restarts = 0;
   #fresh = 0;
   #mayOffer;
   #retired = new Set(); // sessions of the remote whose connection we gave up
@@ -203,7 +207,7 @@ export class RemotePeer {
   }
 
   close() {
-    clearTimeout(this.#timer);
+    this.#stopTimers();
     const pc = this.pc;
     this.pc = null;
     pc?.close();
@@ -290,37 +294,49 @@ export class RemotePeer {
 
   // Most disconnects heal alone: wait, restart ICE, and only then start over with a fresh connection.
   #recover(state) {
-    clearTimeout(this.#timer);
     if (state === "connected") {
+      this.#stopTimers();
       if (this.#outage !== null) this.#report("recovered", { after: performance.now() - this.#outage });
       this.#outage = null;
-      this.#fresh = 0;
+      this.#restarts = this.#fresh = 0;
     } else if (state === "disconnected") {
-      this.#outage ??= performance.now();
-      this.#timer = setTimeout(() => this.#restart(), GRACE);
+      this.#broken();
+      this.#restartTimer ??= setTimeout(() => this.#restart(), GRACE);
     } else if (state === "failed") {
-      this.#outage ??= performance.now();
-      this.#restart();
+      this.#broken();
+      if (this.#restarts === 0) this.#restart();
     }
+  }
+
+  #broken() {
+    this.#outage ??= performance.now();
+    this.#deadline ??= setTimeout(() => this.#startOver(), jittered(GIVE_UP));
   }
 
   #restart() {
     if (!this.pc) return;
-    this.#report("restarting", { how: "ice" });
+    clearTimeout(this.#restartTimer);
+    this.#restartTimer = setTimeout(() => this.#restart(), jittered(RETRY * 2 ** this.#restarts));
+    this.#restarts += 1;
     this.#mayOffer = true;
-    this.pc.restartIce();
-    this.#timer = setTimeout(() => this.#startOver(), GIVE_UP * (0.9 + 0.2 * Math.random()));
+    // An offer that is not answered yet is a restart under way.
+    if (this.pc.signalingState === "stable") {
+      this.#report("restarting", { how: "ice" });
+      this.pc.restartIce();
+    }
   }
 
   #startOver() {
     if (!this.pc) return;
+    this.#stopTimers();
     if (++this.#fresh > MAX_FRESH) {
       this.#report("lost", {});
       return;
     }
+    this.#mayOffer = true;
     this.#report("restarting", { how: "fresh" });
     this.#replace();
-    this.#timer = setTimeout(() => this.#startOver(), GIVE_UP * 2 ** this.#fresh);
+    this.#deadline = setTimeout(() => this.#startOver(), jittered(CONNECT));
   }
 
   #replace() {
@@ -329,6 +345,13 @@ export class RemotePeer {
     this.close();
     this.#early = [];
     this.open();
+  }
+
+  #stopTimers() {
+    clearTimeout(this.#restartTimer);
+    clearTimeout(this.#deadline);
+    this.#restartTimer = this.#deadline = null;
+    this.#restarts = 0;
   }
 
   #listen(channel) {
@@ -356,4 +379,9 @@ function originOf(sdp) {
 /** The same for the life of an RTCPeerConnection (RFC 9429, section 5.2.1). */
 function sessionOf(sdp) {
   return originOf(sdp)?.split(" ")[0];
+}
+
+/** A quarter more or less, so that both sides do not do the same at the same moment. */
+function jittered(milliseconds) {
+  return milliseconds * (0.75 + 0.5 * Math.random());
 }

@@ -24,6 +24,9 @@ KIND_RANK: dict[InterfaceKind, int] = {
 }
 """Best highest. Bridges of containers and virtual machines are unknown: they work, but seldom lead anywhere."""
 
+MOST_ADDRESSES = 16
+"""More than these, a container host's hundreds for example, would only make check lists long."""
+
 _ARPHRD_PPP = 512
 _ARPHRD_NONE = 0xFFFE
 
@@ -157,7 +160,7 @@ def usable_interfaces(interfaces: Iterable[Interface], options: IceOptions) -> l
         else:
             allowed.append(interface)
     # With no network at all, two peers on this machine still find each other.
-    return interleave(allowed or loopbacks)
+    return interleave(allowed or loopbacks)[:MOST_ADDRESSES]
 
 
 def interleave(interfaces: Iterable[Interface]) -> list[Interface]:

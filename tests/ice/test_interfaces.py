@@ -131,6 +131,14 @@ def test_addresses_that_lead_nowhere_are_never_used() -> None:
     assert usable_interfaces(useless, IceOptions(loopback=True, link_local=True)) == []
 
 
+def test_of_very_many_addresses_only_the_best_are_used() -> None:
+    bridges = [Interface(f"br-{number}", f"172.18.{number}.1", "unknown") for number in range(100)]
+    eth = Interface("eth0", "192.0.2.1", "wired")
+    usable = usable_interfaces([*bridges, eth], IceOptions())
+    assert usable[0] == eth
+    assert len(usable) == interfaces.MOST_ADDRESSES
+
+
 def test_servers_are_asked_through_one_address_of_each_interface_and_version() -> None:
     eth = [Interface("eth0", address, "wired") for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1")]
     docker = Interface("docker0", "172.17.0.1", "unknown")

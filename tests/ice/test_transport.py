@@ -251,6 +251,23 @@ async def test_a_pool_is_gathered_before_there_is_a_description() -> None:
     await transport.stop()
 
 
+def test_it_runs_on_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def connect() -> None:
+        async with transports() as pair:
+            pair.negotiate()
+            await pair.connected()
+            await pair.carries()
+            pair.negotiate()
+            await pair.on_newest_generation()
+            await pair.carries()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(connect())
+
+
 async def test_an_unused_pool_is_closed_with_its_transport() -> None:
     transport = RTCIceTransport(IceOptions(bind=["127.0.0.1"], candidate_pool_size=1))
     await asyncio.sleep(0)

@@ -126,6 +126,7 @@ class TurnServer:
         self.relayed_packets = 0
         self.refuse_with: int | None = None
         """Answer Allocate requests with this error code."""
+        self._made_by: set[bytes] = set()
         self._nic = nic
         self._relay_nic = relay_nic or nic
         self._key = md5(f"{username}:{realm}:{password}".encode()).digest()
@@ -235,8 +236,10 @@ class TurnServer:
         if self.refuse_with is not None:
             return self._refuse(message, self.refuse_with, "Refused")
         present = self.allocations.get(key)
-        # The same request again: the answer to its first copy was lost (RFC 8656 §7.2).
-        if present is not None and present.transaction_id != message.transaction_id:
+        # The same request again gets the same answer, for its first copy may have been lost, and does nothing
+        # again, for it may come late (RFC 8489 §6.3.1).
+        known = message.transaction_id in self._made_by
+        if known if present is None else present.transaction_id != message.transaction_id:
             return self._refuse(message, 437, "Allocation Mismatch")
         if message.attributes.get("REQUESTED-TRANSPORT") != _UDP_TRANSPORT:
             return self._refuse(message, 442, "Unsupported Transport Protocol")
@@ -244,6 +247,7 @@ class TurnServer:
             allocation = Allocation(key[1], self._relay_nic.bind(), reply, key[0], message.transaction_id)
             allocation.relay.received = lambda data, peer: self._from_peer(allocation, data, peer)
             self.allocations[key] = allocation
+            self._made_by.add(message.transaction_id)
             self.allocated += 1
         else:
             allocation = present

@@ -5,7 +5,8 @@ Its driver puts in candidates, datagrams and the time, and after every such call
 late or early by itself: the same object runs on real sockets and through a simulated hour.
 
 What it does is in parts: `CandidateTable` knows the candidates, `CheckList` the pairs, `Checks` sends what is due,
-`Responder` answers the peer, `Selection` chooses the pair. Here they meet the inputs, and the states follow.
+`Answers` draws the consequences, `Responder` answers the peer, `Selection` chooses the pair, `Roles` who controls.
+Here they meet the inputs, and the `States` follow.
 """
 
 from __future__ import annotations
@@ -13,38 +14,26 @@ from __future__ import annotations
 import ipaddress
 import random
 from dataclasses import replace
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from . import stun
+from .answers import Answers
 from .binding import Check, Refusal
 from .candidate import Candidate
 from .candidate_table import CandidateTable, same_place
 from .checklist import CheckList, can_pair
 from .checks import Checks
 from .credentials import IceCredentials
-from .events import AgentState, IceEvent, PairSelected, RoleChanged, StateChanged
+from .events import AgentState, IceEvent, PairSelected
 from .network import Address, DatagramBase
 from .pair import CandidatePair
 from .responder import Responder
+from .roles import Roles
 from .selection import Selection
 from .session import Session
+from .states import States
 from .stun import StunMessage
 from .timings import IceTimings
-from .transaction import Transaction
-
-_StateEvent: TypeAlias = Literal["start", "select", "finish", "silence", "life", "fail", "close"]
-
-# RTCIceTransportState, W3C WebRTC 1.0 §5.6.3; what is not listed changes nothing.
-TRANSITIONS: Final[dict[AgentState, dict[_StateEvent, AgentState]]] = {
-    "new": {"start": "checking", "close": "closed"},
-    "checking": {"select": "connected", "fail": "failed", "close": "closed"},
-    "connected": {"finish": "completed", "silence": "disconnected", "fail": "failed", "close": "closed"},
-    "completed": {"silence": "disconnected", "fail": "failed", "close": "closed"},
-    "disconnected": {"life": "connected", "finish": "completed", "fail": "failed", "close": "closed"},
-    # Only a restart, which is another agent, leads on from here (RFC 8445 §9).
-    "failed": {"close": "closed"},
-    "closed": {},
-}
 
 # A timer that comes this late means that nobody read the sockets either.
 _STALL: Final = 0.2
@@ -71,11 +60,14 @@ class IceAgent:
         self._checks = Checks(
             self._session, self._table, self._checklist, self._selection, failed=self._pair_failed
         )
+        self._roles = Roles(self._session, self._checklist, self._selection)
+        self._answers = Answers(
+            self._session, self._table, self._checklist, self._selection, self._checks, self._roles
+        )
         self._responder = Responder(self._session)
-        self._state: AgentState = "new"
+        self._states = States(self._session)
         self._local_ended = False
         self._remote_ended = False
-        self._finished = False
         self._started_at: float | None = None
         self._timer: float | None = None
 
@@ -88,7 +80,7 @@ class IceAgent:
 
     @property
     def state(self) -> AgentState:
-        return self._state
+        return self._states.current
 
     @property
     def local_credentials(self) -> IceCredentials:
@@ -131,18 +123,16 @@ class IceAgent:
 
     def set_controlling(self, controlling: bool, now: float) -> None:
         """Choose the role. Raises `ValueError` to change it once checks have started."""
-        if controlling == self.controlling:
-            return
-        if self._started_at is not None:
+        if self._started_at is not None and controlling != self.controlling:
             raise ValueError("the ICE role is settled once checks have started")
-        self._set_role(controlling)
+        self._roles.take(controlling)
 
     def add_local_candidate(self, candidate: Candidate, base: DatagramBase, now: float) -> None:
         """A candidate was gathered. Its pairs take their turn at once.
 
         `base`: for a host or relayed candidate the one it is on, for a server-reflexive one that of its host candidate.
         """
-        if self._is_over or not self._table.add_local(candidate, base):
+        if self._states.is_over or not self._table.add_local(candidate, base):
             return
         self._enter(now)
         # A reflexive candidate is sent from its base, which is paired already (RFC 8445 §6.1.2.4).
@@ -185,16 +175,16 @@ class IceAgent:
             if session.remote != remote:
                 raise ValueError("an ICE agent has one peer: new remote credentials need a new agent")
             return
-        if self._is_over:
+        if self._states.is_over:
             return
         session.remote = remote
         session.remote_is_lite = lite
         # RFC 8445 §6.1.1.
-        if lite and not self.controlling:
-            self._set_role(True)
+        if lite:
+            self._roles.take(True)
         self._started_at = now
         session.log("start", role="controlling" if self.controlling else "controlled", lite=lite)
-        self._change_state("start")
+        self._states.change("start")
         for base, address, check in self._responder.recall(remote.username_fragment):
             self._checked_by_peer(base, address, check, now)
         self._advance(now)
@@ -205,7 +195,7 @@ class IceAgent:
         Those beyond the 200th, of another component, or that no peer can have, are ignored.
         """
         address = ipaddress.ip_address(candidate.address)
-        if self._is_over or candidate.component != 1 or address.is_unspecified or address.is_multicast:
+        if self._states.is_over or candidate.component != 1 or address.is_unspecified or address.is_multicast:
             return
         # An active candidate has no port of its own (RFC 6544 §4.5): it shows itself by connecting.
         if candidate.port == 0 or (candidate.protocol == "tcp" and candidate.tcp_type == "active"):
@@ -230,7 +220,7 @@ class IceAgent:
 
     def receive(self, data: bytes, address: Address, base: DatagramBase, now: float) -> None:
         """A STUN datagram came. Anything that is none, or is none of ours, changes nothing."""
-        if self._is_over or base not in self._table.bases:
+        if self._states.is_over or base not in self._table.bases:
             return
         try:
             message = stun.parse(data)
@@ -239,9 +229,12 @@ class IceAgent:
         if message.type == stun.BINDING_REQUEST:
             self._receive_request(message, len(data), address, base, now)
         elif message.type in (stun.BINDING_RESPONSE, stun.BINDING_ERROR):
-            transaction = self._checks.transactions.find(message.transaction_id)
+            transaction = self._answers.match(message, address, base)
             if transaction is not None:
-                self._receive_answer(message, transaction, address, base, now)
+                self._enter(now)
+                self._answers.take(message, transaction, now)
+                self._alive(transaction.pair)
+                self._advance(now)
         # A Binding indication keeps NATs open and says nothing (RFC 8445 §11): it could be anybody's.
 
     def heard(self, base: DatagramBase, address: Address, now: float) -> None:
@@ -249,12 +242,12 @@ class IceAgent:
         pair = self._checklist.get((base, address))
         if pair is not None and pair.consent is not None:
             pair.consent.hear(now)
-            if self._state == "disconnected":
+            if self.state == "disconnected":
                 self._alive(pair)
 
     def close(self, now: float) -> None:
         """The end. Nothing is sent or answered any more."""
-        self._change_state("close")
+        self._states.change("close")
         self._stop()
 
     # What comes out
@@ -280,10 +273,6 @@ class IceAgent:
 
     # Pairs and roles
 
-    @property
-    def _is_over(self) -> bool:
-        return self._state in ("failed", "closed")
-
     def _pair_up(self, local: Candidate, remote: Candidate, base: DatagramBase) -> None:
         if can_pair(local, remote):
             self._checklist.add(CandidatePair(local, remote, base, controlling=self.controlling))
@@ -295,18 +284,6 @@ class IceAgent:
                 pair.remote = new
                 pair.rank(self.controlling)
         self._selection.renamed()
-
-    def _set_role(self, controlling: bool) -> None:
-        self._session.controlling = controlling
-        for pair in self._checklist:
-            pair.rank(controlling)
-            pair.nomination = None
-        self._selection.role_changed()
-
-    def _switch_role(self) -> None:
-        self._set_role(not self.controlling)
-        self._session.log("role", now="controlling" if self.controlling else "controlled")
-        self._session.events.append(RoleChanged(self.controlling))
 
     def _invalidate(self, pair: CandidatePair, now: float) -> None:
         self._checks.rest(pair)
@@ -329,12 +306,10 @@ class IceAgent:
         if check is None:
             return
         self._enter(now)
-        if self._responder.has_conflict(message):
-            if self._responder.keeps_role(message):
-                conflict = Refusal(487, "Role Conflict", authentic=True)
-                self._responder.refuse(message, conflict, size, address, base, now)
-                return
-            self._switch_role()
+        if not self._roles.settle(message):
+            conflict = Refusal(487, "Role Conflict", authentic=True)
+            self._responder.refuse(message, conflict, size, address, base, now)
+            return
         self._responder.accept(check, address, base)
         if self._session.remote is None:
             self._responder.remember(base, address, check)
@@ -363,81 +338,13 @@ class IceAgent:
             self._checklist.trigger(pair)
         else:
             pair.consent.hear(now)
-            if pair.consent.unanswered > 3 or self._state == "disconnected":
+            if pair.consent.unanswered > 3 or self.state == "disconnected":
                 # It was thought dead: ask soon, that it may serve again.
                 pair.consent.ask_again(pair, now, self.timings)
             self._alive(pair)
         if check.use_candidate and not self.controlling:
             self._selection.nominated_by_peer(pair, check.nomination, check.transaction_id, now)
         return pair
-
-    # Answers to ours
-
-    def _receive_answer(
-        self, message: StunMessage, transaction: Transaction, address: Address, base: DatagramBase, now: float
-    ) -> None:
-        pair, remote = transaction.pair, self._session.remote
-        # RFC 8445 §7.2.5.2.1 lets an answer from elsewhere fail the pair. It may be a copy sent by somebody who
-        # wants just that; the pair fails as well if nothing better comes.
-        if remote is None or base is not pair.base or address != pair.remote_address:
-            return
-        # RFC 8489 §9.1.4: unsigned answers are ignored; a refusal by the peer is signed, too, once it knows us.
-        if not message.is_authentic(remote.password.encode()):
-            return
-        self._enter(now)
-        if message.type == stun.BINDING_ERROR:
-            self._checks.transactions.settle(transaction)
-            self._refused(message.error_code(), transaction, now)
-        else:
-            mapped = message.mapped_address()
-            if mapped is None:
-                return
-            self._checks.transactions.settle(transaction)
-            self._answered(transaction, mapped, now)
-        self._advance(now)
-
-    def _refused(self, code: int | None, transaction: Transaction, now: float) -> None:
-        pair = transaction.pair
-        was_check = pair.check is transaction
-        if was_check:
-            pair.check = None
-        self._session.log("refused", pair, code=code)
-        if code == 487:
-            # RFC 8445 §7.2.5.1, unless a request of the peer's has made us change already.
-            if transaction.controlling == self.controlling:
-                self._switch_role()
-                self._session.tie_breaker = self._session.rng.getrandbits(64)
-            if pair.consent is not None:
-                pair.consent.due = now
-            else:
-                self._checklist.trigger(pair)
-        elif was_check:
-            self._pair_failed(pair, now)
-
-    def _answered(self, transaction: Transaction, mapped: Address, now: float) -> None:
-        """RFC 8445 §7.2.5.3."""
-        pair = transaction.pair
-        pair.responses_received += 1
-        # After a retransmission there is no telling which copy was answered (Karn).
-        if transaction.transmissions == 1:
-            pair.measured(now - transaction.first_sent)
-        self._checks.rest(pair)
-        fresh = pair.consent is None
-        if fresh:
-            self._checklist.unfreeze(pair.foundation)
-            pair.advance("answer")
-        if fresh or mapped != (pair.local.address, pair.local.port):
-            self._table.name_local(pair, mapped, transaction.priority)
-        if fresh:
-            self._session.log("valid", pair, rtt=pair.rtt)
-            self._selection.add(pair, now)
-        assert pair.consent is not None
-        pair.consent.answer(now)
-        self._selection.answered(pair, now)
-        self._selection.acknowledged(pair, transaction.nomination)
-        if fresh and pair.nomination is not None and not self.controlling:
-            self._selection.nominated_by_peer(pair, pair.nomination, transaction.id, now)
-        self._alive(pair)
 
     # Time
 
@@ -446,7 +353,7 @@ class IceAgent:
         if self._timer is None or now - self._timer <= _STALL:
             return
         stall = now - self._timer
-        self._timer = None
+        self._timer = now
         self._session.log("stall", seconds=round(stall, 3))
         for pair in self._selection.valid:
             if pair.consent is not None:
@@ -457,13 +364,13 @@ class IceAgent:
 
     def _advance(self, now: float) -> None:
         """Do all that is due, and find out when the next is."""
-        if self._session.remote is None or self._is_over:
+        if self._session.remote is None or self._states.is_over:
             return
         self._expire(now)
-        self._checks.rechecking = self.selected_pair is None or self._state == "disconnected"
+        self._checks.rechecking = self.selected_pair is None or self.state == "disconnected"
         self._checks.advance(now)
         self._judge(now)
-        self._timer = None if self._is_over else self._next_timer()
+        self._timer = None if self._states.is_over else self._next_timer()
 
     def _expire(self, now: float) -> None:
         for pair in list(self._selection.valid):
@@ -476,19 +383,18 @@ class IceAgent:
         """Follow the states by the clock."""
         silent_at = self._silent_at()
         if silent_at is not None and now >= silent_at:
-            self._change_state("silence")
+            self._states.change("silence")
         fails_at = self._fails_at()
         if fails_at is not None and now >= fails_at:
             self._session.log("failed", why="consent expired" if self._selection.lost else "no pair works")
-            self._change_state("fail")
+            self._states.change("fail")
             self._stop()
-        elif not self._finished and self._state in ("connected", "completed") and self._has_finished():
-            self._finished = True
-            self._change_state("finish")
+        elif self._has_finished():
+            self._states.finish()
 
     def _silent_at(self) -> float | None:
         pair = self.selected_pair
-        if pair is None or pair.consent is None or self._state == "disconnected":
+        if pair is None or pair.consent is None or self.state == "disconnected":
             return None
         return pair.consent.heard_at + self.timings.disconnected_after
 
@@ -497,7 +403,7 @@ class IceAgent:
         if self._selection.lost:
             return self._selection.last_granted + self.timings.consent_timeout
         both_ended = self._local_ended and self._remote_ended
-        if self._state == "checking" and both_ended and self._checklist.exhausted:
+        if self.state == "checking" and both_ended and self._checklist.exhausted:
             assert self._started_at is not None
             return self._started_at + self.timings.patience
         return None
@@ -519,21 +425,14 @@ class IceAgent:
     def _selected(self, pair: CandidatePair | None, now: float) -> None:
         self._session.events.append(PairSelected(pair))
         if pair is None:
-            self._change_state("silence")
+            self._states.change("silence")
         else:
-            self._change_state("select")
+            self._states.change("select")
             self._alive(pair)
 
     def _alive(self, pair: CandidatePair) -> None:
-        if self._state == "disconnected" and pair is self.selected_pair:
-            self._change_state("finish" if self._finished else "life")
-
-    def _change_state(self, event: _StateEvent) -> None:
-        state = TRANSITIONS[self._state].get(event)
-        if state is not None and state != self._state:
-            self._session.log("state", was=self._state, now=state)
-            self._state = state
-            self._session.events.append(StateChanged(state))
+        if pair is self.selected_pair:
+            self._states.live()
 
     def _stop(self) -> None:
         """No more is sent: neither checks nor answers (RFC 7675 §5.1)."""

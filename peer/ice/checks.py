@@ -18,7 +18,7 @@ from .transaction import Transaction, Transactions
 
 
 class Checks:
-    """`failed` is called with each pair whose check was given up."""
+    """`failed` is called with each pair whose check is given up."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Checks:
         self._table = table
         self._checklist = checklist
         self._selection = selection
-        self._failed = failed
+        self.give_up = failed
         self.transactions = Transactions(session.timings)
         self.rechecking = True
         """While no pair works, those that have failed are tried again, slowly."""
@@ -84,7 +84,7 @@ class Checks:
         for transaction in over:
             if transaction.pair.check is transaction:
                 transaction.pair.check = None
-                self._failed(transaction.pair, now)
+                self.give_up(transaction.pair, now)
 
     def _send_triggered(self, now: float) -> None:
         """At once: each answers a check of the peer's, and is no more than that (RFC 8445 §6.1.4.1)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from . import stun
 from .binding import Check, Refusal, judge_request, write_refusal, write_success
 from .network import Address, DatagramBase
 from .session import Session
@@ -59,17 +58,6 @@ class Responder:
             self._refused_in, self._refusals = second, 0
         self._refusals += 1
         return self._refusals <= _REFUSALS_PER_SECOND
-
-    def has_conflict(self, message: StunMessage) -> bool:
-        """Whether the peer claims the role we have."""
-        ours = stun.ICE_CONTROLLING if self._session.controlling else stun.ICE_CONTROLLED
-        return message.number(ours) is not None
-
-    def keeps_role(self, message: StunMessage) -> bool:
-        """In a conflict: whether it is the peer who has to change (RFC 8445 §7.3.1.1)."""
-        session = self._session
-        theirs = message.number(stun.ICE_CONTROLLING if session.controlling else stun.ICE_CONTROLLED) or 0
-        return session.remote_is_lite or (session.tie_breaker >= theirs) == session.controlling
 
     def remember(self, base: DatagramBase, address: Address, check: Check) -> None:
         """To act on it when the peer's description comes."""

@@ -655,6 +655,18 @@ def test_counters_tell_what_was_sent_and_received() -> None:
     assert pair.total_round_trip_time == pytest.approx(0.04)
 
 
+def test_a_refusal_after_a_stall_does_not_lose_the_timer() -> None:
+    hand = Hand()
+    hand.remote("10.0.0.2")
+    hand.now = 5
+    reply = hand.check(("10.0.0.2", 2000), controlling=True, tie_breaker=0)
+    assert reply is not None
+    assert reply.message.error_code() == 487
+    due = hand.agent.timer()
+    assert due is not None
+    assert due <= hand.now
+
+
 def test_one_can_follow_a_connection_by_its_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG", logger="peer.ice"):
         hand = Hand()

@@ -10,6 +10,7 @@ import peer.ice
 
 CORE = {
     "agent",
+    "answers",
     "binding",
     "candidate",
     "candidate_table",
@@ -21,8 +22,10 @@ CORE = {
     "nomination",
     "pair",
     "responder",
+    "roles",
     "selection",
     "session",
+    "states",
     "stun",
     "timings",
     "transaction",

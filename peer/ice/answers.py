@@ -1,0 +1,99 @@
+"""What the peer answers to our checks (RFC 8445 §7.2.5)."""
+
+from __future__ import annotations
+
+from . import stun
+from .candidate_table import CandidateTable
+from .checklist import CheckList
+from .checks import Checks
+from .network import Address, DatagramBase
+from .pair import CandidatePair
+from .roles import Roles
+from .selection import Selection
+from .session import Session
+from .stun import StunMessage
+from .transaction import Transaction
+
+
+class Answers:
+    def __init__(
+        self,
+        session: Session,
+        table: CandidateTable,
+        checklist: CheckList,
+        selection: Selection,
+        checks: Checks,
+        roles: Roles,
+    ) -> None:
+        self._session = session
+        self._table = table
+        self._checklist = checklist
+        self._selection = selection
+        self._checks = checks
+        self._roles = roles
+
+    def match(self, message: StunMessage, address: Address, base: DatagramBase) -> Transaction | None:
+        """The check this answers, if it does so from the right place and with the right key."""
+        transaction = self._checks.transactions.find(message.transaction_id)
+        remote = self._session.remote
+        if transaction is None or remote is None:
+            return None
+        # RFC 8445 §7.2.5.2.1 lets an answer from elsewhere fail the pair. It may be a copy sent by somebody who
+        # wants just that; the pair fails as well if nothing better comes.
+        if base is not transaction.pair.base or address != transaction.pair.remote_address:
+            return None
+        # RFC 8489 §9.1.4: unsigned answers are ignored; a refusal by the peer is signed, too, once it knows us.
+        return transaction if message.is_authentic(remote.password.encode()) else None
+
+    def take(self, message: StunMessage, transaction: Transaction, now: float) -> None:
+        """Draw the consequences of an answer that matched."""
+        if message.type == stun.BINDING_ERROR:
+            self._checks.transactions.settle(transaction)
+            self._refused(message.error_code(), transaction, now)
+            return
+        mapped = message.mapped_address()
+        if mapped is not None:
+            self._checks.transactions.settle(transaction)
+            self._succeeded(transaction, mapped, now)
+
+    def _refused(self, code: int | None, transaction: Transaction, now: float) -> None:
+        pair = transaction.pair
+        was_check = pair.check is transaction
+        if was_check:
+            pair.check = None
+        self._session.log("refused", pair, code=code)
+        if code == 487:
+            self._roles.refused(transaction.controlling)
+            if pair.consent is not None:
+                pair.consent.due = now
+            else:
+                self._checklist.trigger(pair)
+        elif was_check:
+            self._checks.give_up(pair, now)
+
+    def _succeeded(self, transaction: Transaction, mapped: Address, now: float) -> None:
+        """RFC 8445 §7.2.5.3."""
+        pair = transaction.pair
+        pair.responses_received += 1
+        # After a retransmission there is no telling which copy was answered (Karn).
+        if transaction.transmissions == 1:
+            pair.measured(now - transaction.first_sent)
+        self._checks.rest(pair)
+        fresh = pair.consent is None
+        if fresh:
+            self._checklist.unfreeze(pair.foundation)
+            pair.advance("answer")
+        if fresh or mapped != (pair.local.address, pair.local.port):
+            self._table.name_local(pair, mapped, transaction.priority)
+        if fresh:
+            self._session.log("valid", pair, rtt=pair.rtt)
+            self._selection.add(pair, now)
+        self._confirmed(pair, transaction, now)
+        if fresh and pair.nomination is not None and not self._session.controlling:
+            self._selection.nominated_by_peer(pair, pair.nomination, transaction.id, now)
+
+    def _confirmed(self, pair: CandidatePair, transaction: Transaction, now: float) -> None:
+        assert pair.consent is not None
+        pair.consent.answer(now)
+        self._selection.answered(pair, now)
+        self._selection.acknowledged(pair, transaction.nomination)

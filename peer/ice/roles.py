@@ -1,0 +1,49 @@
+"""Who controls, and what happens when both think they do (RFC 8445 §6.1.1, §7.2.5.1, §7.3.1.1)."""
+
+from __future__ import annotations
+
+from . import stun
+from .checklist import CheckList
+from .events import RoleChanged
+from .selection import Selection
+from .session import Session
+from .stun import StunMessage
+
+
+class Roles:
+    def __init__(self, session: Session, checklist: CheckList, selection: Selection) -> None:
+        self._session = session
+        self._checklist = checklist
+        self._selection = selection
+
+    def take(self, controlling: bool) -> None:
+        """Change sides, if that is not ours already: priorities and nominations change with it."""
+        if controlling == self._session.controlling:
+            return
+        self._session.controlling = controlling
+        for pair in self._checklist:
+            pair.rank(controlling)
+            pair.nomination = None
+        self._selection.role_changed()
+
+    def settle(self, request: StunMessage) -> bool:
+        """The peer checks us in a role. False if it has to change it; if that is for us to do, it is done."""
+        session = self._session
+        theirs = request.number(stun.ICE_CONTROLLING if session.controlling else stun.ICE_CONTROLLED)
+        if theirs is None:
+            return True
+        if session.remote_is_lite or (session.tie_breaker >= theirs) == session.controlling:
+            return False
+        self._switch()
+        return True
+
+    def refused(self, controlling: bool) -> None:
+        """A check of ours, sent in this role, got 487. A request of the peer's may have changed us already."""
+        if controlling == self._session.controlling:
+            self._switch()
+            self._session.tie_breaker = self._session.rng.getrandbits(64)
+
+    def _switch(self) -> None:
+        self.take(not self._session.controlling)
+        self._session.log("role", now="controlling" if self._session.controlling else "controlled")
+        self._session.events.append(RoleChanged(self._session.controlling))

@@ -38,6 +38,7 @@ from .messages import (
     PeerJoined,
     PeerLeft,
     PeerUpdated,
+    Pong,
     Refresh,
     Refreshed,
     RelayMessage,
@@ -552,7 +553,7 @@ class SignalingClient:
                 self._set_expiry(message.expires)
             elif isinstance(message, ErrorMessage) and message.seq is None and message.code in ENDING_CODES:
                 logger.info("%s (%s)", message.message, message.code)
-            elif not isinstance(message, Welcome):
+            elif not isinstance(message, Welcome | Pong):
                 while len(self._inbox) >= self._max_unread:
                     self._inbox_room.clear()
                     await self._inbox_room.wait()

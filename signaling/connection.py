@@ -27,6 +27,7 @@ from .messages import (
     MalformedMessage,
     PeerInfo,
     PeerMessage,
+    Ping,
     Refresh,
     Refreshed,
     Resume,
@@ -265,6 +266,8 @@ class Connection:
             self._close(Close.NORMAL, "left")
         elif isinstance(message, Update):
             await self._update(session, message)
+        elif isinstance(message, Ping):
+            self._say('{"type":"pong"}')
         elif isinstance(message, Refresh):
             await self._refresh(session, message)
         else:

@@ -11,8 +11,8 @@ Numbers. A peer that joins with `resumable: true` gets a session that outlives i
 session every message of the peer carries `seq` (1, 2, 3 …), every message of the relay that must arrive
 carries its own `seq`, and each side answers with a cumulative `ack`. After an outage both say up to where
 they had received, and the rest is sent again: nothing is lost, doubled or reordered. `welcome`, `ack`,
-`refreshed`, `going-away` and errors about a frame that could not be read have no `seq`: they concern the
-connection, not the session.
+`refreshed`, `going-away`, `ping`, `pong` and errors about a frame that could not be read have no `seq`: they
+concern the connection, not the session.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ __all__ = [
     "PeerJoined",
     "PeerLeft",
     "PeerUpdated",
+    "Ping",
+    "Pong",
     "Refresh",
     "Refreshed",
     "RelayMessage",
@@ -216,7 +218,17 @@ class Ack(BaseModel):
     seq: Received
 
 
+class Ping(Message):
+    """Is this connection alive? Answered by `pong`. For browsers, which cannot send WebSocket pings."""
+
+    type: Literal["ping"] = "ping"
+
+
 # From the relay to a peer
+
+
+class Pong(Message):
+    type: Literal["pong"] = "pong"
 
 
 class ResumeOffer(BaseModel):
@@ -292,6 +304,7 @@ ClientMessage: TypeAlias = (
     | Update
     | Refresh
     | Leave
+    | Ping
     | Ack
 )
 RelayMessage: TypeAlias = (
@@ -308,6 +321,7 @@ RelayMessage: TypeAlias = (
     | ErrorMessage
     | Refreshed
     | GoingAway
+    | Pong
     | Ack
 )
 

@@ -286,6 +286,10 @@ export class SignalingClient extends EventTarget {
           return;
         }
         this.#lastError = message;
+        if (!this.#entered && message.code !== "rate-limited") {
+          socket.close(); // not let in: whether to try again is decided by why
+          return;
+        }
         if (!message.seq && ENDING_ERRORS.has(message.code)) return;
         break;
       case "peer-joined":

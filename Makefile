@@ -47,10 +47,10 @@ types: $(READY)
 	$(BIN)/mypy
 
 fast: $(READY) opus
-	$(BIN)/python -m pytest -m "not real and not bench" $(ARGS)
+	$(BIN)/python -m pytest -m "not real and not soak and not bench" $(ARGS)
 
 real: $(READY) opus test-parts
-	$(BIN)/python -m pytest -m "real and not bench" --timeout 120 $(ARGS)
+	$(BIN)/python -m pytest -m "(real or soak) and not bench" --timeout 180 $(ARGS)
 
 bench: $(READY) opus
 	$(BIN)/python -m tests.bench.loopback $(ARGS)

@@ -14,6 +14,8 @@ from peer import RTCPeerConnection
 from tests.call_room import Member, VirtualRoom
 from tests.simnet import in_virtual_time
 
+pytestmark = pytest.mark.soak
+
 
 def open_sockets(*members: Member) -> int:
     return sum(not base._closed for member in members for base in member.network.open_sockets)
@@ -35,7 +37,9 @@ def forget_what_the_test_remembers(room: VirtualRoom) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 @in_virtual_time
 async def test_it_always_comes_back_and_nothing_grows(seed: int, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL, logger="peer")  # records keep exceptions, and those what they came through
+    caplog.set_level(
+        logging.CRITICAL, logger="peer"
+    )  # records keep exceptions, and those what they came through
     rng = random.Random(seed)
     async with VirtualRoom(seed=seed) as room:
         alice = await room.join("alice")
@@ -73,7 +77,7 @@ async def test_it_always_comes_back_and_nothing_grows(seed: int, caplog: pytest.
             cuts += 1
             await room.until(lambda: alice.connected and bob.connected, f"back after cut {cuts}", 180)
             alice.call.send(f"{cuts}")
-            await room.until(lambda cuts=cuts: bob.heard()[-1:] == [f"{cuts}"], f"chat after cut {cuts}", 60)  # type: ignore[misc]
+            await room.until(lambda cuts=cuts: bob.heard()[-1:] == [f"{cuts}"], f"chat after cut {cuts}", 60)
             if cuts % 20 == 0:
                 forget_what_the_test_remembers(room)
                 memory.append(tracemalloc.get_traced_memory()[0])

@@ -47,9 +47,11 @@ class Responder:
         base: DatagramBase,
         now: float,
     ) -> None:
+        if not refusal.authentic and not self._may_refuse(now):
+            return
         reply = write_refusal(message.transaction_id, refusal, self._session.local)
         # The source may be forged: nobody shall get more out of us than they put in.
-        if refusal.authentic or (len(reply) <= size and self._may_refuse(now)):
+        if refusal.authentic or len(reply) <= size:
             self._session.send(base, address, reply)
 
     def _may_refuse(self, now: float) -> bool:

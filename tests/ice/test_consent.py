@@ -342,6 +342,35 @@ def test_loss_alone_makes_nobody_change_the_path() -> None:
     assert [len(end.selections()) for end in call.ends] == before
 
 
+@pytest.mark.parametrize("deaf", ["203.0.113.1", "203.0.113.2"])
+def test_when_one_direction_dies_both_sides_move(deaf: str) -> None:
+    call = Call(two_interfaces=True)
+    call.talk(60)
+    call.clock.run(20)
+    call.world.filters.append(lambda packet: packet.destination[0] != deaf)
+    call.clock.run(10)
+    for end in call.ends:
+        pair = end.agent.selected_pair
+        assert pair is not None
+        assert deaf not in (pair.local.address, pair.remote.address)
+        assert end.payload[-1][0] > call.clock.time() - 0.2
+        assert flaps(end) == 0
+
+
+def test_a_call_whose_every_path_dies_and_comes_back_in_time_goes_on() -> None:
+    call = Call(two_interfaces=True, relay=True)
+    call.clock.run(20)
+    call.link.up = False
+    call.clock.run(20)
+    assert [end.agent.state for end in call.ends] == ["disconnected", "disconnected"]
+    call.link.up = True
+    back_at = call.clock.time()
+    assert call.clock.run_until(
+        lambda: all(end.agent.state in ("connected", "completed") for end in call.ends), 5
+    )
+    assert call.clock.time() - back_at < 2
+
+
 def test_a_lost_socket_is_replaced_at_once() -> None:
     call = Call(two_interfaces=True)
     call.clock.run(10)

@@ -13,6 +13,7 @@ from aiortc import MediaStreamTrack
 import signaling
 
 from .call_feed import Feed
+from .call_outbox import Outbox
 from .call_peer import RESERVED, PeerSetup, RemotePeer
 from .configuration import RTCConfiguration, configuration
 from .events import EventEmitter
@@ -23,8 +24,6 @@ __all__ = ["Call", "CallEnded", "ChannelFrom", "Message", "TrackFrom"]
 
 logger = logging.getLogger(__name__)
 
-OUTGOING: Final = 2000
-LAST_WORDS: Final = 2.0  # seconds that hanging up may wait for a relay that does not take messages
 Offer: TypeAlias = Literal["newcomer", "always", "never"]
 IceServers: TypeAlias = Sequence[Any] | Callable[[], Awaitable[Any]]
 
@@ -156,9 +155,8 @@ class Call(EventEmitter):
         self._opened: dict[str, dict[str, Any]] = {}
         self._goodbyes: set[RemotePeer] = set()
         self._here_before_us: set[str] = set()
-        self._outgoing: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(OUTGOING)
+        self._outbox = Outbox(client)
         self._reader: asyncio.Task[None] | None = None
-        self._writer: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._tracks: Feed[TrackFrom] = Feed("tracks", self._present_tracks)
         self._messages: Feed[Message] = Feed("messages")
@@ -190,7 +188,7 @@ class Call(EventEmitter):
             self._configuration = _configuration({**_members(self._configuration), "iceServers": listed})
         await self.signaling.__aenter__()
         assert self.signaling.welcome is not None
-        self._writer = asyncio.create_task(self._write(), name="call: signalling out")
+        self._outbox.start()
         self._welcomed(self.signaling.welcome)
         self._reader = asyncio.create_task(self._read(), name="call: signalling in")
         return self
@@ -205,11 +203,7 @@ class Call(EventEmitter):
         for peer in tuple(self.peers.values()):
             self._send({"type": "hangup", "to": peer.id})
         self._end("you hung up")
-        if self._writer is not None:
-            self._put(None)
-            await asyncio.wait((self._writer,), timeout=LAST_WORDS)
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+        await self._outbox.finish()
         await self.signaling.aclose()
         if self._reader is not None:
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -262,7 +256,7 @@ class Call(EventEmitter):
         message: dict[str, Any] = {"type": "message", "data": data}
         if to is not None:
             message["to"] = to.id if isinstance(to, RemotePeer) else to
-        self._put(message)
+        self._outbox.put(message)
 
     def open_channel(self, label: str, **options: Any) -> None:
         """Open a data channel to every peer, now and later: `peer.channels[label]`. Options: `createDataChannel`'s."""
@@ -415,22 +409,7 @@ class Call(EventEmitter):
 
     def _send(self, message: dict[str, Any]) -> None:
         if self.ended is None:
-            self._put(message)
-
-    def _put(self, message: dict[str, Any] | None) -> None:
-        try:
-            self._outgoing.put_nowait(message)
-        except asyncio.QueueFull:
-            logger.warning("%d signalling messages wait for the relay; the newest is not sent", OUTGOING)
-
-    async def _write(self) -> None:
-        while (message := await self._outgoing.get()) is not None:
-            try:
-                await self.signaling.send(_MESSAGES[message["type"]].model_validate(message))
-            except signaling.SignalingClosed:
-                return
-            except ValueError as error:
-                logger.warning("%s not sent: %s", message["type"], error)
+            self._outbox.put(message)
 
     def _end(self, reason: str) -> None:
         if self.ended is not None:
@@ -442,16 +421,6 @@ class Call(EventEmitter):
             feed.end()
         self._over.set()
         self.emit("ended", reason)
-
-
-_MESSAGES: Final[dict[str, Any]] = {
-    "offer": signaling.Offer,
-    "answer": signaling.Answer,
-    "ice-candidate": signaling.IceCandidate,
-    "end-of-candidates": signaling.EndOfCandidates,
-    "hangup": signaling.Hangup,
-    "message": signaling.AppMessage,
-}
 
 
 def _configuration(value: Any) -> RTCConfiguration:

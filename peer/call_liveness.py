@@ -24,8 +24,8 @@ class Liveness:
         channel: Any,
         *,
         within: float | None,
-        silent: Callable[[float], None],
-        heard: Callable[[float], None],
+        silent: Callable[[float], object],
+        heard: Callable[[float], object],
     ) -> None:
         if within is not None and within <= 0:
             raise ValueError(f"liveness must be a positive number of seconds, not {within!r}")

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from aiortc import MediaStreamTrack
 
+from .call_chat import Chat
 from .call_liveness import Liveness
 from .events import EventEmitter
 from .jsep.sdp import SessionDescription
@@ -30,23 +30,18 @@ from .peerconnection import RTCPeerConnection
 from .recovery import Recovery, RecoveryReport
 from .track_fanout import Fanout, FanoutTrack
 
-__all__ = ["ChannelOptions", "ChatBacklogFull", "PeerSetup", "RemotePeer"]
+__all__ = ["ChannelOptions", "PeerSetup", "RemotePeer"]
 
 logger = logging.getLogger(__name__)
 
 CHAT: Final = ("chat", 100)
 LIVENESS: Final = ("liveness", 101)
 RESERVED: Final = (CHAT[0], LIVENESS[0])
-CHAT_BACKLOG: Final = 50
 INBOX: Final = 500
 FAREWELL: Final = 0.5  # seconds that signalling may take to tell why a connection was closed
 
 ChannelOptions: TypeAlias = Mapping[str, Any]
 Step: TypeAlias = Callable[[], Awaitable[None]]
-
-
-class ChatBacklogFull(Exception):
-    """Too many messages wait for a peer's chat to open: wait until it is connected, or send less."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +95,13 @@ class RemotePeer(EventEmitter):
         self._may_offer = offers
         self._published: dict[Fanout, FanoutTrack | None] = {}
         self._opened: dict[str, ChannelOptions] = {}
-        self._chat_backlog: deque[str] = deque()
         self._inbox: asyncio.Queue[Step] = asyncio.Queue(INBOX)
         self._retired: set[str] = set()
         self._negotiation: Negotiation
         self._fresh = 0
         self._lost_since: tuple[float, RecoveryReport] | None = None
         self._connected = asyncio.Event()
-        self._chat: Any = None
+        self._chat = Chat(name or id, lambda text: self.emit("message", text))
         self._recovery: Recovery | None = None
         self._liveness: Liveness | None = None
         self._task: asyncio.Task[None] | None = None
@@ -150,18 +144,9 @@ class RemotePeer(EventEmitter):
 
     def send(self, text: str) -> None:
         """Say something in the chat. Kept until the chat opens, at most 50 messages, then `ChatBacklogFull`."""
-        if not isinstance(text, str):
-            raise TypeError(f"chat takes text, not {type(text).__name__}: open a data channel for bytes")
         if self.left is not None:
             raise ConnectionError(f"{self.name or self.id} is gone: {self.left}")
-        if self._chat is not None and self._chat.readyState == "open":
-            self._chat.send(text)
-            return
-        if len(self._chat_backlog) >= CHAT_BACKLOG:
-            raise ChatBacklogFull(
-                f"{CHAT_BACKLOG} messages already wait for {self.name or self.id} to be connected"
-            )
-        self._chat_backlog.append(text)
+        self._chat.say(text)
 
     def open_channel(self, label: str, **options: Any) -> Any:
         """Open a data channel (options as for `createDataChannel`); opened again when the connection starts over.
@@ -296,7 +281,7 @@ class RemotePeer(EventEmitter):
             for kind in self._setup.receive:
                 if kind not in kinds:
                     pc.addTransceiver(kind, direction="recvonly")
-        self._listen_to_chat(pc.createDataChannel(CHAT[0], negotiated=True, id=CHAT[1]))
+        self._chat.use(pc.createDataChannel(CHAT[0], negotiated=True, id=CHAT[1]))
         self._liveness = Liveness(
             pc.createDataChannel(
                 LIVENESS[0], negotiated=True, id=LIVENESS[1], ordered=False, maxRetransmits=0
@@ -328,7 +313,7 @@ class RemotePeer(EventEmitter):
                 reader.stop()
                 self._published[fanout] = None
         self.channels.clear()
-        self._chat = None
+        self._chat.hold()
 
     async def _replace(self) -> None:
         """Give the connection up for a fresh one, which carries the same tracks and channels' names."""
@@ -363,24 +348,10 @@ class RemotePeer(EventEmitter):
 
     def _take_channel(self, channel: Any) -> None:
         if channel.label == CHAT[0]:
-            self._listen_to_chat(channel)
+            self._chat.use(channel)
             return
         self.channels[channel.label] = channel
         self.emit("datachannel", channel)
-
-    def _listen_to_chat(self, channel: Any) -> None:
-        def opened() -> None:
-            self._chat = channel
-            while self._chat_backlog and channel.readyState == "open":
-                channel.send(self._chat_backlog.popleft())
-
-        def said(text: str | bytes) -> None:
-            self.emit("message", text if isinstance(text, str) else text.decode(errors="replace"))
-
-        channel.on("open", opened)
-        channel.on("message", said)
-        if channel.readyState == "open":
-            opened()
 
     def _state_changed(self) -> None:
         state = str(self.pc.connectionState)

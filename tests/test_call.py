@@ -9,7 +9,8 @@ import pytest
 
 import signaling
 from peer.call import Call
-from peer.call_peer import INBOX, ChatBacklogFull
+from peer.call_chat import ChatBacklogFull
+from peer.call_peer import INBOX
 from tests.call_room import DELAY, Beeps, VirtualRoom, frames
 from tests.simnet import Link, in_virtual_time
 
@@ -290,7 +291,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
         ({"liveness": -1.0}, "liveness must be a positive number"),
     ):
         with pytest.raises(ValueError, match=complaint):
-            Call.join("ws://localhost/ws", room="r", **options)  # type: ignore[arg-type]
+            Call.join("ws://localhost/ws", room="r", **options)
 
 
 @in_virtual_time

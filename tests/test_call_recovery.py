@@ -103,7 +103,7 @@ async def test_a_peer_that_never_comes_back_is_given_up_and_freed() -> None:
         bob.nic.link.up = False
         room.relay.clients[bob.call.id].on_its_way.clear()
         # Signalling stands as well: the relay has not noticed that bob's machine is off.
-        bob.call.signaling.relay.clients.pop(bob.call.id)
+        room.relay.clients.pop(bob.call.id)
         await room.until(lambda: alice.seen("left"), "alice gives up", 200)
         assert alice.seen("left")[0][2].startswith("lost: ")
         assert alice.call.peers == {}

@@ -55,6 +55,8 @@ class Transport:
     """The username fragments whose gathering is done."""
     remote: RTCIceParameters | None = None
     """The peer's credentials ICE was last started with."""
+    started_with: str | None = None
+    """Our username fragment then."""
     has_role: bool = False
     remote_dtls: RTCDtlsParameters | None = None
     connecting: asyncio.Task[None] | None = None
@@ -86,6 +88,7 @@ class Transport:
         if self.remote == remote:
             return False
         self.remote = remote
+        self.started_with = self.local.usernameFragment
         self.ice.start(remote)
         return True
 
@@ -180,14 +183,17 @@ class Transports:
         """A transport that no section uses any more."""
         if transport in self.all:
             self.all.remove(transport)
-            task = asyncio.ensure_future(self._stop(transport))
+            # Without a goodbye: to a peer that has not discarded its own yet, that would be the end of the call.
+            task = asyncio.ensure_future(self._stop(transport, silent=True))
             self._stopping.add(task)
             task.add_done_callback(self._stopping.discard)
 
-    async def _stop(self, transport: Transport) -> None:
+    async def _stop(self, transport: Transport, *, silent: bool = False) -> None:
         if transport.connecting is not None:
             transport.connecting.cancel()
             await asyncio.gather(transport.connecting, return_exceptions=True)
+        if silent:
+            await transport.ice.stop()
         await transport.dtls.stop()
         await transport.ice.stop()
 

@@ -272,6 +272,17 @@ def _bind_offer(session: Session, sdp: SessionDescription) -> None:
             continue
         transport = session.section_transports.get(section.mid)
         group = sdp.bundle_of(section.mid)
+        if transport is None:
+            # The peer may carry its transport over to a section that was not in its bundle before.
+            transport = next(
+                (
+                    t
+                    for t in session.transports.all
+                    if t.remote is not None
+                    and (t.remote.usernameFragment, t.remote.password) == (section.ice_ufrag, section.ice_pwd)
+                ),
+                None,
+            )
         if transport is None and group is not None:
             transport = next(
                 (session.section_transports[m] for m in group if m in session.section_transports), None

@@ -188,10 +188,15 @@ def _describe_formats(section: MediaSection, transceiver: RTCRtpTransceiver) -> 
 def _describe_streams(
     session: Session, section: MediaSection, transceiver: RTCRtpTransceiver, direction: str
 ) -> None:
+    sender = transceiver.sender
+    if sends(transceiver.direction):
+        # Even where the answer's direction does not send: what asks for negotiation looks at these lines, and two
+        # sides that each miss theirs in their answers would offer for ever.
+        section.msids = [(stream, sender._track_id) for stream in sender._streams] or [
+            ("-", sender._track_id)
+        ]
     if not sends(direction):
         return
-    sender = transceiver.sender
-    section.msids = [(stream, sender._track_id) for stream in sender._streams] or [("-", sender._track_id)]
     section.ssrcs = [Ssrc(sender._ssrc, {"cname": session.cname})]
     if any(codec.name.lower() == "rtx" for codec in section.codecs):
         section.ssrcs.append(Ssrc(sender._rtx_ssrc, {"cname": session.cname}))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..bundle import dtls_parameters
+from ..bundle import Transport, dtls_parameters
 from ..configuration import RTCBundlePolicy
 from ..exceptions import InvalidDescriptionError
 from .sdp import MediaSection, SessionDescription
@@ -66,6 +64,10 @@ def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> 
             raise InvalidDescriptionError("Media sections in answer do not match offer")
         if offered.rejected and not answered.rejected:
             raise InvalidDescriptionError("the answer accepts a section that was not offered")
+    for section in sdp.media:
+        transport = session.section_transports.get(section.mid)
+        if not local and transport is not None and not section.rejected and section.ice_ufrag:
+            _check_restart(transport, section)
     if not local and session.configuration.bundlePolicy == RTCBundlePolicy.MAX_BUNDLE:
         accepted = [s for s in sdp.media if not s.rejected]
         bundle = sdp.bundle
@@ -76,21 +78,33 @@ def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> 
             )
 
 
+def _check_restart(transport: Transport, section: MediaSection) -> None:
+    """An answer may not restart ICE when the offer did not (RFC 8839 §4.4.1.1.1)."""
+    remote = transport.remote
+    if remote is None or remote.usernameFragment == section.ice_ufrag:
+        return
+    if transport.started_with == transport.local.usernameFragment:
+        raise InvalidDescriptionError(
+            "the answer changes the ICE credentials, and the offer did not ask for it"
+        )
+
+
 def _mid_at(offer: SessionDescription, answer: SessionDescription, section: MediaSection) -> str:
     return offer.media[next(i for i, s in enumerate(answer.media) if s is section)].mid
 
 
 def _check_offer(session: Session, sdp: SessionDescription) -> None:
-    known: Any = session.current_remote or session.current_local
+    known = session.current_remote
     if known is None:
         return
+    answered = session.current_local
     count = len(known.sdp.media)
     if len(sdp.media) < count:
         raise InvalidDescriptionError(
             f"an offer keeps the media sections there are: {count} were agreed on, and it has {len(sdp.media)}"
         )
-    for before, after in zip(known.sdp.media, sdp.media, strict=False):
-        recycled = before.rejected
+    for index, (before, after) in enumerate(zip(known.sdp.media, sdp.media, strict=False)):
+        recycled = before.rejected or (answered is not None and answered.sdp.media[index].rejected)
         if not recycled and (
             before.kind != after.kind or (after.mid and before.mid and after.mid != before.mid)
         ):

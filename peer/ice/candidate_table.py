@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from .binding import Check
@@ -58,13 +59,22 @@ class CandidateTable:
     def replace_remote(self, old: Candidate, new: Candidate) -> None:
         self.remote[self.remote.index(old)] = new
 
-    def remote_at(self, address: Address, local: Candidate, check: Check) -> Candidate | None:
-        """The remote candidate a check came from, peer-reflexive if it is a new one; None if there is no room."""
+    def remote_at(
+        self, address: Address, local: Candidate, check: Check, in_use: Callable[[Candidate], bool]
+    ) -> Candidate | None:
+        """The remote candidate a check came from, peer-reflexive if it is a new one; None if there is no room.
+
+        Room is made by forgetting peer-reflexive ones that are not `in_use`: where a NAT once had the peer.
+        """
         for known in self.remote:
             if (known.address, known.port) == address and known.protocol == local.protocol:
                 return known
-        if sum(known.type == "prflx" for known in self.remote) >= _MAX_REMOTE_REFLEXIVE:
-            return None
+        reflexive = [known for known in self.remote if known.type == "prflx"]
+        if len(reflexive) >= _MAX_REMOTE_REFLEXIVE or len(self.remote) >= _MAX_REMOTE:
+            spare = next((known for known in reflexive if not in_use(known)), None)
+            if spare is None:
+                return None
+            self.remote.remove(spare)
         candidate = Candidate(
             foundation=self._session.random_foundation(),
             component=1,

@@ -77,6 +77,10 @@ class CheckList:
             self._triggered.remove(pair)
             pair.queued = False
 
+    def counts_on(self, remote: Candidate) -> bool:
+        """Whether a pair that has not failed leads to this candidate."""
+        return any(pair.remote == remote and pair.state != "failed" for pair in self._pairs.values())
+
     def trigger(self, pair: CandidatePair) -> None:
         """Check this one ahead of all others (RFC 8445 §7.3.1.4)."""
         pair.advance("trigger")

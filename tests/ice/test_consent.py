@@ -265,6 +265,18 @@ def test_a_nat_reboot_that_changes_the_mapping_heals_without_a_restart() -> None
     assert call.bob.payload
 
 
+def test_a_nat_that_moves_the_peer_every_minute_never_uses_up_our_room_for_candidates() -> None:
+    call = Call(nat=Nat.address_restricted)
+    call.clock.run(10)
+    for _ in range(300):
+        call.nats[0].forget()
+        call.clock.run(40)
+    assert call.bob.agent.state == "completed"
+    assert len(call.bob.agent.remote_candidates) <= 200
+    assert len(call.bob.agent.pairs) <= 100
+    assert "failed" not in call.alice.states + call.bob.states
+
+
 def test_never_straight_to_closed() -> None:
     call = Call()
     call.clock.run(15)

@@ -424,7 +424,9 @@ class Call(EventEmitter):
 
 
 def _configuration(value: Any) -> RTCConfiguration:
-    return configuration(value)
+    made = configuration(value)
+    made.ice_options()  # raises now for servers that could not be used, not when somebody joins
+    return made
 
 
 def _members(value: RTCConfiguration) -> dict[str, Any]:

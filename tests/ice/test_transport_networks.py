@@ -10,7 +10,7 @@ import pytest
 from peer.ice.gatherer import IceCandidateError
 from peer.ice.options import IceOptions
 from peer.ice.servers import parse_server
-from tests.ice.pairing import Pair, ice_parameters, transports, until
+from tests.ice.pairing import USABLE, Pair, ice_parameters, in_state, transports, until
 from tests.simnet import (
     Firewall,
     Link,
@@ -193,6 +193,44 @@ async def test_a_machine_that_moves_to_another_network_comes_back_by_a_restart()
         await pair.on_newest_generation()
         await pair.carries()
         assert "failed" not in pair.states["left"] + pair.states["right"]
+
+
+@in_virtual_time
+async def test_payload_that_overtakes_the_answer_is_kept_until_somebody_reads_it() -> None:
+    net = Internet()
+    net.left.attach("198.51.100.1", net.world.internet)
+    net.right.attach("198.51.100.2", net.world.internet)
+    async with transports(IceOptions(), network=net.networks) as pair:
+        here, there = ice_parameters("left"), ice_parameters("right")
+        pair.left.gather(here)
+        await asyncio.sleep(0.1)
+        # The right one answers, checks, finds its pair and speaks; its answer is still on the way.
+        pair.right.gather(there)
+        pair.right.start(here)
+        await in_state(pair.right, *USABLE)
+        await pair.right._send(b"\x16 ClientHello")
+        assert await pair.left._recv() == b"\x16 ClientHello"
+        assert pair.left.getRemoteParameters() is None
+        pair.left.start(there)
+        await pair.connected()
+        await pair.carries()
+
+
+@in_virtual_time
+async def test_what_strangers_send_is_not_passed_up() -> None:
+    net = Internet()
+    left = net.left.attach("198.51.100.1", net.world.internet)
+    net.right.attach("198.51.100.2", net.world.internet)
+    stranger = net.world.host("stranger").attach("198.51.100.66", net.world.internet).bind()
+    async with transports(IceOptions(), network=net.networks) as pair:
+        pair.negotiate()
+        await pair.connected("completed")
+        (port,) = left.sockets
+        for number in range(1000):
+            stranger.send(b"\x80 forged" + number.to_bytes(2, "big"), ("198.51.100.1", port))
+        await asyncio.sleep(1)
+        await pair.carries()
+        assert pair.left.packets_received == 1
 
 
 @in_virtual_time

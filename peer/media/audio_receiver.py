@@ -72,6 +72,7 @@ class AudioReceiver(RTCRtpReceiver):
         self._codec: RTCRtpCodecParameters | None = None
         self._payload_type: int | None = None
         self._ssrc: int | None = None
+        self._announced: set[int] = set()
         self._heard_at = 0.0
         self._ticker = PlayoutTicker(BLOCK_SECONDS, self._tick)
         self._wanted = False
@@ -92,6 +93,7 @@ class AudioReceiver(RTCRtpReceiver):
         codecs.clear()
         codecs.update({codec.payloadType: codec for codec in parameters.codecs})
         self._payload_type = None
+        self._announced = {encoding.ssrc for encoding in parameters.encodings}
         self.transport._register_rtp_receiver(self, parameters)
         if not self.started:
             set_receiver_field(self, "rtcp_task", asyncio.ensure_future(self._run_rtcp()))
@@ -131,7 +133,8 @@ class AudioReceiver(RTCRtpReceiver):
         if packet.payload_type != self._payload_type and not self._use_codec(packet.payload_type):
             return
         if ssrc != self._ssrc:
-            if self._ssrc is not None and now - self._heard_at < OTHER_SSRC_AFTER_SECONDS:
+            known = self._ssrc is not None and now - self._heard_at < OTHER_SSRC_AFTER_SECONDS
+            if known and (ssrc not in self._announced or self._ssrc in self._announced):
                 return  # a second stream beside the first: only one can be this track
             self._use_ssrc(ssrc)
         self._heard_at = now
@@ -190,8 +193,9 @@ class AudioReceiver(RTCRtpReceiver):
         self._wanted = True
         if self._playout is not None and not self._ticker.running:
             now = self._loop.time()
-            self._playout.resynchronise(now)
-            self._ticker.start(now)
+            first_block = self._playout.resynchronise(now)
+            if first_block is not None:
+                self._ticker.start(min(first_block, now + 0.1))
 
     def _pause(self) -> None:
         self._wanted = False

@@ -105,7 +105,8 @@ class AudioSender(RTCRtpSender):
 
     def block(self, block: AudioBlock) -> None:
         """A `BlockListener`'s: called by the track for every block."""
-        if not self._enabled:
+        source = self._feed.source
+        if not self._enabled or source is None or source.readyState != "live":
             return
         try:
             self._push(block.samples, block.sample_rate, block.pts)

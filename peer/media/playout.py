@@ -131,17 +131,25 @@ class Playout:
             return None
         return offset - earliest + self._margin
 
-    def resynchronise(self, now: float) -> None:
-        """Playing was suspended: go to the live edge, forgetting what waited too long."""
-        target = self.target(now)
-        if target is not None:
-            self.counters.skipped_packets += self.buffer.drop_before(int((now - target) * self._clock))
+    def resynchronise(self, now: float) -> float | None:
+        """Playing was suspended: go to the live edge, forgetting what waited too long.
+
+        Returns when the next block is to be taken; None when there is nothing to play until a packet comes.
+        """
         self._pending = self._pending[:0]
         self._pending_concealed = 0
         self._waited = 0
         self._correcting = 0
+        target = self.target(now)
+        if target is None:
+            return None
+        self.counters.skipped_packets += self.buffer.drop_before(int((now - target) * self._clock))
         first = self.buffer.peek()
-        self.buffer.next_timestamp = first.timestamp if first else None
+        self.buffer.next_timestamp = None
+        if first is None:
+            return None
+        self.buffer.next_timestamp = first.timestamp
+        return max(first.timestamp / self._clock + target, now)
 
     def take(self, now: float) -> PlayoutBlock:
         """The next 20 ms, for the tick that was due at `now`."""

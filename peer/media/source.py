@@ -62,6 +62,7 @@ class AudioSource(BlockTrack):
         self._new_utterance = True
         self._paused = False
         self._last = np.zeros((1, channels), np.float32)
+        self._slope = np.zeros((1, channels), np.float32)
         self._starved = False
         self._faded: Pcm | None = None
         self._epoch = 0
@@ -271,9 +272,10 @@ class AudioSource(BlockTrack):
             self._starved = False
             samples = self._ramped(samples, 0.0, 1.0)
         self._last = samples[-1:].astype(np.float32)
+        self._slope = self._last - samples[-2:-1] if len(samples) > 1 else np.zeros_like(self._last)
         if len(samples) < size:
+            self._starved = bool(self._last.any())
             samples = np.concatenate((samples, self._silence(size - len(samples))))
-            self._starved = bool(samples[-1].any())
         return samples
 
     def _take(self, count: int) -> Pcm:
@@ -302,12 +304,15 @@ class AudioSource(BlockTrack):
         return np.concatenate((faded, rest))
 
     def _silence(self, size: int) -> Pcm:
-        """Zeros, led into from the last sample played, so that an abrupt end does not click."""
+        """Zeros, led into from the last sample played and its slope, so that an abrupt end does not click."""
         silence: Pcm = np.zeros((size, self.channels), np.int16)
         if self._last.any():
             length = min(self._fade_size, size)
-            ramp = 0.5 + 0.5 * np.cos(np.linspace(0.0, np.pi, length, dtype=np.float32))
-            silence[:length] = np.rint(self._last * ramp[:, None])
+            after = np.arange(1, length + 1, dtype=np.float32)[:, None]
+            ramp = 0.5 + 0.5 * np.cos(after * (np.pi / length))
+            swing = after * np.exp(after * (-16.0 / self._fade_size))
+            tail = (self._last + self._slope * swing) * ramp
+            silence[:length] = np.rint(np.clip(tail, -32768, 32767))
             self._last = np.zeros((1, self.channels), np.float32)
         return silence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ class SpokenPiece:
     sample_rate: int
 
 
-async def speak(text: str, command: Sequence[str] = ESPEAK) -> AsyncIterator[SpokenPiece]:
+async def speak(text: str, command: Sequence[str] = ESPEAK) -> AsyncGenerator[SpokenPiece, None]:
     """Say `text`, piece by piece as the program makes it.
 
     `command` gets the text on its input and writes 16-bit WAV to its output. Leaving the iteration early ends the

@@ -12,7 +12,8 @@ from peer.media.opus import Pcm
 
 def tone(seconds: float, rate: int = 48000, frequency: float = 440.0, amplitude: int = 8000) -> Pcm:
     at = np.arange(int(seconds * rate)) / rate
-    return np.rint(amplitude * np.sin(2 * np.pi * frequency * at)).astype(np.int16).reshape(-1, 1)
+    samples: Pcm = np.rint(amplitude * np.sin(2 * np.pi * frequency * at)).astype(np.int16)
+    return samples.reshape(-1, 1)
 
 
 def voice(seconds: float, rate: int = 48000, pitch: float = 120.0, melody: float = 3.0) -> Pcm:
@@ -21,7 +22,8 @@ def voice(seconds: float, rate: int = 48000, pitch: float = 120.0, melody: float
     phase = 2 * np.pi * (pitch * at + melody * np.sin(2 * np.pi * 0.7 * at))
     wave = sum(np.sin(k * phase) / k for k in range(1, 12))
     loudness = 0.6 + 0.4 * np.sin(2 * np.pi * 2.5 * at)
-    return np.rint(4000 * wave * loudness).astype(np.int16).reshape(-1, 1)
+    samples: Pcm = np.rint(4000 * wave * loudness).astype(np.int16)
+    return samples.reshape(-1, 1)
 
 
 def loudness(samples: NDArray[Any]) -> float:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -95,10 +97,8 @@ def test_a_packet_knows_how_long_it_is(ms: int) -> None:
 def test_no_bytes_whatever_hurt_the_decoder(data: bytes) -> None:
     decoder = OpusDecoder()
     packet_has_fec(data)
-    try:
+    with contextlib.suppress(OpusError):
         assert decoder.decode(data).shape[1] == 1
-    except OpusError:
-        pass
     assert len(decoder.conceal(960)) == 960
 
 

@@ -90,7 +90,7 @@ def test_after_an_outage_the_delay_comes_back_within_five_seconds() -> None:
 
 
 def test_a_long_outage_is_not_made_up_for() -> None:
-    arrivals = [arrival for arrival in steady(30)]
+    arrivals = steady(30)
     for arrival in arrivals[500:750]:
         arrival.at = 15.0 + DELAY - 0.002 + arrival.number * 1e-6
     heard = play(arrivals)

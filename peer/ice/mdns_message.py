@@ -98,7 +98,9 @@ def _parse(data: bytes) -> dns.message.Message | None:
     if len(data) > _MESSAGE_MAX:
         return None
     try:
-        return dns.message.from_wire(data, ignore_trailing=True)
+        # A record that cannot be read must not take the others with it: Chromium compresses the name in its NSEC
+        # records, as RFC 6762 §18.14 has it and dnspython does not.
+        return dns.message.from_wire(data, ignore_trailing=True, continue_on_error=True)
     except (dns.exception.DNSException, ValueError):
         return None
 

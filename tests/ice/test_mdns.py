@@ -266,6 +266,15 @@ def test_an_answer_without_the_cache_flush_bit_will_do() -> None:
     assert addresses_in(message.to_wire(), "other.local") == []
 
 
+def test_an_answer_as_chromium_writes_it_is_read() -> None:
+    label = NAME.partition(".")[0].encode()
+    header = b"\0\0\x84\0\0\0\0\1\0\0\0\1"
+    address = b"$" + label + b"\5local\0" + b"\0\1\x80\1" + b"\0\0\0\x78" + b"\0\4" + b"\xc0\0\2\5"
+    # The name of the record and the next name are both a pointer to the first.
+    nothing_else = b"\xc0\x0c" + b"\0\x2f\x80\1" + b"\0\0\0\x78" + b"\0\5" + b"\xc0\x0c" + b"\0\1\x40"
+    assert addresses_in(header + address + nothing_else, NAME) == ["192.0.2.5"]
+
+
 @given(st.binary(max_size=200))
 def test_garbage_on_the_local_network_does_no_harm(data: bytes) -> None:
     for candidate in (data, b"\0\0\x84\0\0\0\0\1\0\0\0\0" + data, query(NAME)[:-3] + data):

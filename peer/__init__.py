@@ -80,7 +80,11 @@ from .sessiondescription import RTCSessionDescription
 
 if TYPE_CHECKING:
     from .call import Call as Call
+    from .call import CallEnded as CallEnded
+    from .call_chat import ChatBacklogFull as ChatBacklogFull
+    from .call_peer import RemotePeer as RemotePeer
     from .recovery import Recovery as Recovery
+    from .recovery import RecoveryReport as RecoveryReport
 
 __version__ = "0.1.0"
 
@@ -91,7 +95,11 @@ _seams.check()
 # Loaded when they are asked for: they bring in the signalling client or numpy, which a bare connection needs not.
 _LATER = {
     "Call": "peer.call",
+    "CallEnded": "peer.call",
+    "ChatBacklogFull": "peer.call_chat",
     "Recovery": "peer.recovery",
+    "RecoveryReport": "peer.recovery",
+    "RemotePeer": "peer.call_peer",
     "AudioSource": "peer.media",
     "AudioSink": "peer.media",
 }

@@ -1,0 +1,158 @@
+"""A browser hears the agent, and the agent the browser's microphone, through loss."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, async_playwright
+
+from peer import RTCPeerConnection, RTCSessionDescription
+from peer.media import AudioSink, ToneTrack
+from tests.conftest import require_part
+
+from .signals import frequency, loudness, tone
+
+pytestmark = pytest.mark.real
+
+MICROPHONE_HZ, AGENT_HZ = 700.0, 440.0
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+]
+CALL = """
+window.call = async ({ sdp }) => {
+  const pc = (window.pc = new RTCPeerConnection());
+  const raw = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: raw });
+  pc.ontrack = ({ track }) => {
+    window.heard = new MediaStream([track]);
+    // Without an element to play it, Chromium decodes nothing.
+    const sound = (window.sound = new Audio());
+    sound.srcObject = window.heard;
+    sound.play();
+    const context = (window.context = new AudioContext({ sampleRate: 48000 }));
+    window.analyser = context.createAnalyser();
+    window.analyser.fftSize = 16384;
+    window.analyser.smoothingTimeConstant = 0;
+    context.createMediaStreamSource(window.heard).connect(window.analyser);
+  };
+  await pc.setRemoteDescription({ type: "offer", sdp });
+  pc.addTrack(stream.getTracks()[0], stream);
+  await pc.setLocalDescription();
+  while (pc.iceGatheringState !== "complete") await new Promise((done) => setTimeout(done, 20));
+  return pc.localDescription.sdp;
+};
+window.hear = () => {
+  const bins = new Float32Array(window.analyser.frequencyBinCount);
+  window.analyser.getFloatFrequencyData(bins);
+  const peak = bins.reduce((best, value, i) => (value > bins[best] ? i : best), 0);
+  const samples = new Float32Array(window.analyser.fftSize);
+  window.analyser.getFloatTimeDomainData(samples);
+  const power = samples.reduce((sum, value) => sum + value * value, 0) / samples.length;
+  return [(peak * 48000) / window.analyser.fftSize, 10 * Math.log10(power + 1e-12)];
+};
+"""
+
+
+@pytest_asyncio.fixture
+async def page(tmp_path: Path) -> AsyncIterator[Page]:
+    microphone = tmp_path / "microphone.wav"
+    with wave.open(str(microphone), "wb") as file:
+        file.setparams((1, 2, 48000, 0, "NONE", ""))
+        file.writeframes(tone(10.0, 48000, MICROPHONE_HZ).tobytes())
+    program = require_part("chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=program, args=[*FLAGS, f"--use-file-for-fake-audio-capture={microphone}"]
+        )
+        try:
+            page = await browser.new_page()
+            await page.route(
+                "http://localhost/",
+                lambda route: route.fulfill(
+                    content_type="text/html", body="<!doctype html><title>call</title>"
+                ),
+            )
+            await page.goto("http://localhost/")
+            await page.add_script_tag(content=CALL)
+            yield page
+        finally:
+            await browser.close()
+    # asyncio waits for the browser's process in threads, which end a moment after it.
+    while any(thread.name.startswith("asyncio-waitpid") for thread in threading.enumerate()):
+        await asyncio.sleep(0.01)
+
+
+def lose(pc: RTCPeerConnection, share: float) -> None:
+    """Lose this share of the media in both directions, between SRTP and the network."""
+    chance = random.Random(1)
+    ice: Any = pc.getTransceivers()[0].sender.transport.transport
+    send, receive = ice._send, ice._recv
+
+    def is_media(data: bytes) -> bool:
+        return 127 < data[0] < 192 and not 192 <= data[1] <= 223
+
+    async def lossy_send(data: bytes) -> None:
+        if not is_media(data) or chance.random() >= share:
+            await send(data)
+
+    async def lossy_receive() -> bytes:
+        while True:
+            data: bytes = await receive()
+            if not is_media(data) or chance.random() >= share:
+                return data
+
+    ice._send, ice._recv = lossy_send, lossy_receive
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.1])
+async def test_browser_and_agent_hear_each_other_at_the_right_pitch_and_level(
+    page: Page, loss: float
+) -> None:
+    pc = RTCPeerConnection()
+    arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    pc.on("track", arrived.set_result)
+    voice = ToneTrack(AGENT_HZ, level_db=-12)
+    pc.addTrack(voice)
+    await pc.setLocalDescription()
+    while pc.iceGatheringState != "complete":
+        await asyncio.sleep(0.02)
+    assert pc.localDescription is not None
+    answer = await page.evaluate("offer => call(offer)", {"sdp": pc.localDescription.sdp})
+    await pc.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+    track = await arrived
+    lose(pc, loss)
+    sink = AudioSink(track, 48000)
+    chunks = []
+    async for chunk in sink:
+        chunks.append(chunk)
+        if len(chunks) == 300:
+            break
+    heard = np.concatenate([chunk.samples for chunk in chunks[150:]])
+    assert frequency(heard, 48000) == pytest.approx(MICROPHONE_HZ, abs=3)
+    assert loudness(heard) == pytest.approx(loudness(tone(1.0)), rel=0.3)
+    browser_heard = [await page.evaluate("hear()") for _ in range(5)]
+    pitches, levels = zip(*browser_heard, strict=True)
+    assert np.median(pitches) == pytest.approx(AGENT_HZ, abs=4)
+    assert np.median(levels) == pytest.approx(-15, abs=2)
+    sink.close()
+    await pc.close()
+    voice.stop()

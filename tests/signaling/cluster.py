@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from types import TracebackType
 from typing import Self
@@ -20,19 +21,22 @@ class RelayProcess:
         self._arguments = arguments
         self._environment = environment
         self.port = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     async def start(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "signaling", "--development", "--port", "0", *self._arguments),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+        command = [sys.executable, "-m", "signaling", "--development", "--port", "0", *self._arguments]
+        # Not asyncio's subprocesses: those are waited for in threads that end a moment after the test.
+        self._process = process = subprocess.Popen(  # noqa: ASYNC220
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
             env=os.environ | self._environment,
         )
-        assert self._process.stdout is not None
-        async with asyncio.timeout(20):
-            line = (await self._process.stdout.readline()).decode()
+        assert process.stdout is not None
+        line = await asyncio.to_thread(process.stdout.readline)
+        if not line:
+            raise RuntimeError(f"{' '.join(command)} ended with status {process.wait()}")
         self.port = int(line.rpartition(":")[2].partition("/")[0])
         return self
 
@@ -43,14 +47,16 @@ class RelayProcess:
     async def kill(self) -> None:
         """End it without a word; nothing if it has ended."""
         assert self._process is not None
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.communicate()
+        self._process.kill()
+        await self.ended()
 
     async def ended(self) -> int:
+        """Wait for its end; its exit status."""
         assert self._process is not None
-        await self._process.communicate()
-        return self._process.returncode or 0
+        status = await asyncio.to_thread(self._process.wait)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return status
 
 
 class Balancer:

@@ -326,7 +326,7 @@ class IceAgent:
         pair = self._checklist.get((base, address))
         if pair is None:
             local = self._table.bases[base][0]
-            remote = self._table.remote_at(address, local, check, self._checklist.counts_on)
+            remote = self._table.remote_at(address, local, check, self._checklist.destinations)
             if remote is None:
                 return None
             pair = CandidatePair(local, remote, base, controlling=self.controlling)

@@ -60,18 +60,19 @@ class CandidateTable:
         self.remote[self.remote.index(old)] = new
 
     def remote_at(
-        self, address: Address, local: Candidate, check: Check, in_use: Callable[[Candidate], bool]
+        self, address: Address, local: Candidate, check: Check, in_use: Callable[[], set[Address]]
     ) -> Candidate | None:
         """The remote candidate a check came from, peer-reflexive if it is a new one; None if there is no room.
 
-        Room is made by forgetting peer-reflexive ones that are not `in_use`: where a NAT once had the peer.
+        Room is made by forgetting a peer-reflexive one that is not `in_use`: where a NAT once had the peer.
         """
         for known in self.remote:
             if (known.address, known.port) == address and known.protocol == local.protocol:
                 return known
         reflexive = [known for known in self.remote if known.type == "prflx"]
         if len(reflexive) >= _MAX_REMOTE_REFLEXIVE or len(self.remote) >= _MAX_REMOTE:
-            spare = next((known for known in reflexive if not in_use(known)), None)
+            needed = in_use()
+            spare = next((known for known in reflexive if (known.address, known.port) not in needed), None)
             if spare is None:
                 return None
             self.remote.remove(spare)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from .candidate import Candidate
+from .network import Address
 from .pair import CandidatePair, Foundation, PairKey
 
 MAX_PAIRS: Final = 100
@@ -77,9 +78,9 @@ class CheckList:
             self._triggered.remove(pair)
             pair.queued = False
 
-    def counts_on(self, remote: Candidate) -> bool:
-        """Whether a pair that has not failed leads to this candidate."""
-        return any(pair.remote == remote and pair.state != "failed" for pair in self._pairs.values())
+    def destinations(self) -> set[Address]:
+        """Where pairs that have not failed lead."""
+        return {pair.remote_address for pair in self._pairs.values() if pair.state != "failed"}
 
     def trigger(self, pair: CandidatePair) -> None:
         """Check this one ahead of all others (RFC 8445 §7.3.1.4)."""

@@ -104,13 +104,13 @@ def test_an_idle_hour_costs_about_a_check_every_two_seconds() -> None:
 
 def test_a_busy_pair_costs_no_more_than_its_consent_checks() -> None:
     call = Call()
-    call.talk(610)
+    call.talk(310)
     call.clock.run(10)
     pair = call.alice.agent.selected_pair
     assert pair is not None
     before = pair.consent_requests_sent
-    call.clock.run(600)
-    assert 600 / 6 <= pair.consent_requests_sent - before <= 600 / 4
+    call.clock.run(300)
+    assert 300 / 6 <= pair.consent_requests_sent - before <= 300 / 4
 
 
 def test_consent_checks_are_spread_between_four_and_six_seconds() -> None:
@@ -265,12 +265,12 @@ def test_a_nat_reboot_that_changes_the_mapping_heals_without_a_restart() -> None
     assert call.bob.payload
 
 
-def test_a_nat_that_moves_the_peer_every_minute_never_uses_up_our_room_for_candidates() -> None:
+def test_a_nat_that_keeps_moving_the_peer_never_uses_up_our_room_for_candidates() -> None:
     call = Call(nat=Nat.address_restricted)
     call.clock.run(10)
-    for _ in range(300):
+    for _ in range(130):
         call.nats[0].forget()
-        call.clock.run(40)
+        call.clock.run(15)
     assert call.bob.agent.state == "completed"
     assert len(call.bob.agent.remote_candidates) <= 200
     assert len(call.bob.agent.pairs) <= 100
@@ -347,10 +347,10 @@ def test_the_better_path_is_used_again_once_it_has_proven_itself() -> None:
 
 def test_loss_alone_makes_nobody_change_the_path() -> None:
     call = Call(two_interfaces=True, link=Link(delay=0.04, loss=0.05))
-    call.talk(600)
+    call.talk(400)
     call.clock.run(10)
     before = [len(end.selections()) for end in call.ends]
-    call.clock.run(590)
+    call.clock.run(390)
     assert [len(end.selections()) for end in call.ends] == before
 
 

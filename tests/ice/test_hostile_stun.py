@@ -157,17 +157,19 @@ def test_a_flood_of_garbage_costs_no_memory_and_little_time() -> None:
 def test_a_peer_gone_mad_is_kept_within_bounds() -> None:
     """Real credentials, a thousand source addresses."""
     hand = Hand(controlling=False)
+    began = time.process_time()
     for number in range(1000):
         hand.now += 0.001
         hand.check((f"192.0.2.{number % 250}", 1 + number), use_candidate=True)
+    assert (time.process_time() - began) / 1000 < 0.005
     assert len(hand.agent.pairs) <= 100
     assert len(hand.agent.remote_candidates) <= 200
     # One answer to each, and one check, spaced by five milliseconds at least.
     assert len(hand.replies) == 1000
     assert len({sent.message.transaction_id for sent in hand.requests}) <= 1.0 / 0.005 + 1
     sent = len(hand.requests)
-    hand.run(60)
-    assert len(hand.requests) - sent < 60 * 100
+    hand.run(10)
+    assert len(hand.requests) - sent < 10 * 100
     # The real candidates still have their place.
     hand.remote(*PEER)
     hand.run(1)

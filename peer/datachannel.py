@@ -35,6 +35,10 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
         for name, value in (("label", parameters.label), ("protocol", parameters.protocol)):
             if len(value.encode()) > 65535:
                 raise InvalidArgumentError(f"the {name} of a data channel may have at most 65535 bytes")
+        self.messages_sent = 0
+        self.messages_received = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
         self._binary_type = "arraybuffer"
         self._priority = priority
         super().__init__(transport, parameters, send_open)
@@ -77,6 +81,14 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
             super().send(data)
         except ValueError as exc:
             raise InvalidArgumentError(*exc.args) from None
+        self.messages_sent += 1
+        self.bytes_sent += len(data.encode()) if isinstance(data, str) else len(data)
+
+    def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
+        if event == "message":
+            self.messages_received += 1
+            self.bytes_received += len(args[0].encode()) if isinstance(args[0], str) else len(args[0])
+        return super().emit(event, *args, **kwargs)
 
     def _setReadyState(self, state: str) -> None:
         before = self.readyState

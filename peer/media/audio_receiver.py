@@ -141,6 +141,7 @@ class AudioReceiver(RTCRtpReceiver):
         assert self._playout is not None
         receiver_field(self, "active_ssrc")[ssrc] = clock.current_datetime()
         receiver_field(self, "remote_streams")[ssrc].add(packet)
+        self.count(packet)
         if self._track.muted:
             self._track._set_muted(False)
         ticker = self._ticker

@@ -182,6 +182,7 @@ class AudioSender(RTCRtpSender):
         extensions.abs_send_time = ntp >> 14 & 0x00FFFFFF
         extensions.mid = sender_field(self, "mid")
         extensions.audio_level = (False, encoded.level)
+        self.measured.audio_packet(-encoded.level, packet.timestamp, codec.clockRate)
         sender_field(self, "rtp_history")[number % RTP_HISTORY_SIZE] = packet
         data = packet.serialize(sender_field(self, "rtp_header_extensions_map"))
         self._send_now(data)

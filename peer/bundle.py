@@ -41,6 +41,7 @@ class Transport:
 
     ice: RTCIceTransport
     dtls: RTCDtlsTransport
+    stats_id: str = "T"
     local: RTCIceParameters = field(default_factory=new_ice_parameters)
     """What the last local description said, or the next one will."""
     restart_offer: RTCIceParameters | None = None
@@ -123,13 +124,15 @@ class Transports:
         self._on_connected = on_connected
         self._on_network_change = on_network_change
         self.all: list[Transport] = []
+        self._created = 0
         self._stopping: set[asyncio.Task[None]] = set()
 
     def create(self) -> Transport:
         ice = RTCIceTransport(self.options, self._network)
         ice.iceGatherer = IceGathererView(ice)  # type: ignore[attr-defined]
         dtls = RTCDtlsTransport(ice, [self.certificate])
-        transport = Transport(ice, dtls)
+        self._created += 1
+        transport = Transport(ice, dtls, f"T{self._created}")
         self.all.append(transport)
 
         def candidate(found: Candidate | None) -> None:

@@ -24,8 +24,10 @@ class _BoundedQueue(asyncio.Queue[Any]):
         super().__init__()
         self.kept = kept
         self.dropped = 0
+        self.taken = 0
 
     async def put(self, item: Any) -> None:
+        self.taken += item is not None
         while item is not None and self.qsize() >= self.kept:
             self.get_nowait()
             self.dropped += 1
@@ -67,6 +69,11 @@ class RemoteStreamTrack(GuardedHandlers, _RemoteStreamTrack):
     def framesDropped(self) -> int:
         """Decoded frames that nobody read in time."""
         return int(getattr(self._queue, "dropped", 0))
+
+    @property
+    def framesDecoded(self) -> int:
+        """Frames the decoder made."""
+        return int(getattr(self._queue, "taken", 0))
 
     def _set_muted(self, muted: bool) -> None:
         if muted != self._muted and self.readyState == "live":

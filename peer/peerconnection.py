@@ -47,6 +47,7 @@ from .rtptransceiver import RTCRtpTransceiver
 from .sctptransport import RTCSctpTransport
 from .sessiondescription import RTCSessionDescription, session_description
 from .states import connection_state, ice_connection_state, ice_gathering_state
+from .stats import collect, select
 
 logger = logging.getLogger("peer.connection")
 
@@ -90,6 +91,7 @@ class RTCPeerConnection(EventEmitter):
             on_negotiation_needed=self._update_negotiation_needed,
             is_closed=lambda: self._closing is not None,
             on_data_channel=self._data_channel_opened,
+            on_stats=self._stats_of,
         )
         self._fresh_ice_servers = self._keep_fresh()
         self._chain = OperationsChain(self._chain_emptied)
@@ -343,6 +345,7 @@ class RTCPeerConnection(EventEmitter):
         if parameters.id is not None and parameters.id in sctp._data_channels:
             raise ChannelIdTaken(f"Data channel with ID {parameters.id} already registered")
         channel = RTCDataChannel(sctp, parameters, priority=options.get("priority") or "low")
+        self._session.add_channel(channel)
         if first:
             self._update_negotiation_needed()
         return channel
@@ -451,9 +454,10 @@ class RTCPeerConnection(EventEmitter):
 
         Raises `InvalidAccessError` for a track that is none of them, or of more than one.
         """
-        from .stats import collect
-
         return await collect(self._session, self._transports, selector)
+
+    async def _stats_of(self, id: str) -> RTCStatsReport:
+        return select(await collect(self._session, self._transports, None), id)
 
     def close(self) -> Completion[None]:
         """End the connection (W3C WebRTC §4.4.1.6). The application's tracks are left as they are.
@@ -593,6 +597,7 @@ class RTCPeerConnection(EventEmitter):
             await start_flows(self._session, transport)
 
     def _data_channel_opened(self, channel: RTCDataChannel) -> None:
+        self._session.add_channel(channel)
         self.emit("datachannel", channel)
 
     def _candidate_gathered(self, transport: Transport, candidate: Candidate | None) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import aiortc
 from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpReceiveParameters
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtpPacket
+from aiortc.stats import RTCStatsReport
 
 from .aiortc_seams import receiver_field
 from .exceptions import InvalidArgumentError
 from .jsep.codecs import capabilities
+from .measured import Measured
 from .mediastream import RemoteStreamTrack
 from .rtpsender import UNBOUND
+
+_numbers: Final = itertools.count(1)
 
 
 class RTCRtpReceiver(aiortc.RTCRtpReceiver):
@@ -25,6 +32,17 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._track.receiver = self
         self._parameters: RTCRtpReceiveParameters | None = None
         self._receptive = False
+        self.stats_id = f"I{next(_numbers)}"
+        self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
+        self.measured = Measured()
+        self.bytes_received = 0
+        self.header_bytes_received = 0
+        self.packets_discarded = 0
+        self.frames_received = 0
+        self.nacks_sent = 0
+        self.plis_sent = 0
+        self.last_packet_at: float | None = None
+        self.last_payload_type: int | None = None
         self._jitter_buffer_target: float | None = None
 
     @property
@@ -62,6 +80,10 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
             raise InvalidArgumentError(f"cannot get capabilities for unknown media {kind}")
         return capabilities(kind)
 
+    async def getStats(self) -> RTCStatsReport:
+        """What `RTCPeerConnection.getStats` reports of this receiver, and what that refers to."""
+        return await super().getStats() if self._stats is None else await self._stats(self.stats_id)
+
     def setTransport(self, transport: Any) -> None:
         if self.started and self.transport is not transport and self._parameters is not None:
             self.transport._unregister_rtp_receiver(self)
@@ -85,9 +107,31 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
                 rtx[encoding.rtx.ssrc] = encoding.ssrc
         self.transport._register_rtp_receiver(self, parameters)
 
+    def count(self, packet: RtpPacket) -> None:
+        """For statistics: a packet that is this receiver's."""
+        self.bytes_received += len(packet.payload)
+        self.header_bytes_received += 12 + 4 * len(packet.csrc)
+        self.last_packet_at = time.time() * 1000
+        level = packet.extensions.audio_level
+        codec = receiver_field(self, "codecs").get(packet.payload_type) if level is not None else None
+        if codec is not None:
+            self.measured.audio_packet(-level[1], packet.timestamp, codec.clockRate)
+        self.last_payload_type = packet.payload_type
+        self.frames_received += packet.marker
+
+    async def _send_rtcp_nack(self, media_ssrc: int, lost: list[int]) -> None:
+        self.nacks_sent += 1
+        await super()._send_rtcp_nack(media_ssrc, lost)
+
+    async def _send_rtcp_pli(self, media_ssrc: int) -> None:
+        self.plis_sent += 1
+        await super()._send_rtcp_pli(media_ssrc)
+
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         if self._track.muted and self._enabled:
             self._track._set_muted(False)
+        if self._enabled:
+            self.count(packet)
         await super()._handle_rtp_packet(packet, arrival_time_ms)
 
     async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import logging
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import aiortc
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpCodecParameters, RTCRtpSendParameters
 from aiortc.rtcrtpsender import RTCEncodedFrame
+from aiortc.rtp import (
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    AnyRtcpPacket,
+    RtcpPsfbPacket,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtcpSrPacket,
+)
 from aiortc.stats import RTCStatsReport
+from av import VideoFrame
 
 from .aiortc_seams import sender_field, set_sender_field
 from .completion import Completion
 from .exceptions import InvalidArgumentError, InvalidStateError
 from .jsep.codecs import capabilities
+from .measured import Measured
 from .mediastream import MediaStream
 
 logger = logging.getLogger("peer.rtp")
+
+
+_numbers: Final = itertools.count(1)
 
 
 class Unbound:
@@ -55,6 +71,7 @@ class SenderFeed(MediaStreamTrack):
         super().__init__()
         self.kind = kind
         self.source: MediaStreamTrack | None = None
+        self.measured = Measured()
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[Any] | None = None
         self._switching = False
@@ -78,7 +95,10 @@ class SenderFeed(MediaStreamTrack):
             assert task is not None
             self._reader = task
             try:
-                return await source.recv()
+                data = await source.recv()
+                if isinstance(data, VideoFrame):
+                    self.measured.video(data.width, data.height)
+                return data
             except asyncio.CancelledError:
                 if not self._switching:
                     raise
@@ -109,6 +129,14 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._streams: list[str] = []
         self._stopped = False
         self._ever_sent = False
+        self.stats_id = f"O{next(_numbers)}"
+        self.measured = self._feed.measured
+        self.nacks_received = 0
+        self.plis_received = 0
+        self.frames_encoded = 0
+        self.total_round_trip_time = 0.0
+        self.round_trip_times = 0
+        self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
         self._owner: Any = None
         """The connection that made it."""
         self._codec: RTCRtpCodecParameters | None = None
@@ -166,6 +194,10 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             self._switched = True
         return Completion.done(None)
 
+    async def getStats(self) -> RTCStatsReport:
+        """What `RTCPeerConnection.getStats` reports of this sender, and what that refers to."""
+        return await super().getStats() if self._stats is None else await self._stats(self.stats_id)
+
     def setStreams(self, *streams: MediaStream) -> None:
         """The streams the peer finds the track in, from the next offer or answer on."""
         self._streams = list(dict.fromkeys(stream.id for stream in streams))
@@ -215,6 +247,19 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         """What our descriptions say of a codec, where the application has wishes; None for what is usual."""
         return None
 
+    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
+        before = sender_field(self, "rtt")
+        await super()._handle_rtcp_packet(packet)
+        if isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
+            self.nacks_received += 1
+        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_PLI:
+            self.plis_received += 1
+        elif isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            measured = sender_field(self, "rtt")
+            if measured is not None and measured != before:
+                self.total_round_trip_time += measured
+                self.round_trip_times += 1
+
     async def stop(self) -> None:
         """Stop for good. The application's track is left as it is."""
         self._stopped = True
@@ -237,6 +282,9 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             return None
         if frame is None:
             return None
+        self.frames_encoded += 1
+        if frame.audio_level is not None:
+            self.measured.audio(frame.audio_level, 0.02)
         now = time.monotonic()
         if self._rebase and not self._switched:
             self._rebase = False

@@ -1,18 +1,244 @@
-"""Statistics (W3C WebRTC §8, webrtc-stats)."""
+"""getStats() (W3C WebRTC §8, Identifiers for WebRTC's Statistics API): what is reported, and what for.
+
+Times are in seconds, timestamps in milliseconds since 1970, sizes in bytes.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import time
 from typing import Any
 
-from aiortc.stats import RTCStatsReport
+import aiortc
+from aiortc.stats import RTCStatsReport as _RTCStatsReport
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from .bundle import Transports
+from .bundle import Transport, Transports
+from .exceptions import InvalidAccessError, InvalidArgumentError
+from .ice.candidate import Candidate
+from .ice.pair import CandidatePair
 from .jsep.session import Session
+from .rtpstats import receiver_stats, sender_stats
 
 
-async def collect(session: Session, transports: Transports, selector: Any) -> RTCStatsReport:
+class RTCStats(dict[str, Any]):
+    """One object of statistics: a dictionary, whose members can be read as attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"{self.get('type')} statistics have no {name}") from None
+
+
+class RTCStatsReport(_RTCStatsReport):
+    """Id → `RTCStats`. References between the objects are by id, in members that end in `Id`."""
+
+    def put(self, id: str, type: str, timestamp: float, **members: Any) -> None:
+        """Add an object; members that are None are not known and left out."""
+        known = {name: value for name, value in members.items() if value is not None}
+        self[id] = RTCStats(id=id, type=type, timestamp=timestamp, **known)
+
+
+async def collect(session: Session, transports: Transports, selector: Any) -> _RTCStatsReport:
+    """Raises `InvalidAccessError` for a track that is not of exactly one sender or receiver."""
+    owner = None if selector is None else _owner(session, selector)
+    if session.configuration.aiortc_compat:
+        return await _as_aiortc(session)
     report = RTCStatsReport()
+    now = time.time() * 1000
+    report.put(
+        "P",
+        "peer-connection",
+        now,
+        dataChannelsOpened=session.channels_opened,
+        dataChannelsClosed=session.channels_closed,
+    )
+    for transport in transports.all:
+        _transport(report, transports, transport, now)
     for transceiver in session.transceivers:
-        report.update(await transceiver.sender.getStats())
-        report.update(await transceiver.receiver.getStats())
+        sender_stats(report, session, transceiver, now)
+        receiver_stats(report, session, transceiver, now)
+    if session.sctp is not None:
+        _data_channels(report, session, now)
+    return report if owner is None else select(report, owner)
+
+
+async def _as_aiortc(session: Session) -> _RTCStatsReport:
+    report = _RTCStatsReport()
+    for transceiver in session.transceivers:
+        report.update(await aiortc.RTCRtpSender.getStats(transceiver.sender))
+        report.update(await aiortc.RTCRtpReceiver.getStats(transceiver.receiver))
     return report
+
+
+def _owner(session: Session, selector: Any) -> str:
+    """The id of the statistics a selector stands for."""
+    if not isinstance(selector, aiortc.MediaStreamTrack):
+        raise InvalidArgumentError(f"getStats takes a MediaStreamTrack or None, not {selector!r:.100}")
+    found = [t.sender.stats_id for t in session.transceivers if t.sender.track is selector]
+    found += [t.receiver.stats_id for t in session.transceivers if t.receiver.track is selector]
+    if len(found) != 1:
+        raise InvalidAccessError(f"the track has {len(found)} senders and receivers here, and must have one")
+    return found[0]
+
+
+def select(report: _RTCStatsReport, owner: str) -> RTCStatsReport:
+    """What an object refers to, directly or not (W3C WebRTC §8.2, the stats selection algorithm)."""
+    wanted = [id for id in report if id == owner or id.startswith(f"{owner}_")]
+    chosen = RTCStatsReport()
+    while wanted:
+        id = wanted.pop()
+        if id in report and id not in chosen:
+            chosen[id] = report[id]
+            wanted += [
+                value for name, value in report[id].items() if name.endswith("Id") and isinstance(value, str)
+            ]
+    return chosen
+
+
+def _transport(report: RTCStatsReport, transports: Transports, transport: Transport, now: float) -> None:
+    ice, dtls = transport.ice, transport.dtls
+    id = transport.stats_id
+    local = RTCCertificateId(transports.certificate._cert.public_bytes(Encoding.DER))
+    local.put(report, now)
+    chain = dtls.getRemoteCertificates()
+    remote = RTCCertificateId(chain[0]) if chain else None
+    if remote is not None:
+        remote.put(report, now)
+    pairs = ice.candidate_pairs()
+    selected = ice.getSelectedCandidatePair()
+    parameters = ice.getLocalParameters()
+    established = dtls.state == "connected" and dtls._ssl is not None
+    report.put(
+        id,
+        "transport",
+        now,
+        packetsSent=ice.packets_sent,
+        packetsReceived=ice.packets_received,
+        bytesSent=ice.bytes_sent,
+        bytesReceived=ice.bytes_received,
+        iceRole=ice.role if transport.has_role else "unknown",
+        iceState=ice.state,
+        iceLocalUsernameFragment=parameters.usernameFragment if parameters is not None else None,
+        dtlsState=dtls.state,
+        dtlsRole=dtls._role if dtls._role in ("client", "server") else "unknown",
+        selectedCandidatePairId=_pair_id(id, selected) if selected is not None else None,
+        selectedCandidatePairChanges=ice.selected_candidate_pair_changes,
+        localCertificateId=local.id,
+        remoteCertificateId=remote.id if remote is not None else None,
+        tlsVersion=f"{_tls_version(dtls):04X}" if established else None,
+        dtlsCipher=dtls._ssl.get_cipher_name() if established and dtls._ssl is not None else None,
+        srtpCipher=dtls._ssl.get_selected_srtp_profile().decode()
+        if established and dtls._ssl is not None
+        else None,
+    )
+    for candidate in {*ice.local_candidates(), *(pair.local for pair in pairs)}:
+        _candidate(report, id, "local-candidate", candidate, now)
+    for candidate in {*ice.remote_candidates(), *(pair.remote for pair in pairs)}:
+        _candidate(report, id, "remote-candidate", candidate, now)
+    for pair in pairs:
+        _candidate_pair(report, id, pair, now)
+
+
+def _tls_version(dtls: Any) -> int:
+    # pyOpenSSL tells the number that is on the wire: 0xFEFD for DTLS 1.2.
+    return int(dtls._ssl.get_protocol_version())
+
+
+def _pair_id(transport: str, pair: CandidatePair) -> str:
+    return f"{transport}_P_{pair.id}"
+
+
+def _candidate_id(transport: str, type: str, candidate: Candidate) -> str:
+    side = "L" if type == "local-candidate" else "R"
+    where = f"{candidate.address}:{candidate.port}/{candidate.protocol}/{candidate.type}"
+    return f"{transport}_{side}_{candidate.username_fragment or ''}_{where}_{candidate.foundation}"
+
+
+def _candidate(report: RTCStatsReport, transport: str, type: str, candidate: Candidate, now: float) -> None:
+    local = type == "local-candidate"
+    report.put(
+        _candidate_id(transport, type, candidate),
+        type,
+        now,
+        transportId=transport,
+        address=candidate.address,
+        port=candidate.port,
+        protocol=candidate.protocol,
+        candidateType=candidate.type,
+        priority=candidate.priority,
+        foundation=candidate.foundation,
+        usernameFragment=candidate.username_fragment,
+        relatedAddress=candidate.related_address,
+        relatedPort=candidate.related_port,
+        tcpType=candidate.tcp_type,
+        url=candidate.url if local else None,
+        relayProtocol=candidate.relay_protocol if local else None,
+        networkType=candidate.network if local else None,
+    )
+
+
+def _candidate_pair(report: RTCStatsReport, transport: str, pair: CandidatePair, now: float) -> None:
+    report.put(
+        _pair_id(transport, pair),
+        "candidate-pair",
+        now,
+        transportId=transport,
+        localCandidateId=_candidate_id(transport, "local-candidate", pair.local),
+        remoteCandidateId=_candidate_id(transport, "remote-candidate", pair.remote),
+        state=pair.state,
+        nominated=pair.nominated,
+        priority=pair.priority,
+        packetsSent=pair.packets_sent,
+        packetsReceived=pair.packets_received,
+        bytesSent=pair.bytes_sent,
+        bytesReceived=pair.bytes_received,
+        totalRoundTripTime=pair.total_round_trip_time,
+        currentRoundTripTime=pair.current_round_trip_time,
+        requestsSent=pair.requests_sent,
+        requestsReceived=pair.requests_received,
+        responsesSent=pair.responses_sent,
+        responsesReceived=pair.responses_received,
+        consentRequestsSent=pair.consent_requests_sent,
+        retransmissionsSent=pair.retransmissions_sent,
+        packetsDiscardedOnSend=pair.packets_discarded_on_send,
+    )
+
+
+class RTCCertificateId:
+    """A certificate, known by its fingerprint."""
+
+    def __init__(self, der: bytes) -> None:
+        self.der = der
+        digest = hashlib.sha256(der).hexdigest().upper()
+        self.fingerprint = ":".join(digest[i : i + 2] for i in range(0, len(digest), 2))
+        self.id = f"CF{digest[:32]}"
+
+    def put(self, report: RTCStatsReport, now: float) -> None:
+        report.put(
+            self.id,
+            "certificate",
+            now,
+            fingerprint=self.fingerprint,
+            fingerprintAlgorithm="sha-256",
+            base64Certificate=base64.b64encode(self.der).decode(),
+        )
+
+
+def _data_channels(report: RTCStatsReport, session: Session, now: float) -> None:
+    for number, channel in enumerate(session.channels):
+        report.put(
+            f"D{number}",
+            "data-channel",
+            now,
+            label=channel.label,
+            protocol=channel.protocol,
+            dataChannelIdentifier=channel.id,
+            state=channel.readyState,
+            messagesSent=channel.messages_sent,
+            bytesSent=channel.bytes_sent,
+            messagesReceived=channel.messages_received,
+            bytesReceived=channel.bytes_received,
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -177,8 +177,7 @@ class MediaSection:
                 parameter = f" {feedback.parameter}" if feedback.parameter else ""
                 yield f"a=rtcp-fb:{codec.payloadType} {feedback.type}{parameter}"
             if codec.parameters:
-                parameters = ";".join(k if v is None else f"{k}={v}" for k, v in codec.parameters.items())
-                yield f"a=fmtp:{codec.payloadType} {parameters}"
+                yield f"a=fmtp:{codec.payloadType} {format_parameters(codec.parameters)}"
         yield from (f"a=rid:{rid}" for rid in self.rids)
         if self.simulcast is not None:
             yield f"a=simulcast:{self.simulcast}"
@@ -509,6 +508,11 @@ class _Parser:
 
 
 _STATIC: Final = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "9": ("G722", 8000)}
+
+
+def format_parameters(parameters: Mapping[str, int | str | None]) -> str:
+    """The value of an `a=fmtp` line."""
+    return ";".join(name if value is None else f"{name}={value}" for name, value in parameters.items())
 
 
 def _required(value: str | None) -> str:

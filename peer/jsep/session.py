@@ -6,11 +6,11 @@ import functools
 import logging
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiortc import MediaStreamTrack, RTCIceParameters
+from aiortc import MediaStreamTrack, RTCIceParameters, RTCStatsReport
 
 from ..bundle import Transport, Transports
 from ..configuration import RTCBundlePolicy, RTCConfiguration
@@ -77,6 +77,7 @@ class Session:
     on_negotiation_needed: Callable[[], None]
     is_closed: Callable[[], bool]
     on_data_channel: Callable[[RTCDataChannel], None]
+    on_stats: Callable[[str], Awaitable[RTCStatsReport]]
 
     signaling_state: SignalingState = "stable"
     current_local: Description | None = None
@@ -91,6 +92,10 @@ class Session:
     transceivers: list[RTCRtpTransceiver] = field(default_factory=list)
     sctp: RTCSctpTransport | None = None
     sctp_started: bool = False
+    channels: list[RTCDataChannel] = field(default_factory=list)
+    """Every channel there has been and that is not closed, in the order they appeared."""
+    channels_opened: int = 0
+    channels_closed: int = 0
     data_mid: str | None = None
     section_transports: dict[str, Transport] = field(default_factory=dict)
     """Mid → transport, of every section that has one."""
@@ -139,6 +144,8 @@ class Session:
         )
         transceiver._closed = self.is_closed
         transceiver._compat = self.configuration.aiortc_compat
+        if not transceiver._compat:
+            transceiver.sender._stats = transceiver.receiver._stats = self.on_stats
         transceiver.receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
         self.transceivers.append(transceiver)
         return transceiver
@@ -148,6 +155,24 @@ class Session:
             self.sctp = RTCSctpTransport(UNBOUND)
             self.sctp.on("datachannel", self.on_data_channel)
         return self.sctp
+
+    def add_channel(self, channel: RTCDataChannel) -> None:
+        """Count a channel for as long as it lives."""
+        self.channels.append(channel)
+
+        def opened(*_: object) -> None:
+            self.channels_opened += 1
+
+        def closed(*_: object) -> None:
+            self.channels_closed += 1
+            if channel in self.channels:
+                self.channels.remove(channel)
+
+        if channel.readyState == "open":
+            opened()
+        else:
+            channel.on("open", opened)
+        channel.on("close", closed)
 
     def bind(self, mid: str, transport: Transport) -> None:
         """From now on the section goes over this transport."""

@@ -1,0 +1,204 @@
+"""Statistics of RTP streams, codecs and media sources (webrtc-stats §8.2 to §8.12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCRemoteOutboundRtpStreamStats
+
+from .aiortc_seams import is_rtx, receiver_field, sender_field
+from .jsep.sdp import format_parameters
+from .rtptransceiver import RTCRtpTransceiver
+
+if TYPE_CHECKING:
+    from .jsep.session import Session
+    from .stats import RTCStatsReport
+
+
+def _transport_id(session: Session, transceiver: RTCRtpTransceiver) -> str | None:
+    transport = session.section_transports.get(transceiver.mid or "")
+    return transport.stats_id if transport is not None else None
+
+
+def _codec(
+    report: RTCStatsReport, transport: str | None, codec: RTCRtpCodecParameters | None, now: float
+) -> str | None:
+    if codec is None or transport is None or codec.payloadType is None:
+        return None
+    line = format_parameters(codec.parameters)
+    id = f"{transport}_C{codec.payloadType}_{codec.name}_{line}"
+    report.put(
+        id,
+        "codec",
+        now,
+        transportId=transport,
+        payloadType=codec.payloadType,
+        mimeType=codec.mimeType,
+        clockRate=codec.clockRate,
+        channels=codec.channels,
+        sdpFmtpLine=line or None,
+    )
+    return id
+
+
+def sender_stats(
+    report: RTCStatsReport, session: Session, transceiver: RTCRtpTransceiver, now: float
+) -> None:
+    """media-source, outbound-rtp, and what the peer reports back: remote-inbound-rtp."""
+    sender = transceiver.sender
+    kind = transceiver.kind
+    owner = sender.stats_id
+    source = f"{owner}_S" if sender.track is not None else None
+    if source is not None and sender.track is not None:
+        measured = sender.measured
+        report.put(
+            source,
+            "media-source",
+            now,
+            trackIdentifier=sender.track.id,
+            kind=kind,
+            audioLevel=measured.level if kind == "audio" else None,
+            totalAudioEnergy=measured.energy if kind == "audio" else None,
+            totalSamplesDuration=measured.duration if kind == "audio" else None,
+            width=measured.width if kind == "video" else None,
+            height=measured.height if kind == "video" else None,
+            frames=measured.frames if kind == "video" else None,
+            framesPerSecond=measured.frames_per_second if kind == "video" else None,
+        )
+    if not sender.started:
+        return
+    transport = _transport_id(session, transceiver)
+    codec = _codec(report, transport, sender._codec, now)
+    remote = next(
+        (s for s in sender_field(sender, "stats").values() if isinstance(s, RTCRemoteInboundRtpStreamStats)),
+        None,
+    )
+    remote_id = f"{owner}_RI"
+    report.put(
+        owner,
+        "outbound-rtp",
+        now,
+        ssrc=sender._ssrc,
+        kind=kind,
+        mediaType=kind,
+        mid=transceiver.mid,
+        transportId=transport,
+        codecId=codec,
+        mediaSourceId=source,
+        senderId=f"{owner}_sender",
+        remoteId=remote_id if remote is not None else None,
+        active=sender._enabled,
+        packetsSent=sender_field(sender, "packet_count"),
+        bytesSent=sender_field(sender, "octet_count"),
+        nackCount=sender.nacks_received,
+        pliCount=sender.plis_received if kind == "video" else None,
+        framesEncoded=sender.frames_encoded if kind == "video" else None,
+        framesSent=sender.frames_encoded if kind == "video" else None,
+        frameWidth=sender.measured.width if kind == "video" else None,
+        frameHeight=sender.measured.height if kind == "video" else None,
+        framesPerSecond=sender.measured.frames_per_second if kind == "video" else None,
+    )
+    if remote is not None:
+        rate = sender._codec.clockRate if sender._codec is not None else 90000
+        report.put(
+            remote_id,
+            "remote-inbound-rtp",
+            now,
+            ssrc=sender._ssrc,
+            kind=kind,
+            transportId=transport,
+            codecId=codec,
+            localId=owner,
+            packetsReceived=remote.packetsReceived,
+            packetsLost=remote.packetsLost,
+            jitter=remote.jitter / rate,
+            fractionLost=remote.fractionLost / 256,
+            roundTripTime=remote.roundTripTime,
+            totalRoundTripTime=sender.total_round_trip_time,
+            roundTripTimeMeasurements=sender.round_trip_times,
+        )
+
+
+def receiver_stats(
+    report: RTCStatsReport, session: Session, transceiver: RTCRtpTransceiver, now: float
+) -> None:
+    """inbound-rtp, and what the peer says of its own sending: remote-outbound-rtp."""
+    receiver = transceiver.receiver
+    streams: dict[int, Any] = receiver_field(receiver, "remote_streams")
+    codecs: dict[int, RTCRtpCodecParameters] = receiver_field(receiver, "codecs")
+    retransmission = receiver_field(receiver, "rtx_ssrc")
+    main = [ssrc for ssrc in streams if ssrc not in retransmission]
+    if not main:
+        return
+    kind = transceiver.kind
+    owner = receiver.stats_id
+    ssrc = main[-1]
+    stream = streams[ssrc]
+    transport = _transport_id(session, transceiver)
+    used = codecs.get(receiver.last_payload_type or -1)
+    if used is None or is_rtx(used):
+        used = next((codec for codec in codecs.values() if not is_rtx(codec)), None)
+    codec = _codec(report, transport, used, now)
+    rate = used.clockRate if used is not None else 90000
+    track = receiver.track
+    remote = next(
+        (
+            s
+            for s in receiver_field(receiver, "stats").values()
+            if isinstance(s, RTCRemoteOutboundRtpStreamStats)
+        ),
+        None,
+    )
+    remote_id = f"{owner}_RO"
+    video, audio = kind == "video", kind == "audio"
+    playout = getattr(receiver, "playout", None)
+    report.put(
+        owner,
+        "inbound-rtp",
+        now,
+        ssrc=ssrc,
+        kind=kind,
+        mediaType=kind,
+        mid=transceiver.mid,
+        trackIdentifier=track.id,
+        transportId=transport,
+        codecId=codec,
+        receiverId=f"{owner}_receiver",
+        remoteId=remote_id if remote is not None else None,
+        packetsReceived=stream.packets_received,
+        packetsLost=stream.packets_lost,
+        packetsDiscarded=receiver.packets_discarded if playout is None else _discarded(playout),
+        jitter=stream.jitter / rate,
+        bytesReceived=receiver.bytes_received,
+        headerBytesReceived=receiver.header_bytes_received,
+        lastPacketReceivedTimestamp=receiver.last_packet_at,
+        nackCount=receiver.nacks_sent,
+        pliCount=receiver.plis_sent if video else None,
+        framesReceived=receiver.frames_received if video else None,
+        framesDecoded=track.framesDecoded if video else None,
+        framesDropped=track.framesDropped if video else None,
+        audioLevel=receiver.measured.level if audio else None,
+        totalAudioEnergy=receiver.measured.energy if audio else None,
+        totalSamplesDuration=receiver.measured.duration if audio else None,
+    )
+    if remote is not None:
+        report.put(
+            remote_id,
+            "remote-outbound-rtp",
+            now,
+            ssrc=remote.ssrc,
+            kind=kind,
+            transportId=transport,
+            codecId=codec,
+            localId=owner,
+            packetsSent=remote.packetsSent,
+            bytesSent=remote.bytesSent,
+            remoteTimestamp=remote.remoteTimestamp.timestamp() * 1000 if remote.remoteTimestamp else None,
+        )
+
+
+def _discarded(playout: Any) -> int:
+    """Packets that came too late to be played."""
+    counters = getattr(getattr(playout, "buffer", None), "counters", None)
+    return int(getattr(counters, "late", 0))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 
 from examples.echo_bot import until_interrupted
@@ -36,6 +37,11 @@ async def say_what_is_typed(call: Call) -> None:
         while line := await reader.readline():
             if text := line.decode(errors="replace").strip():
                 call.send(text)
+        # What was piped in is to arrive before we leave.
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(5):
+                await asyncio.gather(*(peer.connected() for peer in call.peers.values()))
+                await asyncio.sleep(1)
     finally:
         transport.close()
 

@@ -31,17 +31,18 @@ async def send(url: str, path: Path, *, room: str, name: str) -> None:
 
 
 async def send_to(peer: RemotePeer, path: Path) -> None:
-    size = os.path.getsize(path)
-    channel = peer.open_channel("file", protocol=json.dumps({"name": path.name, "size": size}))
-    opened, drained, received = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    channel.bufferedAmountLowThreshold = AHEAD // 2
-    channel.on("open", opened.set)
-    channel.on("bufferedamountlow", drained.set)
-    channel.on("message", lambda _: received.set())
-    async with asyncio.timeout(30):
-        await opened.wait()
-    began = time.monotonic()
     with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        channel = peer.open_channel("file", protocol=json.dumps({"name": path.name, "size": size}))
+        opened, drained, received = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        channel.bufferedAmountLowThreshold = AHEAD // 2
+        channel.on("open", opened.set)
+        channel.on("bufferedamountlow", drained.set)
+        channel.on("message", lambda _: received.set())
+        async with asyncio.timeout(30):
+            await opened.wait()
+        began = time.monotonic()
         while chunk := file.read(CHUNK):
             while channel.bufferedAmount > AHEAD:
                 drained.clear()

@@ -14,9 +14,7 @@ import signaling
 from peer import Call, IceOptions
 from signaling import RelayServer, RelaySettings
 
-LOOPBACK = {
-    "ice": IceOptions(loopback=True, interface_filter=lambda interface: interface.name == "lo")
-}
+LOOPBACK = {"ice": IceOptions(loopback=True, interface_filter=lambda interface: interface.name == "lo")}
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, cast
 
 import av
+import pytest
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 

@@ -208,7 +208,9 @@ class VirtualRoom:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while not condition():
-            assert loop.time() - began < seconds, f"not within {seconds} s: {what}"
+            if loop.time() - began >= seconds:
+                told = "\n".join(f"{member.call!r}: {member.events[-15:]}" for member in self.members)
+                pytest.fail(f"not within {seconds} s: {what}\n{told}")
             await asyncio.sleep(0.005)
         return loop.time() - began
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -73,7 +73,8 @@ async def test_ice_servers_are_fetched_when_the_call_is_entered() -> None:
     ):
         await until(lambda: connected(alice, bob), "connected")
         [peer] = alice.peers.values()
-        assert [server.urls for server in peer.pc.getConfiguration().iceServers or []] == ["stun:127.0.0.1:9"]
+        [server_given] = cast(list[Any], peer.pc.getConfiguration().iceServers)
+        assert server_given.urls == "stun:127.0.0.1:9"
 
 
 async def test_wrong_ice_servers_are_refused_before_the_room_is_entered() -> None:

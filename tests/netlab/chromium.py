@@ -46,7 +46,7 @@ class Chromium:
     @classmethod
     async def start(cls, lab: Lab, host: Host, *, trials: str = "") -> Chromium:
         wrapper = lab.directory / f"chromium-in-{host.name}"
-        command = " ".join(host.namespace.command("nice", "-n", "-10", program("chromium")))
+        command = " ".join(host.namespace.command(program("chromium")))
         wrapper.write_text(f'#!/bin/sh\nexec {command} "$@" 2>>{lab.log(f"chromium-{host.name}")}\n')
         wrapper.chmod(0o755)
         playwright = await async_playwright().start()

@@ -33,8 +33,8 @@ class Closing(Protocol):
         """End it, for good. Raises `LabError` when that cannot be done."""
 
 
-URGENT = ("nice", "-n", "-10")
-"""How the ends of calls are started: what is measured should be them, not whatever else the machine is doing."""
+PRIORITY = Path("/proc/self/autogroup")
+"""Where Linux takes a nice value for everything in our session together, if it groups processes so."""
 
 Part = TypeVar("Part", bound=Closing)
 
@@ -66,6 +66,7 @@ class Lab:
 
     async def __aenter__(self) -> Lab:
         await asyncio.to_thread(remove_abandoned)
+        _set_priority(-10)
         self.directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="netlab-")))
         self.core = await JsonProcess.start(
             "core", [sys.executable, "-m", "tests.netlab.core", str(self.seed)], self.directory / "core.log"
@@ -84,6 +85,7 @@ class Lab:
                 site.close()
             await self.core.close()
             self._stack.close()
+            _set_priority(0)
 
     async def site(
         self,
@@ -130,7 +132,7 @@ class Lab:
 
     async def python(self, host: Host, subject: str = "ours") -> Party:
         """Start one end of a call in Python: `subject` is "ours" or "aiortc". TLS trusts the lab's authority."""
-        command = host.namespace.command(*URGENT, sys.executable, "-m", "tests.netlab.node")
+        command = host.namespace.command(sys.executable, "-m", "tests.netlab.node")
         trust = {"SSL_CERT_FILE": str(self.directory / "authority.pem")}
         node = await JsonProcess.start(
             f"{subject} on {host.name}", command, self.log(f"python-{host.name}"), trust
@@ -166,3 +168,9 @@ class Lab:
         """Start or end recording what passes the core; ending returns the packets (see `tests.netlab.timeline`)."""
         packets: list[list[Any]] | None = await self.core.call("trace", on=on)
         return packets
+
+
+def _set_priority(nice: int) -> None:
+    """What is measured should be the calls in here, not whatever else the machine is doing."""
+    with contextlib.suppress(OSError):
+        PRIORITY.write_text(str(nice))

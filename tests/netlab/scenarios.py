@@ -39,6 +39,8 @@ class Outcome:
     bob_numbers: Gap
     offers: int
     """Descriptions offered since, by both: one for each ICE restart."""
+    undisturbed: float
+    """The longest silence either heard before, when nothing was the matter, in seconds."""
     moved: bool
     """Whether Alice's packets take another pair of ports now, as they do after an ICE restart."""
     alice_log: list[tuple[float, str, Any]]
@@ -72,6 +74,7 @@ class Scene:
         self.sites: list[Site] = list(host.uplinks)
         self._since: dict[Party, float] = {}
         self._ports: list[int] = []
+        self._undisturbed = 0.0
 
     @classmethod
     async def set(
@@ -82,7 +85,7 @@ class Scene:
         *,
         alice_sites: int = 1,
         policy: str = "all",
-        ice_servers: list[dict[str, Any]] | None = None,
+        ice_servers: Callable[[], list[dict[str, Any]]] | None = None,
         recovery: dict[str, float] = RECOVERY,
     ) -> Scene:
         """Alice (the caller) and Bob behind cone NATs; policy and servers, if other than usual, are Alice's."""
@@ -93,7 +96,7 @@ class Scene:
         alice, bob = await asyncio.gather(lab.party(host, subjects[0]), lab.party(bob_host, subjects[1]))
         for party in (alice, bob):
             await party.configure(
-                ice_servers if ice_servers and party is alice else server.turn.ice_servers("stun"),
+                ice_servers() if ice_servers and party is alice else server.turn.ice_servers("stun"),
                 policy=policy if party is alice else "all",
                 media=("audio",),
                 recovery=recovery,
@@ -113,7 +116,11 @@ class Scene:
     async def mark(self) -> None:
         """From now on counts."""
         for party in (self.alice, self.bob):
-            self._since[party] = await party.clock()
+            now = self._since[party] = await party.clock()
+            before = of_rtp(await party.packets(), now - SETTLED, now)
+            if not before.arrived:
+                raise LabError(f"{party.subject} hears nothing: {await party.log()}")
+            self._undisturbed = max(self._undisturbed, before.longest)
         self._ports = (await self.alice.pair())["ports"]
 
     async def outcome(self, after: float = AFTERWARDS) -> Outcome:
@@ -128,7 +135,7 @@ class Scene:
             logs.append([(when - since, *what) for when, *what in await party.log() if when >= since])
         offers = sum(what == "sent" and value == "offer" for log in logs for _, what, value in log)
         moved = (await self.alice.pair())["ports"] != self._ports
-        return Outcome(gaps[0], gaps[2], gaps[1], gaps[3], offers, moved, *logs)
+        return Outcome(gaps[0], gaps[2], gaps[1], gaps[3], offers, self._undisturbed, moved, *logs)
 
 
 async def restart_on_a_living_path(lab: Lab, *subjects: str) -> Outcome:
@@ -196,7 +203,7 @@ async def relay_server_dies(lab: Lab, *subjects: str) -> Outcome:
         _two(subjects),
         server,
         policy="relay",
-        ice_servers=[*server.turn.ice_servers("udp"), *other.ice_servers("udp")],
+        ice_servers=lambda: [*server.turn.ice_servers("udp"), *other.ice_servers("udp")],
     )
     used = (await scene.alice.pair())["localAddress"]
     await scene.mark()
@@ -225,7 +232,7 @@ async def credential_expires(lab: Lab, *subjects: str) -> Outcome:
     secret = "not told to anybody"
     server = await lab.server(secret=secret, lifetime=8)
     scene = await Scene.set(
-        lab, _two(subjects), server, policy="relay", ice_servers=ephemeral(server, secret, 4.0)
+        lab, _two(subjects), server, policy="relay", ice_servers=lambda: ephemeral(server, secret, 4.0)
     )
     await scene.mark()
     await asyncio.sleep(6.0)

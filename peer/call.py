@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -25,7 +26,7 @@ __all__ = ["Call", "CallEnded", "ChannelFrom", "Message", "TrackFrom"]
 logger = logging.getLogger(__name__)
 
 Offer: TypeAlias = Literal["newcomer", "always", "never"]
-IceServers: TypeAlias = Sequence[Any] | Callable[[], Awaitable[Any]]
+IceServers: TypeAlias = list[Any] | Callable[[], Awaitable[Any]]
 
 WHY_LEFT: Final = {
     "left": "left the room",
@@ -120,7 +121,7 @@ class Call(EventEmitter):
         """A call over a client that nobody has entered yet and nobody else reads.
 
         - `configuration`: of every connection; `ice_servers` replaces its `iceServers`, and may be an async function
-          that is asked when the call is entered.
+          such as `IceServerProvider`.
         - `offer`: who makes the first offer. `newcomer`: whoever comes later into the room; `always`: this side, to
           everybody (both sides may: perfect negotiation sorts it out); `never`: only the others.
         - `receive`: kinds to ask for in an offer even where nothing of the kind is published.
@@ -139,8 +140,7 @@ class Call(EventEmitter):
                 raise ValueError(f"receive takes 'audio' and 'video', not {kind!r}")
         if liveness is not None and liveness <= 0:
             raise ValueError(f"liveness must be a positive number of seconds, not {liveness!r}")
-        self._configuration = _configuration(configuration)
-        self._ice_servers = ice_servers
+        self._configuration = _configuration(configuration, ice_servers)
         self._offer = offer
         self._recovery = {} if recovery is True else (dict(recovery) if recovery else None)
         self._fresh_connections = fresh_connections
@@ -179,13 +179,6 @@ class Call(EventEmitter):
         return self.signaling.id
 
     async def __aenter__(self) -> Call:
-        if callable(self._ice_servers):
-            servers = await self._ice_servers()
-        else:
-            servers = self._ice_servers
-        if servers is not None:
-            listed = servers.get("iceServers", []) if isinstance(servers, Mapping) else servers
-            self._configuration = _configuration({**_members(self._configuration), "iceServers": listed})
         await self.signaling.__aenter__()
         assert self.signaling.welcome is not None
         self._outbox.start()
@@ -423,11 +416,9 @@ class Call(EventEmitter):
         self.emit("ended", reason)
 
 
-def _configuration(value: Any) -> RTCConfiguration:
+def _configuration(value: Any, ice_servers: IceServers | None) -> RTCConfiguration:
     made = configuration(value)
+    if ice_servers is not None:
+        made = replace(made, iceServers=ice_servers)
     made.ice_options()  # raises now for servers that could not be used, not when somebody joins
     return made
-
-
-def _members(value: RTCConfiguration) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -62,8 +62,11 @@ async def test_a_relay_that_cannot_be_reached_says_so() -> None:
     await call.leave()
 
 
-async def test_ice_servers_are_fetched_when_the_call_is_entered() -> None:
+async def test_ice_servers_may_come_from_a_function_that_is_asked_when_they_are_needed() -> None:
+    asked = asyncio.Event()
+
     async def servers() -> dict[str, Any]:
+        asked.set()
         return {"iceServers": [{"urls": "stun:127.0.0.1:9"}], "ttl": 600}
 
     async with (
@@ -72,17 +75,13 @@ async def test_ice_servers_are_fetched_when_the_call_is_entered() -> None:
         join(server, "bob") as bob,
     ):
         await until(lambda: connected(alice, bob), "connected")
-        [peer] = alice.peers.values()
-        [server_given] = cast(list[Any], peer.pc.getConfiguration().iceServers)
-        assert server_given.urls == "stun:127.0.0.1:9"
+        assert asked.is_set()
 
 
 async def test_wrong_ice_servers_are_refused_before_the_room_is_entered() -> None:
     async with relay() as server:
-        call = join(server, "alice", ice_servers=[{"urls": "http://127.0.0.1"}])
         with pytest.raises(ValueError, match="http"):
-            await call.__aenter__()
-        await call.leave()
+            join(server, "alice", ice_servers=[{"urls": "http://127.0.0.1"}])
 
 
 async def test_a_connection_to_the_relay_that_breaks_is_nothing_to_the_call() -> None:

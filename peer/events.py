@@ -21,6 +21,8 @@ class GuardedHandlers(AsyncIOEventEmitter):
     event, and raises it in the middle of our packet loop when nobody listens to that.)
     """
 
+    _inline: list[tuple[Any, Callable[..., Any]]] | None = None
+
     def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             result = f(*args, **kwargs)
@@ -29,6 +31,12 @@ class GuardedHandlers(AsyncIOEventEmitter):
             return
         if not (asyncio.iscoroutine(result) or isinstance(result, asyncio.Future)):
             return
+        if self._inline is not None:
+            self._inline.append((result, f))
+            return
+        self._follow(result, f)
+
+    def _follow(self, result: Any, f: Callable[..., Any]) -> None:
         task = asyncio.ensure_future(result)
 
         def done(task: asyncio.Future[Any]) -> None:
@@ -38,6 +46,26 @@ class GuardedHandlers(AsyncIOEventEmitter):
 
         task.add_done_callback(done)
         self._waiting.add(task)
+
+    async def _emit_inline(self, event: str) -> None:
+        """Emit, and run the first coroutine among the handlers as part of the calling task.
+
+        Up to its first wait it runs here and now, as a handler in a browser does, with nothing coming in between.
+        """
+        waiting: list[tuple[Any, Callable[..., Any]]] = []
+        self._inline = waiting
+        try:
+            self.emit(event)
+        finally:
+            self._inline = None
+        for result, handler in waiting[1:]:
+            self._follow(result, handler)
+        if waiting:
+            result, handler = waiting[0]
+            try:
+                await result
+            except Exception as exc:
+                self._report(exc, handler)
 
     def _report(self, exc: BaseException, handler: Callable[..., Any]) -> None:
         asyncio.get_event_loop().call_exception_handler(

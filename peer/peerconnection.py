@@ -679,14 +679,17 @@ class RTCPeerConnection(EventEmitter):
         if not self._chain.empty:
             self._check_when_empty = True
             return
-        asyncio.get_event_loop().call_soon(self._check_negotiation)
+        # A task, because the handler runs in it: see _emit_inline.
+        task = asyncio.ensure_future(self._check_negotiation())
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
 
     def _chain_emptied(self) -> None:
         if self._check_when_empty:
             self._check_when_empty = False
             self._update_negotiation_needed()
 
-    def _check_negotiation(self) -> None:
+    async def _check_negotiation(self) -> None:
         if self._closing is not None:
             return
         if not self._chain.empty:
@@ -698,7 +701,7 @@ class RTCPeerConnection(EventEmitter):
             self._negotiation_needed = False
         elif not self._negotiation_needed:
             self._negotiation_needed = True
-            self.emit("negotiationneeded")
+            await self._emit_inline("negotiationneeded")
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.ensure_future(coroutine)

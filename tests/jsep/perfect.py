@@ -32,7 +32,7 @@ class Side:
         self.ignoring = False
         self.setting_answer = False
         self.wrong: list[BaseException] = []
-        connection.on("negotiationneeded", self.offer)
+        connection.on("negotiationneeded", lambda: self.offer())
         connection.on("icecandidate", lambda candidate: send(("candidate", candidate and candidate.toJSON())))
 
     async def offer(self) -> None:

@@ -229,6 +229,10 @@ class Gatherer:
                     self._spawn(self._server_reflexive(interface, base, server))
 
     async def _server_reflexive(self, interface: Interface, base: DatagramBase, server: StunServer) -> None:
+        if server.secure:
+            text = "over TLS a STUN server sees a TCP port, which is no UDP candidate; use 'stun:' instead"
+            self._fail(None, server, StunError(UNREACHABLE, text))
+            return
         address = await self._server_address(interface, server)
         if address is None:
             return

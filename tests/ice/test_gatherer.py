@@ -204,6 +204,16 @@ async def test_a_server_of_an_ip_version_we_do_not_have_is_told() -> None:
 
 
 @in_virtual_time
+async def test_a_stun_server_over_tls_is_told_to_be_of_no_use() -> None:
+    place = Place()
+    place.host.attach("198.51.100.1", place.world.internet)
+    sink = await place.gather(IceOptions(servers=servers("stuns:192.0.2.10:3478")))
+    assert [(each.url, each.errorCode) for each in sink.errors] == [("stuns:192.0.2.10:3478", 701)]
+    assert "use 'stun:' instead" in sink.errors[0].errorText
+    assert place.stun.requests == 0
+
+
+@in_virtual_time
 async def test_a_refusal_is_told_with_the_code_of_the_server() -> None:
     place = Place()
     place.turn.refuse_with = 486

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import peer
-from tests.simnet import Link, Nat, SimNetwork, StunServer, TurnServer, World, in_virtual_time
+from tests.simnet import Link, SimNetwork, StunServer, TurnServer, World, in_virtual_time
 from tests.simnet.kinds import NetworkKind, place
 
 CERTIFICATES = [peer.RTCCertificate.generateCertificate() for _ in range(2)]
@@ -47,7 +47,7 @@ class Lab:
         opened = self.loop.create_future()
         began = self.loop.time()
         channel = a.createDataChannel("chat")
-        channel.on("open", lambda: opened.done() or opened.set_result(self.loop.time()))
+        channel.on("open", lambda: opened.set_result(self.loop.time()))
         wires = [asyncio.Queue[Any](), asyncio.Queue[Any]()]
 
         def send(to: int, message: Any) -> None:

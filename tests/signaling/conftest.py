@@ -5,7 +5,6 @@ A test that takes `relays` runs three times: with rooms in memory, with one rela
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import secrets
@@ -16,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from signaling import RelayServer, SignalingClient
+from tests.signaling.figures import FIGURES
 from tests.signaling.redis_server import RedisServer
 from tests.signaling.settings import QUICK, relay_settings
 
@@ -80,7 +80,13 @@ def tmp_socket(tmp_path: Path) -> Path:
     return tmp_path / "socket"
 
 
-async def settled() -> None:
-    """Let everything that is ready run."""
-    for _ in range(20):
-        await asyncio.sleep(0)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not FIGURES:
+        return
+    terminalreporter.section("signalling under faults and attacks")
+    terminalreporter.line(f"{'':<44}{'tried':>8}{'survived':>10}{'messages':>10}{'lost':>6}{'let in':>8}")
+    for what, figure in sorted(FIGURES.items()):
+        counts = (
+            f"{figure.tried:>8}{figure.survived:>10}{figure.messages:>10}{figure.lost:>6}{figure.let_in:>8}"
+        )
+        terminalreporter.line(f"{what:<44}{counts}")

@@ -10,7 +10,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -224,12 +224,31 @@ def test_importing_the_client_is_light() -> None:
 # The command
 
 
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """The command sets up the logs of its process, which here is the tests'."""
+    handlers, level, quiet = (
+        list(logging.root.handlers),
+        logging.root.level,
+        logging.getLogger("uvicorn").level,
+    )
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    logging.getLogger("uvicorn").setLevel(quiet)
+
+
+leaving_the_logs_alone = pytest.mark.usefixtures("logging_as_before")
+
+
+@leaving_the_logs_alone
 def test_the_command_refuses_to_start_open_and_says_how_not_to() -> None:
     result = CliRunner().invoke(command, ["--port", "0"])
     assert result.exit_code == 1
     assert "nobody decides who may join" in result.output
 
 
+@leaving_the_logs_alone
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -29,6 +29,7 @@ from signaling import (
     create_app,
     mint_token,
 )
+from tests.signaling.figures import note
 from tests.signaling.raw import RawPeer
 from tests.signaling.settings import QUICK, relay_settings
 
@@ -98,6 +99,7 @@ async def test_a_wrong_token_does_not_let_in(
     assert refused.value.code == code
     assert SECRET not in str(refused.value)
     assert await guarded.relay.backplane.counts() == (0, 0)
+    note("wrong or expired tokens", tried=1)
 
 
 async def test_a_token_gives_its_bearer_a_room_a_name_and_an_identity(guarded: RelayServer) -> None:
@@ -209,11 +211,13 @@ async def test_a_session_is_resumed_only_with_its_secret_and_its_own_token(guard
             async with RawPeer(guarded.url) as thief:
                 await thief.say({"type": "resume", "session": stolen, "received": 0})
                 assert (await thief.hear())["code"] == "resume-failed"
+                note("stolen sessions", tried=1)
         for wrong in (token(identity="bob"), token(room="other"), "garbage"):
             async with RawPeer(guarded.url) as thief:
                 await thief.say({"type": "resume", "session": secret, "received": 0, "token": wrong})
                 assert (await thief.hear())["code"] in ("not-allowed", "unauthorized")
                 assert await thief.closed() == 4003
+                note("stolen sessions", tried=1)
         async with RawPeer(guarded.url) as back:
             await back.say({"type": "resume", "session": secret, "received": 0})
             welcome = await back.hear()
@@ -318,3 +322,34 @@ async def test_another_authenticator_decides_instead() -> None:
             await client(server).__aenter__()
         async with RawPeer(server.url, additional_headers={"X-User": "carol"}) as carol:
             await carol.join()
+
+
+async def test_a_peer_reaches_only_its_room(relays: list[RelayServer]) -> None:
+    """Every message to a peer of another room, and every way into a second room."""
+    async with RawPeer(relays[0].url) as alice, RawPeer(relays[-1].url) as mallory:
+        await alice.join("one")
+        await mallory.join("two")
+        for message in (
+            {"type": "offer", "sdp": "v=0"},
+            {"type": "answer", "sdp": "v=0"},
+            {"type": "ice-candidate", "candidate": {}},
+            {"type": "end-of-candidates"},
+            {"type": "hangup"},
+            {"type": "message", "data": "psst"},
+        ):
+            for extra in ({}, {"room": "one"}, {"from": alice.id}):
+                await mallory.say(message | {"to": alice.id} | extra)
+                assert (await mallory.hear())["code"] == "unknown-peer"
+                note("room hopping", tried=1)
+        for way_in in (
+            {"type": "join", "room": "one", "name": "mallory"},
+            {"type": "resume", "session": f"{alice.id}.{'x' * 32}.one", "received": 0},
+        ):
+            await mallory.say(way_in)
+            assert (await mallory.hear())["code"] == "already-joined"
+            note("room hopping", tried=1)
+        await mallory.say({"type": "message", "data": "to everybody", "room": "one"})
+        await mallory.say({"type": "update", "name": "Alice", "id": alice.id})
+        await alice.say({"type": "offer", "to": alice.id, "sdp": "nothing came before this"})
+        assert (await alice.hear())["sdp"] == "nothing came before this"
+        note("room hopping", tried=2)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from signaling import MalformedMessage, RelayServer
 from signaling.errors import ERROR_CODES
 from signaling.messages import parse_client_message, to_json
+from tests.signaling.figures import note
 from tests.signaling.raw import RawPeer
 from tests.signaling.settings import relay_settings
 
@@ -68,6 +69,11 @@ async def test_a_bad_frame_is_answered_by_its_error_and_the_connection_is_kept(
         await bob.say({"type": "offer", "to": alice.id, "sdp": "v=0"})
         assert (await alice.hear())["type"] == "peer-joined"
         assert (await alice.hear()) == {"type": "offer", "from": bob.id, "to": alice.id, "sdp": "v=0"}
+        note(
+            "oversized frames" if code == "too-large" else "malformed or misplaced frames",
+            tried=1,
+            survived=1,
+        )
 
 
 async def test_bad_frames_of_a_numbered_session_use_up_their_numbers(relays: list[RelayServer]) -> None:
@@ -136,6 +142,7 @@ async def test_a_frame_beyond_the_transport_limit_closes_only_its_own_connection
         await bob.say("x" * 2_000_000)
         assert await bob.closed() == 1009
         assert (await alice.hear_type("peer-left"))["id"] == bob.id
+        note("oversized frames", tried=1, survived=1)
 
 
 async def test_a_forged_sender_is_replaced_under_every_spelling(relays: list[RelayServer]) -> None:
@@ -152,6 +159,7 @@ async def test_a_forged_sender_is_replaced_under_every_spelling(relays: list[Rel
         await bob.say({"type": "offer", "from": alice.id, "to": alice.id, "sdp": "v=0", "seq": 77})
         heard = await alice.hear()
         assert heard == {"type": "offer", "from": bob.id, "to": alice.id, "sdp": "v=0"}
+        note("forged senders", tried=2)
 
 
 async def test_what_the_relay_need_not_know_travels_unchanged(relays: list[RelayServer]) -> None:
@@ -260,3 +268,4 @@ async def test_a_relay_survives_any_sequence_of_frames(relay: RelayServer, batch
         while (heard := await alice.hear())["type"] != "peer-left":
             assert heard["type"] in ("peer-joined", "peer-updated", "message", "offer", "answer", "hangup")
         assert heard["id"] == peer.id
+    note("random frames", tried=len(batch), survived=len(batch))

@@ -17,6 +17,7 @@ from peer.call import Call
 from signaling import AppMessage, PeerJoined, RelayServer, SignalingClient
 from tests.browser.conftest import chromium
 from tests.signaling.cluster import Balancer, RelayProcess
+from tests.signaling.figures import note
 from tests.signaling.redis_server import RedisServer
 from tests.signaling.settings import QUICK, relay_settings
 from tests.signaling.test_nodes import ENVIRONMENT
@@ -108,7 +109,12 @@ async def test_the_browsers_client_loses_doubles_and_reorders_nothing_either(chr
         assert await page.evaluate("news") == ["welcome"]
         assert await page.evaluate("client.id") == browser_id
         assert cutter.cut >= 8
-        print(f"\n{cutter.cut} connections cut; {2 * count} messages, none lost, doubled or reordered")
+        note(
+            "connections cut at any byte, with a browser",
+            tried=cutter.cut,
+            survived=cutter.cut,
+            messages=2 * count,
+        )
 
 
 @pytest.fixture

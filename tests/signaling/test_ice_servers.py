@@ -39,7 +39,7 @@ URLS = (
 
 
 def bearer(**changes: Any) -> dict[str, str]:
-    claims: dict[str, Any] = {"identity": "alice", "room": "room", "ttl": 60}
+    claims: dict[str, Any] = {"identity": "alice", "room": "room", "ttl": 3600}
     return {"Authorization": f"Bearer {mint_token(JWT_SECRET, **(claims | changes))}"}
 
 

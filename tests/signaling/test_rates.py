@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from signaling import JoinRefused, RelayServer, SignalingClient
 from signaling.rates import AddressLimiter, TokenBucket
+from tests.signaling.figures import note
 from tests.signaling.raw import RawPeer
 from tests.signaling.settings import QUICK, relay_settings
 
@@ -60,6 +61,7 @@ async def test_a_flood_is_read_at_its_rate_told_so_and_loses_nothing() -> None:
         notice = await flooder.hear_type("error")
         assert notice["code"] == "rate-limited"
         assert server.relay.metrics.throttled._value.get() > 100
+        note("floods", tried=1, survived=1, messages=200)
 
 
 async def test_a_flood_does_not_delay_the_others() -> None:
@@ -90,6 +92,7 @@ async def test_a_flood_does_not_delay_the_others() -> None:
         await asyncio.gather(flooding, return_exceptions=True)
         flooder.ws.transport.abort()
         assert worst < 0.25
+        note("floods", tried=1, survived=1, messages=10)
 
 
 async def test_an_address_opens_only_so_many_connections_and_gets_them_back() -> None:
@@ -135,6 +138,7 @@ async def test_a_peer_whose_socket_takes_nothing_is_let_go_and_its_memory_with_i
             while server.relay.metrics.connections._value.get() > 1:
                 await asyncio.sleep(0.01)
         sloth.ws.transport.abort()
+        note("slow readers", tried=1, survived=1)
 
 
 async def test_a_half_open_connection_is_noticed_by_its_silence_and_its_peer_comes_back() -> None:
@@ -156,3 +160,4 @@ async def test_a_half_open_connection_is_noticed_by_its_silence_and_its_peer_com
         assert (await alice.hear())["type"] == "peer-joined"
         assert (await alice.hear(timeout=3))["reason"] == "lost"
         silent.close()
+        note("half-open sockets", tried=1, survived=1)

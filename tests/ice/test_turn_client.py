@@ -279,6 +279,19 @@ def test_one_forbidden_address_in_a_batch_is_found_and_never_sent_to() -> None:
     assert exchange.server.counted(Method.CREATE_PERMISSION) == before
 
 
+def test_private_addresses_the_server_forbids_do_not_hold_up_public_ones() -> None:
+    def refuse(message: StunMessage, now: float) -> tuple[int, str] | None:
+        peers = message.addresses(Attribute.XOR_PEER_ADDRESS)
+        return (403, "Forbidden") if any(host.startswith("192.168.") for host, _ in peers) else None
+
+    exchange = TurnExchange(TurnServerModel(refuse=refuse), rtt=0.06)
+    exchange.allocate()
+    exchange.client.permit([("192.168.1.5", 1), ("8.8.8.8", 2), ("192.168.1.6", 3)], exchange.now)
+    exchange.send(CHECK, ("8.8.8.8", 2))
+    exchange.run(0.031)
+    assert exchange.server.relayed_out == [(CHECK, ("8.8.8.8", 2))]
+
+
 def test_a_server_that_is_full_is_asked_again_for_permissions() -> None:
     full = True
     server = TurnServerModel(

@@ -249,7 +249,9 @@ const lab = (() => {
       return null;
     },
 
-    async reconfigure({ configuration }) { only().pc.setConfiguration(configuration); },
+    async reconfigure({ configuration }) {
+      only().pc.setConfiguration({ ...only().pc.getConfiguration(), ...configuration });
+    },
 
     async restart() {
       only().note("restart", "asked");

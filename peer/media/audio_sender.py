@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import struct
 import time
 import types
 from collections.abc import Coroutine, Generator
 from typing import Any
 
 from aiortc.mediastreams import MediaStreamTrack
-from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpSendParameters
 from aiortc.rtcrtpsender import random_sequence_number
-from aiortc.rtp import RTP_HISTORY_SIZE, AnyRtcpPacket, RtcpRrPacket, RtcpSrPacket, RtpPacket
+from aiortc.rtp import (
+    RTP_HISTORY_SIZE,
+    AnyRtcpPacket,
+    HeaderExtensions,
+    RtcpRrPacket,
+    RtcpSrPacket,
+    RtpPacket,
+)
 from aiortc.utils import random32
 from av import AudioFrame
 from av.packet import Packet
@@ -29,6 +37,7 @@ from .opus_settings import OpusSettings
 logger = logging.getLogger("peer.media")
 
 NTP_TO_UNIX_SECONDS = 2_208_988_800
+_RTP_HEADER = struct.Struct("!BBHLL")
 
 
 class AudioSender(RTCRtpSender):
@@ -50,6 +59,8 @@ class AudioSender(RTCRtpSender):
         self._timestamp_origin = random32()
         self._sent_at: float | None = None
         self._loss = 0.0
+        self._extensions: dict[int, bytes] = {}
+        self._keeps_history = False
         self._loop = asyncio.get_event_loop()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -64,6 +75,13 @@ class AudioSender(RTCRtpSender):
 
     def _format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
         return dict(self._opus.format_parameters()) if mime_type.lower() == "audio/opus" else None
+
+    async def send(self, parameters: RTCRtpSendParameters) -> None:
+        await super().send(parameters)
+        self._extensions.clear()
+        stamped = sender_field(self, "rtp_header_extensions_map").set(HeaderExtensions(abs_send_time=1))
+        retransmits = any(feedback.type == "nack" for feedback in parameters.codecs[0].rtcpFeedback)
+        self._keeps_history = retransmits or bool(stamped[1])
 
     async def _run_rtp(self, codec: RTCRtpCodecParameters) -> None:
         sender_field(self, "rtp_started").set()
@@ -169,27 +187,59 @@ class AudioSender(RTCRtpSender):
         self._sent_at = self._loop.time()
         number = self._sequence_number
         self._sequence_number = number + 1 & 0xFFFF
-        packet = RtpPacket(
-            payload_type=codec.payloadType or 0,
-            sequence_number=number,
-            timestamp=self._timestamp_origin + encoded.timestamp & 0xFFFFFFFF,
-        )
-        packet.ssrc = self._ssrc
-        packet.payload = encoded.payload
-        packet.marker = int(encoded.marker)
+        timestamp = self._timestamp_origin + encoded.timestamp & 0xFFFFFFFF
         ntp = int((now + NTP_TO_UNIX_SECONDS) * (1 << 32))
-        extensions = packet.extensions
-        extensions.abs_send_time = ntp >> 14 & 0x00FFFFFF
-        extensions.mid = sender_field(self, "mid")
-        extensions.audio_level = (False, encoded.level)
-        self.measured.audio_packet(-encoded.level, packet.timestamp, codec.clockRate)
-        sender_field(self, "rtp_history")[number % RTP_HISTORY_SIZE] = packet
-        data = packet.serialize(sender_field(self, "rtp_header_extensions_map"))
+        self.measured.audio_packet(-encoded.level, timestamp, codec.clockRate)
+        if self._keeps_history:
+            data = self._full_packet(codec, encoded, number, timestamp, ntp)
+        else:
+            extension = self._extensions.get(encoded.level)
+            if extension is None:
+                extension = self._extension(encoded.level)
+            data = (
+                _RTP_HEADER.pack(
+                    0x90 if extension else 0x80,
+                    encoded.marker << 7 | (codec.payloadType or 0),
+                    number,
+                    timestamp,
+                    self._ssrc,
+                )
+                + extension
+                + encoded.payload
+            )
         self._send_now(data)
         set_sender_field(self, "ntp_timestamp", ntp)
-        set_sender_field(self, "rtp_timestamp", packet.timestamp)
+        set_sender_field(self, "rtp_timestamp", timestamp)
         set_sender_field(self, "octet_count", sender_field(self, "octet_count") + len(encoded.payload))
         set_sender_field(self, "packet_count", sender_field(self, "packet_count") + 1)
+
+    def _extension(self, level: int) -> bytes:
+        """The header extensions of all packets of this level: they differ in nothing else (RFC 8285 §4.2)."""
+        wanted = HeaderExtensions(mid=sender_field(self, "mid"), audio_level=(False, level))
+        profile, value = sender_field(self, "rtp_header_extensions_map").set(wanted)
+        extension = struct.pack("!HH", profile, len(value) >> 2) + value if value else b""
+        self._extensions[level] = extension
+        return extension
+
+    def _full_packet(
+        self, codec: RTCRtpCodecParameters, encoded: EncodedPacket, number: int, timestamp: int, ntp: int
+    ) -> bytes:
+        """With the time of sending in it, and kept for retransmission, where either has been agreed on."""
+        packet = RtpPacket(
+            payload_type=codec.payloadType or 0,
+            marker=int(encoded.marker),
+            sequence_number=number,
+            timestamp=timestamp,
+            ssrc=self._ssrc,
+            payload=encoded.payload,
+        )
+        packet.extensions = HeaderExtensions(
+            abs_send_time=ntp >> 14 & 0x00FFFFFF,
+            mid=sender_field(self, "mid"),
+            audio_level=(False, encoded.level),
+        )
+        sender_field(self, "rtp_history")[number % RTP_HISTORY_SIZE] = packet
+        return packet.serialize(sender_field(self, "rtp_header_extensions_map"))
 
     def _send_now(self, data: bytes) -> None:
         transport = self.transport

@@ -104,6 +104,7 @@ class Playout:
         self._generation = 0
         self._correcting = 0
         self._phase = 0.0
+        self._aim: float | None = None
 
     def insert(
         self, sequence_number: int, timestamp: int, payload: bytes, now: float, *, timely: bool = True
@@ -161,6 +162,7 @@ class Playout:
         while len(self._pending) < self.block_size:
             decoded = self._produce(now) or decoded
         if decoded:
+            self._aim = self.target(now)
             self._steer(now)
         size = self.block_size
         samples, self._pending = self._pending[:size], self._pending[size:]
@@ -175,10 +177,8 @@ class Playout:
 
     def phase_step(self, now: float) -> float:
         """How much later (or earlier, if negative) than 20 ms after this tick the next should be, in seconds."""
-        if self.delay is None or self._correcting:
-            return 0.0
-        target = self.target(now)
-        if target is None:
+        target = self._aim
+        if self.delay is None or self._correcting or target is None:
             return 0.0
         step = (target - self.delay) / 50
         step = min(max(step, -PHASE_STEP_SECONDS), PHASE_STEP_SECONDS)
@@ -288,7 +288,7 @@ class Playout:
 
     def _steer(self, now: float) -> None:
         """Bring the delay nearer to the target by stretching what is pending."""
-        target = self.target(now)
+        target = self._aim
         if target is None or self.delay is None:
             return
         error = self.delay - target

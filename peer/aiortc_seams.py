@@ -68,6 +68,7 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {
         "__transport",
         "__remote_streams",
         "__active_ssrc",
+        "__jitter_buffer",
     ),
 }
 
@@ -121,6 +122,10 @@ def set_sender_field(sender: aiortc.RTCRtpSender, name: str, value: Any) -> None
 
 def receiver_field(receiver: aiortc.RTCRtpReceiver, name: str) -> Any:
     return getattr(receiver, f"_RTCRtpReceiver__{name}")
+
+
+def set_receiver_field(receiver: aiortc.RTCRtpReceiver, name: str, value: Any) -> None:
+    setattr(receiver, f"_RTCRtpReceiver__{name}", value)
 
 
 def codecs_of(kind: str) -> list[RTCRtpCodecParameters]:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
 import itertools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import aiortc
+from aiortc import RTCRtpContributingSource, clock
 from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpReceiveParameters
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtpPacket
 from aiortc.stats import RTCStatsReport
 
-from .aiortc_seams import receiver_field
+from .aiortc_seams import receiver_field, set_receiver_field
 from .exceptions import InvalidArgumentError
 from .jsep.codecs import capabilities
+from .jsep.sdp import format_parameters
 from .measured import Measured
 from .mediastream import RemoteStreamTrack
+from .members import Members
 from .rtpsender import UNBOUND
+from .video_jitterbuffer import VideoJitterBuffer
 
 _numbers: Final = itertools.count(1)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+CONTRIBUTING_MAX: Final = 256
 
 
 class RTCRtpReceiver(aiortc.RTCRtpReceiver):
@@ -34,6 +47,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._receptive = False
         self.stats_id = f"I{next(_numbers)}"
         self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
+        self._contributing: dict[int, datetime.datetime] = {}
         self.measured = Measured()
         self.bytes_received = 0
         self.header_bytes_received = 0
@@ -44,6 +58,8 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self.last_packet_at: float | None = None
         self.last_payload_type: int | None = None
         self._jitter_buffer_target: float | None = None
+        if kind == "video":
+            set_receiver_field(self, "jitter_buffer", VideoJitterBuffer(_loop_time))
 
     @property
     def track(self) -> RemoteStreamTrack:
@@ -84,6 +100,33 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         """What `RTCPeerConnection.getStats` reports of this receiver, and what that refers to."""
         return await super().getStats() if self._stats is None else await self._stats(self.stats_id)
 
+    def getParameters(self) -> Members:
+        """What is received: `codecs`, `headerExtensions`, `rtcp`."""
+        parameters = self._parameters
+        return Members(
+            codecs=[
+                Members(
+                    payloadType=codec.payloadType,
+                    mimeType=codec.mimeType,
+                    clockRate=codec.clockRate,
+                    **({} if codec.channels is None else {"channels": codec.channels}),
+                    **({"sdpFmtpLine": format_parameters(codec.parameters)} if codec.parameters else {}),
+                )
+                for codec in (parameters.codecs if parameters is not None else ())
+            ],
+            headerExtensions=[
+                Members(uri=extension.uri, id=extension.id, encrypted=False)
+                for extension in (parameters.headerExtensions if parameters is not None else ())
+            ],
+            rtcp=Members(reducedSize=True),
+        )
+
+    def getContributingSources(self) -> list[RTCRtpContributingSource]:
+        """Those a mixer named in the last 10 seconds, newest first (W3C WebRTC §5.3.1)."""
+        since = clock.current_datetime() - datetime.timedelta(seconds=10)
+        recent = [(at, source) for source, at in self._contributing.items() if at >= since]
+        return [RTCRtpContributingSource(timestamp=at, source=s) for at, s in sorted(recent, reverse=True)]
+
     def setTransport(self, transport: Any) -> None:
         if self.started and self.transport is not transport and self._parameters is not None:
             self.transport._unregister_rtp_receiver(self)
@@ -118,6 +161,12 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
             self.measured.audio_packet(-level[1], packet.timestamp, codec.clockRate)
         self.last_payload_type = packet.payload_type
         self.frames_received += packet.marker
+        if packet.csrc:
+            now = clock.current_datetime()
+            for source in packet.csrc:
+                self._contributing[source] = now
+            while len(self._contributing) > CONTRIBUTING_MAX:
+                del self._contributing[next(iter(self._contributing))]
 
     async def _send_rtcp_nack(self, media_ssrc: int, lost: list[int]) -> None:
         self.nacks_sent += 1

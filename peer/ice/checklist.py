@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,6 +16,16 @@ MAX_PAIRS: Final = 100
 
 # RFC 6544 §6.2: which local kind of TCP candidate opens connections to which remote kind.
 _TCP_PARTNER: Final = {"active": "passive", "so": "so"}
+
+
+# By priority alone a full list would have no room for the only pairs that work through two NATs, or through none.
+_SHARES: Final = {"host": 50, "reflexive": 25, "relayed": 25}
+
+
+def _kind(pair: CandidatePair) -> str:
+    if pair.is_relayed:
+        return "relayed"
+    return "host" if pair.local.type == pair.remote.type == "host" else "reflexive"
 
 
 def can_pair(local: Candidate, remote: Candidate) -> bool:
@@ -61,13 +71,26 @@ class CheckList:
         return True
 
     def _make_room(self, newcomer: CandidatePair) -> bool:
+        """Drop what has failed, or else the least of those that have more than their share."""
         spare = [
             pair
             for pair in self._pairs.values()
             if pair.state == "failed" or (pair.state in ("frozen", "waiting") and not pair.queued)
         ]
-        worst = min(spare, key=lambda pair: (pair.state != "failed", pair.priority), default=None)
-        if worst is None or (worst.state != "failed" and worst.priority >= newcomer.priority):
+        kind = _kind(newcomer)
+        taken = Counter(_kind(pair) for pair in self._pairs.values())
+        if taken[kind] < _SHARES[kind]:
+            victims = [
+                pair for pair in spare if pair.state == "failed" or taken[_kind(pair)] > _SHARES[_kind(pair)]
+            ]
+        else:
+            victims = [
+                pair
+                for pair in spare
+                if pair.state == "failed" or (_kind(pair) == kind and pair.priority < newcomer.priority)
+            ]
+        worst = min(victims, key=lambda pair: (pair.state != "failed", pair.priority), default=None)
+        if worst is None:
             return False
         del self._pairs[worst.key]
         return True

@@ -139,6 +139,23 @@ def test_a_full_list_drops_what_has_failed_before_what_is_still_to_be_tried() ->
     assert pairs[-1].key in checklist
 
 
+def test_a_full_list_of_host_pairs_has_room_for_reflexive_and_relayed_ones() -> None:
+    checklist = CheckList()
+    local = candidate("10.0.0.1", 1000)
+    for number in range(MAX_PAIRS):
+        assert checklist.add(pair(number, 10**6 + number))
+    for number in range(60):
+        for kind, prefix in (("srflx", "192.0.2"), ("relay", "198.51.100")):
+            remote = candidate(f"{prefix}.{number}", 5, kind, priority=number + 1)  # type: ignore[arg-type]
+            checklist.add(CandidatePair(local, remote, BASE, controlling=True))
+    kinds = [each.remote.type for each in checklist]
+    assert (kinds.count("host"), kinds.count("srflx"), kinds.count("relay")) == (50, 25, 25)
+    # The best of each.
+    assert (BASE, ("198.51.100.59", 5)) in checklist
+    assert (BASE, ("198.51.100.0", 5)) not in checklist
+    assert (BASE, ("10.1.0.100", 2000)) in checklist
+
+
 def test_a_full_list_keeps_what_is_valid_being_checked_or_about_to_be() -> None:
     checklist = CheckList()
     for number in range(MAX_PAIRS):

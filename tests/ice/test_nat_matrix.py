@@ -223,3 +223,29 @@ def test_an_interface_that_never_worked_costs_a_multihomed_host_nothing() -> Non
     one.gather()
     other.gather()
     assert clock.run_until(lambda: one.selected != "" and other.selected != "", 0.1 + 0.04 + 0.03)
+
+
+def test_hosts_with_a_dozen_useless_interfaces_each_still_find_the_relay() -> None:
+    clock = VirtualClock()
+    world = World(clock)
+    relay = Relay(world.host("relay").attach("198.51.100.1", world.internet))
+    reached = {"203.0.113.1", "203.0.113.2", "198.51.100.1"}
+    world.filters.append(
+        lambda packet: (
+            "198.51.100.1" in (packet.source[0], packet.destination[0])
+            and {packet.source[0], packet.destination[0]} <= reached
+        )
+    )
+    endpoints = []
+    for number, name in enumerate(("alice", "bob")):
+        host = world.host(name)
+        for interface in range(12):
+            host.attach(f"10.{number}.0.{interface + 1}", world.internet)
+        host.attach(f"203.0.113.{number + 1}", world.internet)
+        endpoints.append(Endpoint(host, controlling=not number))
+    introduce(*endpoints)
+    for endpoint in endpoints:
+        endpoint.gather(relays=[relay])
+    clock.run(10)
+    assert all("relay" in endpoint.selected for endpoint in endpoints)
+    assert flows(endpoints[0], endpoints[1], clock)

@@ -18,6 +18,7 @@ from .completion import Completion
 from .configuration import RTCConfiguration, RTCIceServer
 from .configuration import configuration as configuration_from
 from .datachannel import RTCDataChannel
+from .encodings import initial_encodings
 from .events import EventEmitter, RTCPeerConnectionIceErrorEvent
 from .exceptions import (
     InvalidAccessError,
@@ -287,10 +288,11 @@ class RTCPeerConnection(EventEmitter):
         self._assert_open()
         if track is not None and self._configuration.aiortc_compat:
             self._assert_has_no_sender(track)
+        encodings = initial_encodings(str(kind), sendEncodings)
         transceiver = self._session.create_transceiver(str(kind), direction, track)
         transceiver.sender._owner = self
         transceiver.sender._streams = list(dict.fromkeys(stream.id for stream in streams or ()))
-        transceiver.sender._set_encodings(sendEncodings)
+        transceiver.sender._set_encodings(encodings)
         self._update_negotiation_needed()
         return transceiver
 

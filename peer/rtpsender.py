@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import itertools
 import logging
 import time
@@ -29,10 +30,13 @@ from av import VideoFrame
 
 from .aiortc_seams import sender_field, set_sender_field
 from .completion import Completion
+from .encodings import ParametersTransaction, initial_encodings
 from .exceptions import InvalidArgumentError, InvalidStateError
 from .jsep.codecs import capabilities
+from .jsep.sdp import format_parameters
 from .measured import Measured
 from .mediastream import MediaStream
+from .members import Members
 
 logger = logging.getLogger("peer.rtp")
 
@@ -72,6 +76,9 @@ class SenderFeed(MediaStreamTrack):
         self.kind = kind
         self.source: MediaStreamTrack | None = None
         self.measured = Measured()
+        self.max_framerate: float | None = None
+        self.scale = 1.0
+        self._last_frame = float("-inf")
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[Any] | None = None
         self._switching = False
@@ -97,6 +104,10 @@ class SenderFeed(MediaStreamTrack):
             try:
                 data = await source.recv()
                 if isinstance(data, VideoFrame):
+                    if self._too_soon():
+                        continue
+                    if self.scale > 1:
+                        data = await self._scaled(data)
                     self.measured.video(data.width, data.height)
                 return data
             except asyncio.CancelledError:
@@ -112,6 +123,21 @@ class SenderFeed(MediaStreamTrack):
             finally:
                 self._reader = None
                 self._switching = False
+
+    def _too_soon(self) -> bool:
+        if self.max_framerate is None:
+            return False
+        now = time.monotonic()
+        # A frame that is a little early counts as on time, or 30 a second would become 15.
+        if self.max_framerate <= 0 or now - self._last_frame < 0.9 / self.max_framerate:
+            return True
+        self._last_frame = now
+        return False
+
+    async def _scaled(self, frame: VideoFrame) -> VideoFrame:
+        width, height = (max(2, int(side / self.scale) // 2 * 2) for side in (frame.width, frame.height))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, lambda: frame.reformat(width=width, height=height))
 
     async def _ended(self, source: MediaStreamTrack) -> None:
         self._reader = None
@@ -141,6 +167,9 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         """The connection that made it."""
         self._codec: RTCRtpCodecParameters | None = None
         self._parameters: RTCRtpSendParameters | None = None
+        self._transaction = ParametersTransaction(kind, initial_encodings(kind, None))
+        self._unlimited: Any = None
+        self._negotiated = True
         self._track_id = str(uuid.uuid4())
         self._timestamp: tuple[int, float] | None = None
         self._offset = 0
@@ -202,8 +231,74 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         """The streams the peer finds the track in, from the next offer or answer on."""
         self._streams = list(dict.fromkeys(stream.id for stream in streams))
 
+    def getParameters(self) -> Members:
+        """How the track is encoded: `encodings` (with `active`, `maxBitrate`, `maxFramerate`, `scaleResolutionDownBy`),
+        `codecs`, `headerExtensions`, `rtcp`, and the `transactionId` that ties a `setParameters` to it."""
+        parameters = self._parameters
+        codecs = [
+            Members(
+                payloadType=codec.payloadType,
+                mimeType=codec.mimeType,
+                clockRate=codec.clockRate,
+                **({} if codec.channels is None else {"channels": codec.channels}),
+                **({"sdpFmtpLine": format_parameters(codec.parameters)} if codec.parameters else {}),
+            )
+            for codec in (parameters.codecs if parameters is not None else ())
+        ]
+        extensions = [
+            Members(uri=extension.uri, id=extension.id, encrypted=False)
+            for extension in (parameters.headerExtensions if parameters is not None else ())
+        ]
+        cname = parameters.rtcp.cname if parameters is not None else None
+        rtcp = Members(reducedSize=True, **({} if cname is None else {"cname": cname}))
+        return self._transaction.get(codecs, extensions, rtcp)
+
+    def setParameters(self, parameters: Any) -> Completion[None]:
+        """Change how the track is encoded, without negotiation (W3C WebRTC §5.2.5).
+
+        Takes what `getParameters` gave, changed: `active`, `maxBitrate` (bits per second), `maxFramerate`,
+        `scaleResolutionDownBy` take effect at the next frame. What is returned may be awaited, and need not be.
+        Raises `InvalidStateError` when stopped or without a `getParameters` before, `InvalidModificationError` for
+        what can not be changed, `InvalidRangeError` and `InvalidArgumentError` for values that can not be.
+        """
+        if self._stopped:
+            raise InvalidStateError("the sender is stopped")
+        self._transaction.set(parameters)
+        self._use_encoding()
+        return Completion.done(None)
+
     def _set_encodings(self, encodings: list[Any] | None) -> None:
-        self._encodings = list(encodings or [])
+        self._transaction = ParametersTransaction(
+            self._feed.kind, initial_encodings(self._feed.kind, encodings)
+        )
+        self._use_encoding()
+
+    @property
+    def _encoding(self) -> Members:
+        return self._transaction.encodings[0]
+
+    def _use_encoding(self) -> None:
+        encoding = self._encoding
+        self._feed.max_framerate = encoding.get("maxFramerate")
+        self._feed.scale = float(encoding.get("scaleResolutionDownBy", 1.0))
+        opus = getattr(self, "opus", None)
+        if opus is not None:
+            limit = encoding.get("maxBitrate")
+            self._unlimited = self._unlimited or opus
+            wanted = (
+                self._unlimited.bitrate if limit is None else max(6000, min(limit, self._unlimited.bitrate))
+            )
+            if wanted != opus.bitrate:
+                self.opus = dataclasses.replace(opus, bitrate=wanted)
+
+    @property
+    def _enabled(self) -> bool:
+        """Whether anything is sent: by what was negotiated, and by what the application set."""
+        return self._negotiated and bool(self._encoding.get("active", True))
+
+    @_enabled.setter
+    def _enabled(self, negotiated: bool) -> None:
+        self._negotiated = negotiated
 
     def setTransport(self, transport: Any) -> None:
         if self.started and self.transport is not transport and self._parameters is not None:
@@ -271,6 +366,10 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             self._switched = False
             set_sender_field(self, "encoder", None)
             self._rebase = True
+        limit = self._encoding.get("maxBitrate")
+        encoder = sender_field(self, "encoder")
+        if limit is not None and getattr(encoder, "target_bitrate", 0) > limit:
+            encoder.target_bitrate = limit
         try:
             frame = await super()._next_encoded_frame(codec)
         except MediaStreamError:

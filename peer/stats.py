@@ -19,17 +19,12 @@ from .exceptions import InvalidAccessError, InvalidArgumentError
 from .ice.candidate import Candidate
 from .ice.pair import CandidatePair
 from .jsep.session import Session
+from .members import Members
 from .rtpstats import receiver_stats, sender_stats
 
 
-class RTCStats(dict[str, Any]):
+class RTCStats(Members):
     """One object of statistics: a dictionary, whose members can be read as attributes too."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"{self.get('type')} statistics have no {name}") from None
 
 
 class RTCStatsReport(_RTCStatsReport):

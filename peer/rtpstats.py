@@ -168,7 +168,7 @@ def receiver_stats(
         remoteId=remote_id if remote is not None else None,
         packetsReceived=stream.packets_received,
         packetsLost=stream.packets_lost,
-        packetsDiscarded=receiver.packets_discarded if playout is None else _discarded(playout),
+        **({"packetsDiscarded": receiver.packets_discarded} if playout is None else playout.statistics()),
         jitter=stream.jitter / rate,
         bytesReceived=receiver.bytes_received,
         headerBytesReceived=receiver.header_bytes_received,
@@ -197,8 +197,3 @@ def receiver_stats(
             remoteTimestamp=remote.remoteTimestamp.timestamp() * 1000 if remote.remoteTimestamp else None,
         )
 
-
-def _discarded(playout: Any) -> int:
-    """Packets that came too late to be played."""
-    counters = getattr(getattr(playout, "buffer", None), "counters", None)
-    return int(getattr(counters, "late", 0))

@@ -205,6 +205,7 @@ class AudioReceiver(RTCRtpReceiver):
     def _tick(self, due: float) -> float:
         playout = self._playout
         assert playout is not None
+        playout.minimum_delay = (self.jitterBufferTarget or 0.0) / 1000
         block = playout.take(due)
         rate = playout.decoder.sample_rate
         if self._pts_at is not None and due - self._pts_at > 1.5 * BLOCK_SECONDS:

@@ -77,6 +77,8 @@ class PlayoutCounters:
     skipped_packets: int = 0
     delay_sum: float = 0.0
     """Seconds packets waited, summed over the samples they gave (W3C `jitterBufferDelay`)."""
+    target_sum: float = 0.0
+    """The same of the delay aimed at (W3C `jitterBufferTargetDelay`)."""
     emitted: int = 0
 
 
@@ -90,6 +92,8 @@ class Playout:
         self.block_size = int(decoder.sample_rate * BLOCK_SECONDS)
         self.delay: float | None = None
         """What the newest packet decoded had to be early by: its tick minus its RTP time."""
+        self.minimum_delay = 0.0
+        """Seconds an undelayed packet waits at least: what the application wants as `jitterBufferTarget`."""
         self._margin = margin
         self._rate = decoder.sample_rate
         self._clock = decoder.clock_rate
@@ -122,15 +126,34 @@ class Playout:
         reserve = 0.0
         if self.buffer.losses.is_lossy(now) and self._fec_seen:
             reserve = self._packet_samples / self._rate
-        return offset + self._margin + reserve
+        wanted = offset + self._margin + reserve
+        if self.minimum_delay:
+            earliest = self.buffer.offsets.earliest
+            assert earliest is not None
+            return max(wanted, earliest + self.minimum_delay)
+        return wanted
 
     @property
     def target_delay(self) -> float | None:
         """How long an undelayed packet is meant to wait, in seconds (W3C `jitterBufferTargetDelay`, per sample)."""
-        offset, earliest = self.buffer.latest_useful_offset(), self.buffer.offsets.earliest
-        if offset is None or earliest is None:
-            return None
-        return offset - earliest + self._margin
+        earliest = self.buffer.offsets.earliest
+        return None if earliest is None or self._aim is None else self._aim - earliest
+
+    def statistics(self) -> dict[str, float]:
+        """The members of the W3C's RTCInboundRtpStreamStats that the playout knows (webrtc-stats §8.2)."""
+        counters, buffer = self.counters, self.buffer.counters
+        return {
+            "packetsDiscarded": buffer.late + buffer.overflowed + counters.skipped_packets,
+            "totalSamplesReceived": counters.total_samples,
+            "concealedSamples": counters.concealed_samples,
+            "silentConcealedSamples": counters.silent_concealed_samples,
+            "concealmentEvents": counters.concealment_events,
+            "insertedSamplesForDeceleration": counters.inserted_samples,
+            "removedSamplesForAcceleration": counters.removed_samples,
+            "jitterBufferDelay": counters.delay_sum,
+            "jitterBufferTargetDelay": counters.target_sum,
+            "jitterBufferEmittedCount": counters.emitted,
+        }
 
     def resynchronise(self, now: float) -> float | None:
         """Playing was suspended: go to the live edge, forgetting what waited too long.
@@ -163,6 +186,7 @@ class Playout:
             decoded = self._produce(now) or decoded
         if decoded:
             self._aim = self.target(now)
+            self.counters.target_sum += (self.target_delay or 0.0) * self._packet_samples
             self._steer(now)
         size = self.block_size
         samples, self._pending = self._pending[:size], self._pending[size:]

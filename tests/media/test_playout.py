@@ -129,6 +129,19 @@ def test_a_sender_that_begins_anew_is_followed_at_once() -> None:
     assert playout_from.buffer.counters.resets == 1
 
 
+def test_an_application_may_ask_for_a_longer_delay() -> None:
+    heard = play(steady(10), minimum_delay=0.150)
+    assert heard.median_age(begin=5) == pytest.approx(DELAY + 0.150, abs=0.025)
+
+
+def test_the_statistics_tell_how_long_packets_wait() -> None:
+    known = play(lossy(steady(20), 0.05)).playout.statistics()
+    assert known["jitterBufferDelay"] / known["jitterBufferEmittedCount"] < 0.030
+    assert known["jitterBufferTargetDelay"] / known["jitterBufferEmittedCount"] < 0.010
+    assert known["concealedSamples"] / known["totalSamplesReceived"] == pytest.approx(0.05, abs=0.02)
+    assert 30 < known["concealmentEvents"] < 60
+
+
 @pytest.mark.parametrize("size", [80, 160, 320, 480])
 def test_packets_of_ten_to_sixty_milliseconds_are_played(size: int) -> None:
     arrivals = steady(10, size=size)

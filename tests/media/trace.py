@@ -116,10 +116,12 @@ def play(
     first_block_after: float = 0.015,
     until: float | None = None,
     keep_samples: bool = True,
+    minimum_delay: float = 0.0,
 ) -> Heard:
     """Put the packets in as they arrive and take a block at every tick, as the receiver does."""
     decoder = decoder if decoder is not None else RampDecoder(size)
     playout = Playout(decoder)
+    playout.minimum_delay = minimum_delay
     heard = Heard(playout)
     arrivals = sorted(arrivals, key=lambda arrival: arrival.at)
     clock = decoder.clock_rate

@@ -89,6 +89,7 @@ class Gatherer:
         self._reachable: set[str] = set()
         """URLs of servers with an address that some interface can send to."""
         self._asking: dict[tuple[type, str], list[tuple[float, asyncio.Timeout]]] = {}
+        self._connected = False
         self._closed = False
 
     def attach(self, sink: GatheringSink, receiver: DatagramReceiver) -> None:
@@ -110,6 +111,11 @@ class Gatherer:
     def consume(self, data: bytes, base: DatagramBase, address: Address) -> bool:
         """Whether a STUN datagram was a STUN server's answer to one of our questions."""
         return self._queries.receive(data, base, address)
+
+    def connected(self) -> None:
+        """The pairs in use keep their own way open from here on (RFC 8445 §11)."""
+        self._connected = True
+        self._queries.let_go()
 
     def interfaces_changed(self) -> bool:
         """Gather on interfaces that are new, give up those that are gone. Whether there were any.
@@ -171,6 +177,7 @@ class Gatherer:
 
     def _forget(self, base: DatagramBase) -> None:
         self._found = [entry for entry in self._found if entry[1] is not base]
+        self._queries.let_go(base)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -241,6 +248,8 @@ class Gatherer:
         except OSError as error:
             self._fail(base.local_address, server, error)
             return
+        if not self._connected and base in self._bases.get(interface.address, ()):
+            self._queries.keep_open(base, address)
         preference = self._preferences.of(interface)
         self._tell(
             server_reflexive_candidate(interface, base.local_address, mapped, server, preference), base

@@ -266,6 +266,8 @@ class Generation:
                         logger.info("%s is %s", self.local.username_fragment, event.state)
                         if event.state == "failed":
                             self._release()
+                        elif event.state == "connected":
+                            self._gatherer.connected()
                         self._owner.state_changed(self)
                     elif isinstance(event, PairSelected):
                         logger.info("%s selected %r", self.local.username_fragment, event.pair)

@@ -25,6 +25,9 @@ from peer.ice.turn_message import (
 DELAYS: Final = (0.25, 0.5, 1.0, 2.0, 2.0, 2.0)
 """Seconds waited after each request: sent at 0, 0.25, 0.75, 1.75, 3.75 and 5.75 s, given up at 7.75 s."""
 
+KEEPALIVE: Final = 15.0
+"""Seconds between packets that keep a NAT's mapping open (RFC 8445 §14.3: Tr)."""
+
 UNREACHABLE: Final = 701
 """The error code the W3C gives a server that could not be reached."""
 
@@ -63,6 +66,7 @@ class StunQueries:
         self._time = network.time
         self._rng = rng or random.SystemRandom()
         self._queries: dict[bytes, _Query] = {}
+        self._kept: dict[tuple[DatagramBase, Address], float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     async def ask(self, base: DatagramBase, server: Address) -> Address:
@@ -78,6 +82,18 @@ class StunQueries:
         finally:
             self._forget_found()
             self._arm()
+
+    def keep_open(self, base: DatagramBase, server: Address) -> None:
+        """Let no NAT forget, for want of traffic, the address this server told us (RFC 8445 §11)."""
+        self._kept[base, server] = self._time() + KEEPALIVE
+        self._arm()
+
+    def let_go(self, base: DatagramBase | None = None) -> None:
+        """Keep the mappings of this base, or all, open no more."""
+        self._kept = (
+            {} if base is None else {key: due for key, due in self._kept.items() if key[0] is not base}
+        )
+        self._arm()
 
     def receive(self, data: bytes, base: DatagramBase, address: Address) -> bool:
         """A STUN message that came to a base. True: it was an answer to one of the queries."""
@@ -104,6 +120,7 @@ class StunQueries:
         for query in self._queries.values():
             _fail(query, StunError(UNREACHABLE, "given up"))
         self._queries.clear()
+        self._kept.clear()
 
     def _send(self, base: DatagramBase, server: Address, found: asyncio.Future[Address]) -> _Query:
         transaction_id = self._rng.randbytes(12)
@@ -132,7 +149,7 @@ class StunQueries:
         _fail(query, StunError(code or UNREACHABLE, reason or "refused"))
 
     def _arm(self) -> None:
-        due = min((query.due for query in self._queries.values()), default=None)
+        due = min([*(query.due for query in self._queries.values()), *self._kept.values()], default=None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -157,6 +174,13 @@ class StunQueries:
             query.due = now + DELAYS[query.sent]
             query.sent += 1
             query.base.send(query.request, query.server)
+        for (base, server), due in self._kept.items():
+            if due <= now:
+                self._kept[base, server] = now + KEEPALIVE
+                # An indication has no answer, and needs none.
+                base.send(
+                    encode_message(Method.BINDING, Class.INDICATION, self._rng.randbytes(12), ()), server
+                )
         self._forget_found()
         self._arm()
 

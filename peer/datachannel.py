@@ -20,8 +20,8 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
 
     Made by `RTCPeerConnection.createDataChannel`, or received with the `datachannel` event. Messages are `str` or
     `bytes`, whatever `binaryType` says. Events: `open`, `message` (handler gets the `str` or `bytes`),
-    `bufferedamountlow`, `closing`, `close` and, when the connection under it failed, `error` (handler gets the
-    exception) before `close`.
+    `bufferedamountlow`, `closing` when it is the peer who closes, `close` and, when the connection under it failed,
+    `error` (handler gets an `RTCError`) before `close`.
     """
 
     def __init__(
@@ -41,6 +41,9 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
         self.bytes_received = 0
         self._binary_type = "arraybuffer"
         self._priority = priority
+        self._closed_here = False
+        self.failure: Exception | None = None
+        """Why it closed, when it was neither closed here nor by the peer's request."""
         super().__init__(transport, parameters, send_open)
 
     @property
@@ -84,19 +87,24 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
         self.messages_sent += 1
         self.bytes_sent += len(data.encode()) if isinstance(data, str) else len(data)
 
+    def close(self) -> None:
+        """Close the channel; what has been sent still arrives. Does nothing when it is closing already."""
+        self._closed_here = True
+        super().close()
+
     def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
         if event == "message":
             self.messages_received += 1
             self.bytes_received += len(args[0].encode()) if isinstance(args[0], str) else len(args[0])
+        elif event == "close":
+            # The base class forgets all listeners after it, so the error is told first.
+            self.failure = self.failure or getattr(self.transport, "failure", None)
+            if self.failure is not None and self.listeners("error"):
+                super().emit("error", self.failure)
         return super().emit(event, *args, **kwargs)
 
     def _setReadyState(self, state: str) -> None:
         before = self.readyState
-        # The base class forgets all listeners once closed, so what comes before 'close' is said first.
-        if state == "closed" and before != "closed":
-            error = getattr(self.transport, "failure", None)
-            if error is not None and self.listeners("error"):
-                self.emit("error", error)
         super()._setReadyState(state)
-        if state == "closing" and before != "closing":
+        if state == "closing" and before != "closing" and not self._closed_here:
             self.emit("closing")

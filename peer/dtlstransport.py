@@ -67,6 +67,16 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         self._background: set[asyncio.Task[None]] = set()
         self._settled = False
         self._early: deque[bytes] = deque(maxlen=EARLY_MESSAGES)
+        self._given_up = False
+
+    @property
+    def state(self) -> str:
+        """`"new"`, `"connecting"`, `"connected"`, `"closed"` or `"failed"`."""
+        return "closed" if self._given_up else super().state
+
+    def give_up(self) -> None:
+        """Its connection is closed: so is this (W3C WebRTC §4.4.1.6). `stop` says goodbye to the peer."""
+        self._given_up = True
 
     @property
     def iceTransport(self) -> RTCIceTransport:

@@ -515,8 +515,9 @@ class RTCPeerConnection(EventEmitter):
         self._assert_open()
         session = self._session
         if description is not None and description.type == "rollback":
-            next_state(session.signaling_state, "local", "rollback")
-            self._told(rollback(session), "stable")
+            before = session.signaling_state
+            next_state(before, "local", "rollback")
+            self._told(rollback(session), before)
             return
         if self._fresh_ice_servers is not None:
             await self._fresh_ice_servers.ready()
@@ -673,6 +674,8 @@ class RTCPeerConnection(EventEmitter):
             self.emit("connectionstatechange")
         if dtls and all(each == "closed" for each in dtls) and self._closing is None:
             # The peer said goodbye, which it can do once only: nothing could come after it.
+            if self._session.sctp is not None:
+                self._session.sctp.failed("the peer closed the connection")
             self._close(events=True)
 
     def _update_negotiation_needed(self) -> None:
@@ -730,6 +733,8 @@ class RTCPeerConnection(EventEmitter):
                 waiter.set_exception(InvalidStateError("RTCPeerConnection is closed"))
         for transceiver in session.transceivers:
             transceiver._stop_for_good()
+        for transport in self._transports.all:
+            transport.dtls.give_up()
         if events:
             for name in changed:
                 self.emit(name)
@@ -777,14 +782,19 @@ def _channel_parameters(label: Any, options: Mapping[str, Any], *, keep_id: bool
         )
     ordered = options.get("ordered", True)
     return RTCDataChannelParameters(
-        label=label,
+        label=_scalar_values(label),
         maxPacketLifeTime=life,
         maxRetransmits=retransmits,
         ordered=True if ordered is None else bool(ordered),
-        protocol=options.get("protocol") or "",
+        protocol=_scalar_values(options.get("protocol") or ""),
         negotiated=negotiated,
         id=id,
     )
+
+
+def _scalar_values(text: str) -> str:
+    """The text without lone surrogates, which UTF-8 can not carry (WebIDL, USVString)."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _name_sections(session: Session, kind: SdpType, sdp: SessionDescription) -> None:

@@ -18,6 +18,7 @@ from aiortc import rtcsctptransport as base
 from aiortc.rtcdatachannel import RTCDataChannelParameters
 
 from .datachannel import RTCDataChannel
+from .exceptions import OperationError, RTCError
 
 logger = logging.getLogger("peer.sctp")
 
@@ -27,6 +28,9 @@ RTO_MIN: Final = 0.4
 """Seconds. The RFC's 1 s is for the open internet of 2000; libwebrtc uses 400 ms."""
 RTO_MAX: Final = 2.0
 """Seconds. A call is not a file transfer: after an outage it must not wait a minute to find out that it is over."""
+
+STREAMS_MAX: Final = 65535
+"""Ids are below this (RFC 8832 §6)."""
 
 _PRIORITIES: Final = {"very-low": 128, "low": 256, "medium": 512, "high": 1024}
 """RFC 8831 §6.4."""
@@ -45,8 +49,9 @@ class RTCSctpTransport(base.RTCSctpTransport):
         self._local_init = self._make_init()
         self._unconfirmed: set[int] = set()
         self._flushes: set[asyncio.Future[None]] = set()
-        self.failure: Exception | None = None
-        """Why the association ended, when it did not end by being closed."""
+        self._role_known = False
+        self.failure: RTCError | None = None
+        """Why the association ended, when it did not end by being closed here."""
 
     @property
     def state(self) -> str:
@@ -62,6 +67,37 @@ class RTCSctpTransport(base.RTCSctpTransport):
         """Before the association starts: how long a round trip takes, as ICE measured it."""
         if self._srtt is None:
             self._rto = min(RTO_INITIAL, max(RTO_MIN, 4 * seconds))
+
+    def role_agreed(self, *, is_server: bool) -> None:
+        """The DTLS role is known, and with it whether our channels have odd or even ids (RFC 8832 §6).
+
+        A channel for which no id is left is closed with an error (W3C WebRTC §4.4.1.5).
+        """
+        if self._role_known:
+            return
+        self._role_known = True
+        self._data_channel_id = int(is_server)
+        for channel, _, _ in list(self._data_channel_queue):
+            if channel.id is None:
+                try:
+                    self._choose_id(channel)
+                except OperationError as exc:
+                    self._abandon(channel, RTCError(str(exc), errorDetail="data-channel-failure"))
+
+    def _choose_id(self, channel: aiortc.RTCDataChannel) -> None:
+        number = self._data_channel_id
+        assert number is not None
+        while number in self._data_channels:
+            number += 2
+        if number >= min(self._outbound_streams_count, STREAMS_MAX):
+            raise OperationError("no id is left for another data channel: close some first")
+        self._data_channels[number] = channel
+        channel._setId(number)
+
+    def failed(self, message: str) -> None:
+        """The association is over, and nobody here has closed it: the channels' `error` says so."""
+        if self._w3c_state != "closed" and self.failure is None:
+            self.failure = RTCError(message, errorDetail="sctp-failure")
 
     def _make_init(self) -> bytes:
         chunk = base.InitChunk()
@@ -139,7 +175,7 @@ class RTCSctpTransport(base.RTCSctpTransport):
 
     async def _receive_chunk(self, chunk: base.Chunk) -> None:
         if isinstance(chunk, base.AbortChunk) and self._w3c_state != "closed":
-            self.failure = ConnectionAbortedError("the peer aborted the SCTP association")
+            self.failed("the peer aborted the SCTP association")
         await super()._receive_chunk(chunk)
 
     async def _send(
@@ -160,6 +196,33 @@ class RTCSctpTransport(base.RTCSctpTransport):
             if channel is not None and channel.readyState == "connecting":
                 channel._setReadyState("open")
 
+    def _data_channel_add_negotiated(self, channel: aiortc.RTCDataChannel) -> None:
+        assert channel.id is not None
+        if channel.id in self._data_channels:
+            raise ValueError(f"Data channel with ID {channel.id} already registered")
+        self._data_channels[channel.id] = channel
+        if self._association_state == self.State.ESTABLISHED:
+            # Not before who creates it has had time to listen.
+            asyncio.get_running_loop().call_soon(_open_if_connecting, channel)
+
+    def _data_channel_close(self, channel: aiortc.RTCDataChannel) -> None:
+        if self._association_state == self.State.ESTABLISHED and channel.id is not None:
+            super()._data_channel_close(channel)
+        elif channel.readyState not in ("closing", "closed"):
+            channel._setReadyState("closing")
+            asyncio.get_event_loop().call_soon(self._abandon, channel)
+
+    def _abandon(self, channel: aiortc.RTCDataChannel, error: RTCError | None = None) -> None:
+        """A channel the peer has never heard of is gone at once."""
+        kept = [item for item in self._data_channel_queue if item[0] is not channel]
+        self._data_channel_queue.clear()
+        self._data_channel_queue.extend(kept)
+        if channel.id is not None and self._data_channels.get(channel.id) is channel:
+            del self._data_channels[channel.id]
+        if isinstance(channel, RTCDataChannel) and error is not None:
+            channel.failure = error
+        channel._setReadyState("closed")
+
     def _data_channel_closed(self, stream_id: int) -> None:
         self._unconfirmed.discard(stream_id)
         super()._data_channel_closed(stream_id)
@@ -169,6 +232,8 @@ class RTCSctpTransport(base.RTCSctpTransport):
             if channel.id in self._data_channels:
                 raise ValueError(f"Data channel with ID {channel.id} already registered")
             self._data_channels[channel.id] = channel
+        elif self._role_known:
+            self._choose_id(channel)
         message = _open_message(channel)
         self._data_channel_queue.append((channel, base.WEBRTC_DCEP, message))
         if self._association_state == self.State.ESTABLISHED:
@@ -211,6 +276,11 @@ class RTCSctpTransport(base.RTCSctpTransport):
         self._data_channel_queue.append((channel, base.WEBRTC_DCEP, ack))
         self.emit("datachannel", channel)
         await self._data_channel_flush()
+
+
+def _open_if_connecting(channel: aiortc.RTCDataChannel) -> None:
+    if channel.readyState == "connecting":
+        channel._setReadyState("open")
 
 
 def _open_message(channel: aiortc.RTCDataChannel) -> bytes:

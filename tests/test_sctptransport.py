@@ -220,7 +220,7 @@ async def test_an_aborted_association_gives_its_channels_an_error_before_close(p
     chat.on("close", closed.set)
     await pair.two._send_chunk(AbortChunk())
     await closed.wait()
-    assert seen == ["ConnectionAbortedError", "close"]
+    assert seen == ["RTCError", "close"]
 
 
 async def test_malformed_packets_are_dropped_and_the_association_goes_on(

@@ -374,6 +374,8 @@ def _connect(
         if transport.start(parameters):
             feed_candidates(session, transport)
         session.transports.connect(transport, dtls_parameters(section), "client" if ours_active else "server")
+        if session.sctp is not None and session.section_transports.get(session.data_mid or "") is transport:
+            session.sctp.role_agreed(is_server=transport.dtls._role == "server")
 
 
 def feed_candidates(session: Session, transport: Transport) -> None:

@@ -196,4 +196,3 @@ def receiver_stats(
             bytesSent=remote.bytesSent,
             remoteTimestamp=remote.remoteTimestamp.timestamp() * 1000 if remote.remoteTimestamp else None,
         )
-

@@ -16,13 +16,14 @@ from aiortc.rtcrtpparameters import (
     RTCRtpHeaderExtensionParameters,
 )
 
-from ..aiortc_seams import codecs_of, filter_preferred_codecs, find_common_codecs, is_codec_compatible, is_rtx
+from ..aiortc_seams import codecs_of, filter_preferred_codecs, is_codec_compatible, is_rtx
 
 OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {"minptime": 10, "useinbandfec": 1}
 """RFC 7587 §6.1: what we can decode. Without it a browser sends no forward error correction."""
 
 # RFC 3551 §6 with RFC 5761 §4: 64 to 95 could be taken for RTCP.
 _DYNAMIC: Final = (*range(96, 128), *range(35, 64))
+_TAKEN_BY_RTCP: Final = range(64, 96)
 
 
 def local_codecs(kind: str) -> list[RTCRtpCodecParameters]:
@@ -99,9 +100,46 @@ def common_codecs(
 
     Empty, or nothing but retransmission, when there is nothing in common.
     """
-    common = preferred(find_common_codecs(local_codecs(kind), remote), preferences)
+    common = preferred(_matching(local_codecs(kind), remote), preferences)
     # The remote's telephone events and such are no media by themselves.
     return common if any(not is_rtx(codec) for codec in common) else []
+
+
+def _matching(
+    ours: list[RTCRtpCodecParameters], remote: list[RTCRtpCodecParameters]
+) -> list[RTCRtpCodecParameters]:
+    """The remote's codecs that are ours too: as we write them, under the remote's payload types.
+
+    aiortc's own search knows only payload types from 96, and browsers number from 35.
+    """
+    found: dict[int | None, RTCRtpCodecParameters] = {}
+    for theirs in remote:
+        number = theirs.payloadType
+        if is_rtx(theirs) or number is None or number in _TAKEN_BY_RTCP:
+            continue
+        known = next((codec for codec in ours if not is_rtx(codec) and _compatible(codec, theirs)), None)
+        if known is not None:
+            codec = copy.deepcopy(known)
+            codec.payloadType = number
+            codec.rtcpFeedback = [f for f in codec.rtcpFeedback if f in theirs.rtcpFeedback]
+            found[number] = codec
+    out = []
+    for theirs in remote:
+        if theirs.payloadType in found:
+            out.append(found[theirs.payloadType])
+        elif is_rtx(theirs) and theirs.payloadType not in _TAKEN_BY_RTCP:
+            apt = theirs.parameters.get("apt")
+            base = found.get(apt) if isinstance(apt, int) else None
+            if base is not None and base.clockRate == theirs.clockRate:
+                out.append(copy.deepcopy(theirs))
+    return out
+
+
+def _compatible(ours: RTCRtpCodecParameters, theirs: RTCRtpCodecParameters) -> bool:
+    try:
+        return is_codec_compatible(ours, theirs)
+    except (TypeError, ValueError):
+        return False  # parameters that are none: a=fmtp:99 packetization-mode
 
 
 def common_extensions(

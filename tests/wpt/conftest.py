@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from .setup import Connections
+
+
+@pytest_asyncio.fixture
+async def pcs(no_tasks_left: None) -> AsyncIterator[Connections]:
+    connections = Connections()
+    yield connections
+    await connections.close()

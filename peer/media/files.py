@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -47,7 +47,7 @@ class AudioFileTrack(BlockTrack):
         self._repeat = loop
         self._size = sample_rate // 50
         self._ready: deque[Pcm] = deque()
-        self._blocks = self._read()
+        self._blocks: Generator[Pcm, None, None] = self._read()
         self._reading: asyncio.Future[None] | None = None
         self._at_end = False
         self._pts = 0
@@ -59,7 +59,7 @@ class AudioFileTrack(BlockTrack):
         except (av.FFmpegError, OSError) as error:
             raise AudioFileError(f"{self.path} cannot be played: {error}") from None
 
-    def _read(self) -> Iterator[Pcm]:
+    def _read(self) -> Generator[Pcm, None, None]:
         layout = "mono" if self._channels == 1 else "stereo"
         while True:
             with av.open(self.path) as container:
@@ -86,6 +86,13 @@ class AudioFileTrack(BlockTrack):
     def _deserted(self) -> None:
         self._ticker.stop()
 
+    def stop(self) -> None:
+        """End the track, wherever it is in the file."""
+        super().stop()
+        self._at_end = True
+        if self._reading is None:
+            self._blocks.close()
+
     def _fill(self) -> None:
         if self._reading is None and not self._at_end and len(self._ready) < READ_AHEAD_BLOCKS // 2:
             self._reading = asyncio.get_running_loop().run_in_executor(None, self._read_some)
@@ -101,6 +108,8 @@ class AudioFileTrack(BlockTrack):
 
     def _filled(self, reading: asyncio.Future[None]) -> None:
         self._reading = None
+        if self.readyState != "live":
+            self._blocks.close()
         if not reading.cancelled() and reading.exception() is not None:
             self._at_end = True
 
@@ -145,11 +154,12 @@ class AudioRecorder:
         try:
             self._container: OutputContainer = av.open(self.path, "w")
             stream = self._container.add_stream(codec, rate=sample_rate)
+            assert isinstance(stream, AudioStream)
+            stream.layout = self._layout
+            self._container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
             self._sink.close()
             raise AudioFileError(f"{self.path} cannot be written: {error}") from None
-        assert isinstance(stream, AudioStream)
-        stream.layout = self._layout
         self._stream = stream
 
     def start(self) -> None:

@@ -295,7 +295,9 @@ def main() -> int:
     options = parser.parse_args()
     if bool(options.url) == options.demo:
         parser.error("give the relay's address, or --demo")
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
+    # The demo's relay lets anybody in, and would warn of it: on one's own machine that is the point.
+    quiet = logging.ERROR if options.demo else logging.WARNING
+    logging.basicConfig(level=logging.INFO if options.verbose else quiet)
     if options.demo:
         return until_interrupted(demo(options.host, options.port, options.room))
     return until_interrupted(run(options.url, room=options.room, token=options.token))

@@ -24,6 +24,8 @@ from .jsep.sdp import MediaSection
 
 logger = logging.getLogger("peer.bundle")
 
+_DIGEST: Final = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+_HEX: Final = frozenset("0123456789ABCDEFabcdef:")
 _ICE_CHARS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
@@ -210,7 +212,7 @@ def dtls_parameters(section: MediaSection) -> RTCDtlsParameters:
     fingerprints = [
         RTCDtlsFingerprint(algorithm=algorithm, value=value)
         for algorithm, value in section.fingerprints
-        if algorithm in ("sha-256", "sha-384", "sha-512")
+        if len(value) == _DIGEST.get(algorithm, 0) * 3 - 1 and set(value) <= _HEX
     ]
     if not fingerprints:
         raise OperationError(

@@ -163,6 +163,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self.total_round_trip_time = 0.0
         self.round_trip_times = 0
         self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
+        self._changed: Callable[[], None] = lambda: None
         self._owner: Any = None
         """The connection that made it."""
         self._codec: RTCRtpCodecParameters | None = None
@@ -230,6 +231,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     def setStreams(self, *streams: MediaStream) -> None:
         """The streams the peer finds the track in, from the next offer or answer on."""
         self._streams = list(dict.fromkeys(stream.id for stream in streams))
+        self._changed()
 
     def getParameters(self) -> Members:
         """How the track is encoded: `encodings` (with `active`, `maxBitrate`, `maxFramerate`, `scaleResolutionDownBy`),

@@ -151,6 +151,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
 
     def _setCurrentDirection(self, direction: str | None) -> None:
         self._current_direction = direction
+        self._sender._ever_sent = self._sender._ever_sent or sends(direction)
         self._sender._enabled = sends(direction) and not self._stopping
         self._receiver._enabled = receives(direction) and not self._stopping
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from aiortc import RTCIceParameters
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
@@ -17,6 +18,9 @@ from .codecs import common_codecs, common_extensions, receives, reverse_directio
 from .sdp import MediaSection, SessionDescription
 from .session import Description, Session
 from .state import SdpType, next_state
+
+TRANSPORTS_MAX: Final = 64
+"""More than a peer that can not bundle has sections; each has its sockets, which an offer must not get by asking."""
 
 
 def apply_local(session: Session, kind: SdpType, sdp: SessionDescription) -> Changes:
@@ -266,7 +270,7 @@ def _msid(section: MediaSection) -> tuple[list[str], str | None]:
 
 def _bind_offer(session: Session, sdp: SessionDescription) -> None:
     """Give each section of the peer's offer its transport."""
-    bound: list[Transport] = []
+    bound: list[str] = []
     for section in sdp.media:
         if section.rejected or not (section.is_media or section.is_data):
             continue
@@ -288,12 +292,20 @@ def _bind_offer(session: Session, sdp: SessionDescription) -> None:
                 (session.section_transports[m] for m in group if m in session.section_transports), None
             )
         if transport is None:
-            if bound and session.configuration.bundlePolicy == RTCBundlePolicy.MAX_BUNDLE:
+            if _must_share(session, section, bound) or len(session.transports.all) >= TRANSPORTS_MAX:
                 continue  # it will be rejected (RFC 9429 §5.3.1)
             spare = [t for t in session.transports.all if t not in session.section_transports.values()]
             transport = spare[0] if spare else session.transports.create()
-        bound.append(transport)
+        bound.append(section.kind)
         session.bind(section.mid, transport)
+
+
+def _must_share(session: Session, section: MediaSection, bound: list[str]) -> bool:
+    """Whether the bundle policy has no transport of its own for a section. `bound`: the kinds that have theirs."""
+    policy = session.configuration.bundlePolicy
+    if policy == RTCBundlePolicy.MAX_BUNDLE:
+        return bool(bound)
+    return policy == RTCBundlePolicy.BALANCED and section.kind in bound
 
 
 def _bundle_answer(session: Session, sdp: SessionDescription) -> None:

@@ -136,6 +136,8 @@ def _matching(
 
 
 def _compatible(ours: RTCRtpCodecParameters, theirs: RTCRtpCodecParameters) -> bool:
+    if ours.channels != theirs.channels and ours.name.lower() != "opus":
+        return False  # Opus always has two (RFC 7587 §7), and not all write them
     try:
         return is_codec_compatible(ours, theirs)
     except (TypeError, ValueError):

@@ -32,6 +32,10 @@ SIZE_MAX: Final = 1024 * 1024
 SECTIONS_MAX: Final = 1024
 CANDIDATES_MAX: Final = 200
 """Candidates read from one section; more would only make work."""
+FORMATS_MAX: Final = 256
+FEW_MAX: Final = 64
+"""Of what a section, or the session, has a few of: fingerprints, ICE options, streams, header extensions, groups.
+More are ignored, so that a large description costs no more than its size."""
 
 _MEDIA_LINE = re.compile(r"([!-~]+) (\d{1,5})(?:/\d+)? ([!-~]+)((?: [!-~]+)*) *")
 _ATTRIBUTE = re.compile(r"([!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+)(?::(.*))?", re.DOTALL)
@@ -247,9 +251,11 @@ class _Parser:
         self.section = self.defaults
         self.formats: dict[str, RTCRtpCodecParameters] = {}
         self.late: list[tuple[int, MediaSection, str, str]] = []
+        self.ssrcs: dict[int, Ssrc] = {}
+        self.own_fingerprints = False
         lines = re.split(r"\r\n|\n|\r", text)
         for self.number, line in enumerate(lines, 1):
-            if line:
+            if line.strip():
                 try:
                     self._line(line)
                 except ValueError as exc:
@@ -260,6 +266,10 @@ class _Parser:
             self.number = 1
             raise self._wrong("a session description begins with 'v=0'")
         self._finish_section()
+        bundled = {mid for g in self.session.groups if g.semantics == "BUNDLE" for mid in g.items}
+        for section in self.session.media:
+            # RFC 9143 §6: outside a bundle it has no meaning.
+            section.bundle_only = section.bundle_only and section.mid in bundled
 
     def _wrong(self, message: str) -> SdpSyntaxError:
         return SdpSyntaxError(message, self.number)
@@ -295,11 +305,14 @@ class _Parser:
         port = int(match[2])
         if port > 65535:
             raise self._wrong(f"there is no port {port}")
+        formats = list(dict.fromkeys(match[4].split()))
+        if len(formats) > FORMATS_MAX:
+            raise self._wrong(f"a media section may have at most {FORMATS_MAX} formats, not {len(formats)}")
         section = MediaSection(
             kind=match[1],
             port=port,
             protocol=match[3],
-            formats=match[4].split(),
+            formats=formats,
             connection=self.defaults.connection,
             direction=self.defaults.direction,
             has_direction=self.defaults.has_direction,
@@ -308,17 +321,21 @@ class _Parser:
             ice_options=list(self.defaults.ice_options),
             fingerprints=list(self.defaults.fingerprints),
             setup=self.defaults.setup,
+            end_of_candidates=self.defaults.end_of_candidates,
         )
+        if section.is_media:
+            section.header_extensions = list(self.defaults.header_extensions)
         self.session.media.append(section)
         self.section = section
         self.formats = {}
         self.late = []
+        self.ssrcs = {}
         self.own_fingerprints = False
 
     def _attribute_line(self, text: str) -> None:
         match = _ATTRIBUTE.fullmatch(text.rstrip())
         if match is None:
-            raise self._wrong(f"'a=<name>' or 'a=<name>:<value>' expected, not {text[:100]!r}")
+            return  # like every attribute that is not known (RFC 8866 §5.13)
         name, value = match[1], match[2]
         if self._transport_attribute(name, value):
             return
@@ -331,13 +348,17 @@ class _Parser:
 
     def _session_attribute(self, name: str, value: str | None) -> None:
         if name == "group":
-            self.session.groups.append(_group(_required(value)))
+            group = _group(_required(value))
+            if len(self.session.groups) < FEW_MAX:
+                self.session.groups.append(Group(group.semantics, list(dict.fromkeys(group.items))))
         elif name == "msid-semantic":
             self.session.msid_semantic = _group(_required(value).strip() or "WMS")
         elif name == "ice-lite":
             self.session.ice_lite = True
         elif name == "extmap-allow-mixed":
             self.session.extmap_allow_mixed = True
+        elif name == "extmap":
+            self._extension(_required(value))  # RFC 8285 §5: of all sections
         else:
             self.session.attributes.append((name, value))
 
@@ -351,7 +372,7 @@ class _Parser:
         elif name == "ice-pwd":
             section.ice_pwd = _ice_string(_required(value), 22)
         elif name == "ice-options":
-            section.ice_options = _required(value).split()
+            section.ice_options = list(dict.fromkeys(_required(value).split()))[:FEW_MAX]
         elif name == "fingerprint":
             parts = _required(value).split()
             if len(parts) != 2:
@@ -360,22 +381,23 @@ class _Parser:
                 # A section's own fingerprints stand in for the session's (RFC 8122 §5).
                 section.fingerprints = []
                 self.own_fingerprints = True
-            section.fingerprints.append((parts[0].lower(), parts[1].upper()))
+            if len(section.fingerprints) < FEW_MAX:
+                section.fingerprints.append((parts[0].lower(), parts[1].upper()))
         elif name == "setup":
             role = _required(value).strip()
             if role not in SETUPS:
                 raise self._wrong(f"setup is one of {', '.join(SETUPS)}, not {role[:40]!r}")
             section.setup = role  # type: ignore[assignment]
+        elif name == "end-of-candidates":
+            section.end_of_candidates = True
         elif section is self.defaults:
             return False
         elif name == "candidate":
             self._candidate(_required(value))
-        elif name == "end-of-candidates":
-            section.end_of_candidates = True
         elif name == "mid":
             section.mid = _required(value).strip()
-            if not 1 <= len(section.mid) <= 255:
-                raise self._wrong("a mid has 1 to 255 characters")
+            if not re.fullmatch(r"[!-~]{1,255}", section.mid):
+                raise self._wrong("a mid has 1 to 255 characters of ASCII, and no space")
         elif name == "bundle-only":
             section.bundle_only = True
         else:
@@ -401,14 +423,10 @@ class _Parser:
         elif name == "extmap-allow-mixed":
             section.extmap_allow_mixed = True
         elif name == "extmap":
-            identifier, _, uri = _required(value).partition(" ")
-            number = identifier.partition("/")[0]
-            section.header_extensions.append(
-                RTCRtpHeaderExtensionParameters(id=_number(number, 65535), uri=uri.split(" ")[0])
-            )
+            self._extension(_required(value))
         elif name == "msid":
             parts = _required(value).split()
-            if parts:
+            if parts and len(section.msids) < FEW_MAX:
                 section.msids.append((parts[0], parts[1] if len(parts) > 1 else None))
         elif name == "rtpmap":
             self._rtpmap(_required(value))
@@ -446,6 +464,14 @@ class _Parser:
             return False
         return True
 
+    def _extension(self, value: str) -> None:
+        identifier, _, rest = value.partition(" ")
+        number = _number(identifier.partition("/")[0], 65535)
+        uri = rest.strip().partition(" ")[0]
+        known = self.section.header_extensions
+        if uri and len(known) < FEW_MAX:
+            known.append(RTCRtpHeaderExtensionParameters(id=number, uri=uri))
+
     def _rtpmap(self, value: str) -> None:
         number, _, description = value.partition(" ")
         payload_type = _number(number, 127)
@@ -466,9 +492,9 @@ class _Parser:
     def _ssrc(self, value: str) -> None:
         number, _, attribute = value.partition(" ")
         ssrc = _number(number, 2**32 - 1)
-        entry = next((known for known in self.section.ssrcs if known.ssrc == ssrc), None)
+        entry = self.ssrcs.get(ssrc)
         if entry is None:
-            entry = Ssrc(ssrc)
+            entry = self.ssrcs[ssrc] = Ssrc(ssrc)
             self.section.ssrcs.append(entry)
         name, _, text = attribute.partition(":")
         if name:
@@ -478,6 +504,7 @@ class _Parser:
         section = self.section
         if section is self.defaults or not section.is_media:
             return
+        everywhere = 0
         for number, where, name, value in self.late:
             assert where is section
             self.number = number
@@ -487,6 +514,9 @@ class _Parser:
                     codec.parameters = _parameters(rest)
                 continue
             kind, _, parameter = rest.strip().partition(" ")
+            everywhere += which == "*"
+            if everywhere > FEW_MAX:
+                continue
             targets = section.formats if which == "*" else [which]
             for target in targets:
                 if (codec := self._codec(target)) is not None:
@@ -528,6 +558,7 @@ def _number(text: str, maximum: int) -> int:
 
 
 def _ice_string(text: str, shortest: int) -> str:
+    text = text.strip()
     # RFC 8839 §5.4: ice-char is ALPHA / DIGIT / "+" / "/". Old endpoints use the other four, and browsers let them.
     if not shortest <= len(text) <= 256 or not re.fullmatch(r"[A-Za-z0-9+/=#_-]+", text):
         raise ValueError(

@@ -143,6 +143,7 @@ class Session:
             changed=self.on_negotiation_needed,
         )
         transceiver._closed = self.is_closed
+        transceiver.sender._changed = self.on_negotiation_needed
         transceiver._compat = self.configuration.aiortc_compat
         if not transceiver._compat:
             transceiver.sender._stats = transceiver.receiver._stats = self.on_stats

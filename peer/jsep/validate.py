@@ -12,15 +12,22 @@ from .state import SdpType
 
 def check_description(session: Session, kind: SdpType, sdp: SessionDescription, *, local: bool) -> None:
     """Raises `InvalidDescriptionError` (or `OperationError`, without a usable fingerprint) and says what is wrong."""
-    mids = [section.mid for section in sdp.media if section.mid]
-    if len(mids) != len(set(mids)):
-        raise InvalidDescriptionError("two media sections have the same mid")
+    mids: set[str] = set()
+    for section in sdp.media:
+        if section.mid and section.mid in mids:
+            raise InvalidDescriptionError(f"two media sections have the same mid {section.mid!r}")
+        mids.add(section.mid)
+    bundled: set[str] = set()
     for group in (g for g in sdp.groups if g.semantics == "BUNDLE"):
         unknown = [mid for mid in group.items if mid not in mids]
         if unknown and not session.configuration.aiortc_compat:
             raise InvalidDescriptionError(
-                f"the BUNDLE group names sections that are not there: {', '.join(unknown)}"
+                f"the BUNDLE group names sections that are not there: {', '.join(unknown[:10])[:100]}"
             )
+        twice = bundled.intersection(group.items)
+        if twice:
+            raise InvalidDescriptionError(f"section {min(twice)!r} is in two BUNDLE groups")
+        bundled.update(group.items)
     for section in sdp.media:
         if not section.rejected and _speaks_for_transport(sdp, section):
             _check_transport(kind, section)
@@ -42,13 +49,21 @@ def _speaks_for_transport(sdp: SessionDescription, section: MediaSection) -> boo
 def _check_transport(kind: SdpType, section: MediaSection) -> None:
     if not (section.is_media or section.is_data):
         return  # it will be rejected
+    if section.value("crypto") is not None and not section.fingerprints:
+        raise InvalidDescriptionError(
+            "the media is encrypted with keys in the description (a=crypto, SDES), and only DTLS-SRTP is spoken here: "
+            "turn it on at the other end, which then sends a=fingerprint and a=setup"
+        )
     if not section.ice_ufrag or not section.ice_pwd:
         raise InvalidDescriptionError("ICE username fragment or password is missing")
     if kind in ("answer", "pranswer") and section.setup not in ("active", "passive"):
         raise InvalidDescriptionError("DTLS setup attribute must be 'active' or 'passive' for an answer")
     if section.is_media and not section.rtcp_mux:
         raise InvalidDescriptionError("RTCP mux is not enabled")
-    if section.is_media and "SAVP" not in section.protocol:
+    # RFC 9429 §5.1.2: old endpoints write RTP/AVP, and mean DTLS if they give a fingerprint.
+    if section.is_media and not (
+        "SAVP" in section.protocol or (section.protocol in ("RTP/AVP", "RTP/AVPF") and section.fingerprints)
+    ):
         raise InvalidDescriptionError(f"media must be encrypted: {section.protocol!r} is not RTP over DTLS")
     dtls_parameters(section)
 

@@ -275,6 +275,8 @@ class RTCSctpTransport(base.RTCSctpTransport):
         ack = bytes([base.DATA_CHANNEL_ACK])
         self._data_channel_queue.append((channel, base.WEBRTC_DCEP, ack))
         self.emit("datachannel", channel)
+        if channel.readyState == "open":
+            channel.emit("open")  # told again, as nobody could listen before (W3C WebRTC §6.2.3)
         await self._data_channel_flush()
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .backoff import Backoff
-from .client import ClientEvent, JoinRefused, SessionLost, SignalingClient, SignalingClosed, SignalingError
+from .client import SignalingClient
+from .client_events import ClientEvent, JoinRefused, SessionLost, SignalingClosed, SignalingError
 from .messages import (
     Answer,
     AppMessage,

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from .admission import Admission, check_metadata, join, refresh, resume
 from .backplane import SendResult
 from .errors import ERROR_CODES, Close, Refused
 from .messages import (
@@ -25,22 +26,18 @@ from .messages import (
     Join,
     Leave,
     MalformedMessage,
-    PeerInfo,
     PeerMessage,
     Ping,
     Refresh,
     Refreshed,
     Resume,
-    ResumeOffer,
     Update,
-    Welcome,
     forwarded,
     parse_client_message,
     to_json,
 )
 from .rates import TokenBucket
-from .rooms import ResumeToken, Session, numbered, size_of
-from .window import Outbox
+from .rooms import Session, numbered
 
 if TYPE_CHECKING:
     from .relay import Relay
@@ -169,10 +166,10 @@ class Connection:
                 try:
                     message = parse_client_message(text)
                     if isinstance(message, Join):
-                        await self._join(message)
+                        self._attach(await join(self.relay, message, self._headers))
                         continue
                     if isinstance(message, Resume):
-                        await self._resume(message)
+                        self._attach(await resume(self.relay, message, self._headers))
                         continue
                     self._error("not-joined")
                 except MalformedMessage as error:
@@ -306,80 +303,18 @@ class Connection:
 
     # Entering, changing
 
-    async def _join(self, message: Join) -> None:
-        relay = self.relay
-        grant = await relay.authenticate(message.token, self._headers)
-        if grant.rooms is not None and message.room not in grant.rooms:
-            raise Refused("not-allowed", "the access token is for another room", close=Close.REFUSED)
-        self._check_metadata(message.metadata)
-        limits = relay.backplane.limits
-        session = Session(
-            ResumeToken.new(message.room, message.session),
-            grant.name if grant.name is not None else message.name,
-            Outbox(max_frames=limits.window_messages, max_size=limits.window_bytes),
-            metadata=message.metadata,
-            identity=grant.identity,
-            resumable=message.resumable,
-            expires=grant.expires,
-            permissions=grant.permissions,
-        )
-        peers = await relay.backplane.join(session)
-        if peers is None:
-            session, peers = await relay.backplane.resume(session.token, 0)
-            await relay.backplane.renew(session, grant.expires, grant.permissions)
-        self._attach(session, peers, resumed=False, sent=0)
-
-    async def _resume(self, message: Resume) -> None:
-        relay = self.relay
-        token = ResumeToken.parse(message.session)
-        grant = None
-        if message.token is not None:
-            grant = await relay.authenticate(message.token, self._headers)
-        session, peers = await relay.backplane.resume(token, message.received)
-        if grant is not None:
-            if grant.identity != session.identity or (
-                grant.rooms is not None and session.room not in grant.rooms
-            ):
-                await relay.backplane.detach(session)
-                raise Refused("not-allowed", "the access token is somebody else's", close=Close.REFUSED)
-            await relay.backplane.renew(session, grant.expires, grant.permissions)
-        elif session.expires is not None and session.expires <= time.time():
-            await relay.backplane.detach(session)
-            raise Refused("token-expired", "resume with a fresh access token in `token`")
-        self._attach(session, peers, resumed=True, sent=message.received)
-
-    def _attach(self, session: Session, peers: list[PeerInfo], *, resumed: bool, sent: int) -> None:
-        limits = self.relay.backplane.limits
-        offer = None
-        if session.resumable:
-            offer = ResumeOffer(
-                token=str(session.token),
-                seconds=limits.window_seconds,
-                messages=limits.window_messages,
-                bytes=limits.window_bytes,
-            )
-        self._say(
-            to_json(
-                Welcome(
-                    id=session.id,
-                    room=session.room,
-                    peers=peers,
-                    resumed=resumed,
-                    received=session.received,
-                    resume=offer,
-                    expires=session.expires,
-                )
-            )
-        )
-        self._sent = sent
+    def _attach(self, admission: Admission) -> None:
+        session = admission.session
+        self._say(to_json(admission.welcome(self.relay.backplane.limits)))
+        self._sent = admission.sent
         self._acknowledged = session.received
         self._session = session
         session.connection = self
         self._watch_expiry()
-        self.relay.metrics.joined(resumed=resumed)
+        self.relay.metrics.joined(resumed=admission.resumed)
         logger.info(
             "peer %s",
-            "resumed" if resumed else "joined",
+            "resumed" if admission.resumed else "joined",
             extra={
                 "peer": session.id,
                 "room": session.room,
@@ -396,7 +331,7 @@ class Connection:
             await self._refuse(message.seq, "not-allowed", "the access token does not permit `update`")
             return
         try:
-            self._check_metadata(message.metadata)
+            check_metadata(self.relay, message.metadata)
         except Refused as error:
             await self._refuse(message.seq, error.code, str(error))
             return
@@ -405,22 +340,12 @@ class Connection:
 
     async def _refresh(self, session: Session, message: Refresh) -> None:
         try:
-            grant = await self.relay.authenticate(message.token, self._headers)
-            if grant.identity != session.identity or (
-                grant.rooms is not None and session.room not in grant.rooms
-            ):
-                raise Refused("not-allowed", "the access token is for somebody else or another room")
+            expires = await refresh(self.relay, session, message, self._headers)
         except Refused as error:
             self._error(error.code, str(error))
             return
-        await self.relay.backplane.renew(session, grant.expires, grant.permissions)
         self._watch_expiry()
-        self._say(to_json(Refreshed(expires=grant.expires)))
-
-    def _check_metadata(self, metadata: dict[str, Any] | None) -> None:
-        limit = self.relay.settings.max_metadata_bytes
-        if metadata is not None and size_of(metadata) > limit:
-            raise Refused("too-large", f"`metadata` is larger than {limit} bytes")
+        self._say(to_json(Refreshed(expires=expires)))
 
     def _watch_expiry(self) -> None:
         if self._expiry_timer is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 
-__all__ = ["AddressLimiter", "TokenBucket"]
+__all__ = ["AddressLimiter", "TokenBucket", "subscriber"]
 
 
 class TokenBucket:
@@ -37,6 +38,19 @@ class TokenBucket:
 
     def full(self, now: float) -> bool:
         return self._tokens + (now - self._when) * self.rate >= self.burst
+
+
+def subscriber(address: str) -> str:
+    """What to count an address under: of an IPv6 address the /64, for a host picks the rest as it likes."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
 
 
 class AddressLimiter:

@@ -26,7 +26,7 @@ from .ice_servers import (
     Xirsys,
 )
 from .metrics import Metrics
-from .rates import AddressLimiter
+from .rates import AddressLimiter, subscriber
 from .settings import RelaySettings
 
 __all__ = ["Relay"]
@@ -111,7 +111,7 @@ class Relay:
     async def turn_credentials(self, headers: Mapping[str, str], address: str) -> dict[str, Any]:
         """The body of `GET /api/turn-credentials`. Raises Refused."""
         now = time.monotonic()
-        if not self.credential_requests.request(f"address {address}", now):
+        if not self.credential_requests.request(f"address {subscriber(address)}", now):
             raise Refused("rate-limited", "too many credentials fetched from this address")
         scheme, _, token = headers.get("authorization", "").partition(" ")
         grant = await self.authenticate(token.strip() if scheme.lower() == "bearer" else None, headers)
@@ -141,7 +141,7 @@ class Relay:
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
         }
-        address = scope["client"][0] if scope.get("client") else "local"
+        address = subscriber(scope["client"][0]) if scope.get("client") else "local"
         refusal = self._refusal(headers, address)
         await receive()
         if refusal is not None:
@@ -152,7 +152,12 @@ class Relay:
             return
         connection: Connection | None = None
         try:
-            await self.start()
+            try:
+                await self.start()
+            except ConnectionError as error:
+                logger.error("the store of the rooms cannot be reached: %s", error)
+                await _deny(scope, send, 503, "this relay cannot reach its store; try again\n")
+                return
             await send({"type": "websocket.accept"})
             connection = Connection(self, receive, send, headers, address)
             self._connections.add(connection)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .errors import Refused
@@ -80,7 +79,6 @@ class Session:
     """The highest `seq` accepted from the peer."""
     connection: Attached | None = None
     left: bool = False
-    on_attach: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def id(self) -> str:

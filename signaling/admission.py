@@ -1,0 +1,117 @@
+"""Letting a peer into a room, or back into its session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .auth import Grant
+from .errors import Close, Refused
+from .messages import Join, PeerInfo, Refresh, Resume, ResumeOffer, Welcome
+from .rooms import Limits, ResumeToken, Session, size_of
+from .window import Outbox
+
+if TYPE_CHECKING:
+    from .relay import Relay
+
+__all__ = ["Admission", "check_metadata", "join", "refresh", "resume"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A session that may be attached to a connection. `sent` is the last number the peer has of it."""
+
+    session: Session
+    peers: list[PeerInfo]
+    resumed: bool
+    sent: int
+
+    def welcome(self, limits: Limits) -> Welcome:
+        session = self.session
+        offer = None
+        if session.resumable:
+            offer = ResumeOffer(
+                token=str(session.token),
+                seconds=limits.window_seconds,
+                messages=limits.window_messages,
+                bytes=limits.window_bytes,
+            )
+        return Welcome(
+            id=session.id,
+            room=session.room,
+            peers=self.peers,
+            resumed=self.resumed,
+            received=session.received,
+            resume=offer,
+            expires=session.expires,
+        )
+
+
+async def join(relay: Relay, message: Join, headers: Mapping[str, str]) -> Admission:
+    """Raises Refused."""
+    grant = await relay.authenticate(message.token, headers)
+    if grant.rooms is not None and message.room not in grant.rooms:
+        raise Refused("not-allowed", "the access token is for another room", close=Close.REFUSED)
+    check_metadata(relay, message.metadata)
+    limits = relay.backplane.limits
+    session = Session(
+        ResumeToken.new(message.room, message.session),
+        grant.name if grant.name is not None else message.name,
+        Outbox(max_frames=limits.window_messages, max_size=limits.window_bytes),
+        metadata=message.metadata,
+        identity=grant.identity,
+        resumable=message.resumable,
+        expires=grant.expires,
+        permissions=grant.permissions,
+    )
+    peers = await relay.backplane.join(session)
+    if peers is None:
+        # The same join again, because its answer was lost.
+        session, peers = await relay.backplane.resume(session.token, 0)
+        await relay.backplane.renew(session, grant.expires, grant.permissions)
+    return Admission(session, peers, resumed=False, sent=0)
+
+
+async def resume(relay: Relay, message: Resume, headers: Mapping[str, str]) -> Admission:
+    """Raises Refused; then the session waits on, for whoever it belongs to."""
+    token = ResumeToken.parse(message.session)
+    grant = None
+    if message.token is not None:
+        grant = await relay.authenticate(message.token, headers)
+    session, peers = await relay.backplane.resume(token, message.received)
+    try:
+        if grant is not None:
+            _check_owner(session, grant)
+            await relay.backplane.renew(session, grant.expires, grant.permissions)
+        elif session.expires is not None and session.expires <= time.time():
+            raise Refused("token-expired", "resume with a fresh access token in `token`")
+    except Refused:
+        await relay.backplane.detach(session)
+        raise
+    return Admission(session, peers, resumed=True, sent=message.received)
+
+
+async def refresh(
+    relay: Relay, session: Session, message: Refresh, headers: Mapping[str, str]
+) -> float | None:
+    """Replace the access token; when the new one expires. Raises Refused, and then the old one still counts."""
+    grant = await relay.authenticate(message.token, headers)
+    _check_owner(session, grant)
+    await relay.backplane.renew(session, grant.expires, grant.permissions)
+    return grant.expires
+
+
+def check_metadata(relay: Relay, metadata: dict[str, Any] | None) -> None:
+    """Raises Refused (too-large)."""
+    limit = relay.settings.max_metadata_bytes
+    if metadata is not None and size_of(metadata) > limit:
+        raise Refused("too-large", f"`metadata` is larger than {limit} bytes")
+
+
+def _check_owner(session: Session, grant: Grant) -> None:
+    if grant.identity != session.identity or (grant.rooms is not None and session.room not in grant.rooms):
+        raise Refused(
+            "not-allowed", "the access token is for somebody else or another room", close=Close.REFUSED
+        )

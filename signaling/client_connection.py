@@ -1,0 +1,213 @@
+"""One connection of the client: it enters the room, then carries the session both ways until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+from websockets.asyncio.client import ClientConnection as WebSocket
+
+from .client_events import JoinRefused
+from .messages import (
+    Ack,
+    ErrorMessage,
+    GoingAway,
+    Join,
+    Leave,
+    MalformedMessage,
+    Pong,
+    Refresh,
+    Refreshed,
+    RelayMessage,
+    Resume,
+    Welcome,
+    parse_relay_message,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from .client import SignalingClient
+
+__all__ = ["ClientConnection"]
+
+logger = logging.getLogger("signaling.client")
+
+ACK_DELAY = 0.1
+"""Seconds an acknowledgement waits for more to acknowledge."""
+ACK_EVERY = 32
+FATAL_CODES = frozenset({"unauthorized", "token-expired", "not-allowed", "invalid-message", "too-large"})
+"""Answers to a join that will be the same next time."""
+ENDING_CODES = frozenset({"unavailable", "session-lost", "too-slow", "superseded"})
+"""Errors that only announce the end of a connection: what follows from it is told otherwise."""
+
+
+class ClientConnection:
+    """Carries `client.session` over `ws`. `progress` tells whether anything numbered went through."""
+
+    def __init__(self, client: SignalingClient, ws: WebSocket) -> None:
+        self._client = client
+        self._session = client._session
+        self._ws = ws
+        self._control: deque[str] = deque()
+        self._wake = asyncio.Event()
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._move_timer: asyncio.TimerHandle | None = None
+        self._leaving = False
+        self._moving = False
+        self.progress = False
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Send what is queued, then leave the room and close."""
+        self._leaving = True
+        self._wake.set()
+
+    async def enter(self, token: str | None) -> None:
+        """Resume the session, or join anew. Raises JoinRefused if the answer is final, ConnectionError if
+        not.
+        """
+        client, session = self._client, self._session
+        if session.welcome is not None and session.resume is None:
+            client._lose_session("the relay does not resume sessions")
+        first = session.welcome is None
+        resuming = session.resume is not None
+        if session.resume is not None:
+            await self._say(Resume(session=session.resume.token, received=session.received, token=token))
+        else:
+            await self._join(token)
+        while not isinstance(message := await self._next(), Welcome):
+            if not isinstance(message, ErrorMessage) or message.code == "rate-limited":
+                continue
+            if resuming and message.code == "resume-failed":
+                resuming = False
+                client._lose_session(message.message)
+                await self._join(token)
+            elif message.code in FATAL_CODES or (first and message.code != "unavailable"):
+                raise JoinRefused(message.code, message.message)
+            else:
+                raise ConnectionError(f"{message.message} ({message.code})")
+        session.begin(message)
+        client._entered_room(message, again=not first and not message.resumed)
+
+    async def run(self) -> None:
+        """Carry messages until the connection ends. Raises what ended it, if it was not we who wanted it."""
+        tasks = [
+            asyncio.create_task(self._read()),
+            asyncio.create_task(self._write()),
+            asyncio.create_task(self._client._token.refresh(self._hand_over)),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for timer in (self._ack_timer, self._move_timer):
+                if timer is not None:
+                    timer.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _say(self, message: BaseModel) -> None:
+        await self._ws.send(to_json(message))
+
+    async def _join(self, token: str | None) -> None:
+        client = self._client
+        join = Join(room=client.room, name=client.name, metadata=client.metadata, token=token, resumable=True)
+        join.session = self._session.secret
+        await self._say(join)
+
+    # Receiving
+
+    async def _next(self) -> RelayMessage:
+        while True:
+            frame = await self._ws.recv()
+            try:
+                return parse_relay_message(frame)
+            except MalformedMessage as error:
+                # A newer relay may say more than this client knows.
+                logger.warning("ignored a frame of the relay: %s", error)
+                if error.seq is not None and error.seq == self._session.received + 1:
+                    self._session.received = error.seq
+                    self._acknowledge()
+
+    async def _read(self) -> None:
+        client, session = self._client, self._session
+        while True:
+            message = await self._next()
+            if isinstance(message, Ack):
+                if session.outbox.acknowledge(message.seq):
+                    self.progress = True
+                    client._outbox_room.set()
+            elif isinstance(message, GoingAway):
+                self._move_within(message.seconds / 2)
+            elif isinstance(message, Refreshed):
+                client._token.expires_at(message.expires)
+            elif isinstance(message, ErrorMessage) and message.seq is None and message.code in ENDING_CODES:
+                logger.info("%s (%s)", message.message, message.code)
+            elif not isinstance(message, Welcome | Pong) and session.expects(message):
+                await client._inbox.room()
+                if session.take(message):
+                    client._inbox.put([message])
+                if message.seq is not None:
+                    self.progress = True
+                    self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        if self._session.received - self._session.acknowledged >= ACK_EVERY:
+            self._acknowledge_now()
+        elif self._ack_timer is None:
+            self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY, self._acknowledge_now)
+
+    def _acknowledge_now(self) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+        session = self._session
+        if session.received > session.acknowledged:
+            session.acknowledged = session.received
+            self._control.append(to_json(Ack(seq=session.received)))
+            self._wake.set()
+
+    # Sending
+
+    async def _write(self) -> None:
+        """Send until the connection is to end. The only one that sends, once the room is entered."""
+        client, session = self._client, self._session
+        while not self._moving:
+            if self._control:
+                await self._ws.send(self._control.popleft())
+            elif (frame := session.next_frame()) is not None:
+                await self._ws.send(frame)
+                if session.resume is None:
+                    client._outbox_room.set()
+            elif self._leaving:
+                await self._say(Leave())
+                await self._ws.wait_closed()
+                return
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    def _hand_over(self, token: str) -> None:
+        self._control.append(to_json(Refresh(token=token)))
+        self._wake.set()
+
+    def _move_within(self, seconds: float) -> None:
+        """End this connection some time soon, not all clients at once; the next one may reach another
+        relay.
+        """
+        if self._move_timer is None:
+            delay = random.uniform(0, max(0.0, seconds))
+            self._move_timer = asyncio.get_running_loop().call_later(delay, self._move)
+
+    def _move(self) -> None:
+        self._moving = True
+        self._wake.set()

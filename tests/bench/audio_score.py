@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ def load_speech() -> NDArray[np.int16]:
     wav = subprocess.run(["espeak-ng", "--stdout", TEXT], capture_output=True, check=True).stdout
     rate, samples = read_wav(wav)
     resampler = Resampler(rate, 48000, 1)
-    return cast(NDArray[np.int16], np.concatenate((resampler.push(samples), resampler.flush()))[:, 0])
+    return np.concatenate((resampler.push(samples), resampler.flush()))[:, 0]
 
 
 def score(said: NDArray[Any], heard: NDArray[Any]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, cast
@@ -210,6 +210,7 @@ class VirtualRoom:
         while not condition():
             if loop.time() - began >= seconds:
                 told = "\n".join(f"{member.call!r}: {member.events[-15:]}" for member in self.members)
+                told += "".join(f"\n{line}" for line in waiting())
                 pytest.fail(f"not within {seconds} s: {what}\n{told}")
             await asyncio.sleep(0.005)
         return loop.time() - began
@@ -219,6 +220,19 @@ class VirtualRoom:
             lambda: all(member.connected for member in self.members if member.call.ended is None),
             "all connected",
         )
+
+
+def waiting() -> Iterator[str]:
+    """Where each peer's task stands."""
+    for task in asyncio.all_tasks():
+        if not task.get_name().startswith(("peer ", "goodbye ")):
+            continue
+        yield task.get_name()
+        step: Any = task.get_coro()
+        while step is not None and getattr(step, "cr_frame", None) is not None:
+            yield f"    {step.cr_frame.f_code.co_filename}:{step.cr_frame.f_lineno} {step.cr_frame.f_code.co_name}"
+            step = step.cr_await
+        yield f"    waits for {step!r}"
 
 
 class Beeps(MediaStreamTrack):

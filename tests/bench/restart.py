@@ -28,6 +28,7 @@ TITLES = {
     "cut-3s": "line dead for 3 s",
     "cut-8s": "line dead for 8 s",
     "relay-dies": "relay killed, another in the list",
+    "relay-vanishes": "relay gone without a word",
     "credential": "TURN credential expires",
 }
 

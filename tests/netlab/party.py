@@ -92,6 +92,14 @@ class Party:
         """Everything noted on the connection: (time, what, value)."""
         return [tuple(entry) for entry in await self.endpoint.call("log")]
 
+    async def everything(self) -> str:
+        """For the text of an error: what was noted, and what the process has said."""
+        try:
+            noted: object = await self.log()
+        except LabError as error:
+            noted = error
+        return f"{self.subject} noted {noted}{getattr(self.endpoint, 'said', str)()}"
+
     async def pair(self) -> dict[str, Any]:
         """The selected pair: types of `local` and `remote`, `protocol`, `relay` protocol, `localAddress`, …"""
         pair = await self.endpoint.call("pair")

@@ -104,7 +104,7 @@ class Scene:
         await asyncio.gather(*(party.join(server.signalling.url, "scene") for party in (alice, bob)))
         connected = await alice.call()
         if connected.ms is None:
-            raise LabError(f"the call did not come about: {connected.log}")
+            raise LabError(f"the call did not come about: {connected.log}; {await bob.everything()}")
         for party in (alice, bob):
             await party.wait("open", True)
             await party.start_numbers()
@@ -195,6 +195,17 @@ async def _cut(lab: Lab, seconds: float, subjects: tuple[str, ...], recovery: di
 
 async def relay_server_dies(lab: Lab, *subjects: str) -> Outcome:
     """Alice may only be reached through a relay, has two TURN servers, and the one in use is killed."""
+    return await _lose_relay(lab, subjects, lambda used: used.process.kill())
+
+
+async def relay_server_vanishes(lab: Lab, *subjects: str) -> Outcome:
+    """As before, but the machine is gone with it: nothing answers any more, not even with an ICMP error."""
+    return await _lose_relay(lab, subjects, TurnServer.vanish)
+
+
+async def _lose_relay(
+    lab: Lab, subjects: tuple[str, ...], lose: Callable[[TurnServer], Awaitable[None] | None]
+) -> Outcome:
     server = await lab.server()
     other = await TurnServer.start(lab, server.host, server.spare_address)
     servers = {turn.address: turn for turn in (server.turn, other)}
@@ -207,10 +218,15 @@ async def relay_server_dies(lab: Lab, *subjects: str) -> Outcome:
     )
     used = (await scene.alice.pair())["localAddress"]
     await scene.mark()
-    servers[used].process.kill()
+    waiting = lose(servers.pop(used))
+    if waiting is not None:
+        await waiting
     outcome = await scene.outcome(8.0)
-    if (await scene.alice.pair())["localAddress"] == used:
+    [left] = servers.values()
+    if (await scene.alice.pair())["localAddress"] != left.address:
         raise LabError(f"Alice still counts on the dead server: {outcome.alice_log}")
+    await scene.alice.leave()
+    await left.released()
     return outcome
 
 
@@ -240,7 +256,10 @@ async def credential_expires(lab: Lab, *subjects: str) -> Outcome:
     await asyncio.sleep(2.0)
     await scene.alice.reconfigure(ephemeral(scene.server, secret, 600), policy="relay")
     await scene.alice.restart()
-    return await scene.outcome(4.0)
+    outcome = await scene.outcome(4.0)
+    await scene.alice.leave()
+    await server.turn.released()
+    return outcome
 
 
 def _two(subjects: tuple[str, ...]) -> tuple[str, str]:
@@ -256,5 +275,6 @@ SCENARIOS: dict[str, Callable[..., Awaitable[Outcome]]] = {
     "cut-3s": short_cut,
     "cut-8s": long_cut,
     "relay-dies": relay_server_dies,
+    "relay-vanishes": relay_server_vanishes,
     "credential": credential_expires,
 }

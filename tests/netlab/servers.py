@@ -172,8 +172,14 @@ class TurnServer:
             await asyncio.sleep(0.05)
         raise LabError(f"{self.allocations()} allocations are left on {self.address}{self.process.said()}")
 
+    async def vanish(self) -> None:
+        """Nothing gets to it or from it any more."""
+        await self.host.namespace.nft(
+            f"table ip gone {{ chain input {{ type filter hook input priority 0; ip daddr {self.address} drop; }}\n"
+            f"chain output {{ type filter hook output priority 0; ip saddr {self.address} drop; }}\n}}\n"
+        )
+
     async def close(self) -> None:
-        """Also what a server does that dies: connections and allocations end, without a word."""
         await self.process.close()
 
 

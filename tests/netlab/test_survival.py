@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from tests.conftest import require_part
@@ -93,8 +95,11 @@ async def test_a_line_dead_for_eight_seconds_is_restarted_once_by_each_side(lab:
     assert 7.9 < outcome.audio_silence < 8.0 + 0.5, outcome
 
 
-async def test_a_call_goes_on_when_its_relay_server_is_killed_and_another_is_in_the_list(lab: Lab) -> None:
-    outcome = await scenarios.relay_server_dies(lab, "ours", "ours")
+@pytest.mark.parametrize("lose", [scenarios.relay_server_dies, scenarios.relay_server_vanishes])
+async def test_a_call_goes_on_when_its_relay_server_is_gone_and_another_is_in_the_list(
+    lab: Lab, lose: Callable[..., Awaitable[Outcome]]
+) -> None:
+    outcome = await lose(lab, "ours", "ours")
 
     assert outcome.moved
     assert outcome.audio_silence < 2.5, outcome

@@ -67,7 +67,7 @@ from .exceptions import (
 )
 from .ice.candidate import Candidate
 from .ice.options import IceOptions
-from .ice.transport import RTCIceTransport
+from .icetransport import RTCIceTransport
 from .ice_server_provider import IceServerProvider, IceServersUnavailable
 from .icecandidate import RTCIceCandidate
 from .mediastream import MediaStream, RemoteStreamTrack
@@ -109,7 +109,12 @@ def __getattr__(name: str) -> Any:
     module = _LATER.get(name)
     if module is None:
         raise AttributeError(f"module 'peer' has no attribute {name!r}")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as exc:
+        if exc.name != "numpy":
+            raise
+        raise ImportError(f"peer.{name} needs numpy: pip install 'webrtc-peer[audio]'", name="numpy") from None
 
 
 __all__ = [

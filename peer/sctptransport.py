@@ -109,6 +109,14 @@ class RTCSctpTransport(base.RTCSctpTransport):
         self._set_extensions(chunk.params)
         return bytes(chunk)[: 4 + len(chunk.body)]  # without the padding a packet would need
 
+    def begin_like(self, other: RTCSctpTransport) -> None:
+        """Before it starts: answer to the INIT another association put into the description (a hand-over)."""
+        tag, _, _, _, tsn = struct.unpack_from("!LLHHL", other._local_init, 4)
+        self._local_verification_tag = tag
+        self._local_tsn = self._reconfig_request_seq = tsn
+        self._last_sacked_tsn = self._advanced_peer_ack_tsn = base.tsn_minus_one(tsn)
+        self._local_init = other._local_init
+
     def local_init(self) -> bytes:
         """Our INIT chunk, for `a=sctp-init` (base64). The same bytes for the life of the association."""
         return self._local_init

@@ -67,9 +67,9 @@ from .exceptions import (
 )
 from .ice.candidate import Candidate
 from .ice.options import IceOptions
-from .icetransport import RTCIceTransport
 from .ice_server_provider import IceServerProvider, IceServersUnavailable
 from .icecandidate import RTCIceCandidate
+from .icetransport import RTCIceTransport
 from .mediastream import MediaStream, RemoteStreamTrack
 from .peerconnection import RTCPeerConnection
 from .rtpreceiver import RTCRtpReceiver
@@ -114,7 +114,9 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as exc:
         if exc.name != "numpy":
             raise
-        raise ImportError(f"peer.{name} needs numpy: pip install 'webrtc-peer[audio]'", name="numpy") from None
+        raise ImportError(
+            f"peer.{name} needs numpy: pip install 'webrtc-peer[audio]'", name="numpy"
+        ) from None
 
 
 __all__ = [

@@ -18,8 +18,10 @@ from .exceptions import OperationError
 from .ice.candidate import Candidate
 from .ice.network import Network
 from .ice.options import IceOptions
-from .ice.transport import IceRole, RTCIceTransport
+from .ice.pair import CandidatePair
+from .ice.transport import IceRole
 from .icegatherer import IceGathererView
+from .icetransport import RTCIceTransport
 from .jsep.sdp import MediaSection
 
 logger = logging.getLogger("peer.bundle")
@@ -63,6 +65,8 @@ class Transport:
     has_role: bool = False
     remote_dtls: RTCDtlsParameters | None = None
     connecting: asyncio.Task[None] | None = None
+    left_behind: CandidatePair | None = None
+    """The pair that leads to the peer before this one."""
 
     def gather(self, parameters: RTCIceParameters) -> None:
         """The description with these credentials is in force: gather for it."""
@@ -94,6 +98,14 @@ class Transport:
         self.started_with = self.local.usernameFragment
         self.ice.start(remote)
         return True
+
+    def is_other_peer(self, section: MediaSection) -> bool:
+        """Whether a description is of somebody with another certificate than DTLS was started with."""
+        known = self.remote_dtls
+        if known is None or not section.fingerprints:
+            return False
+        before = {(each.algorithm, each.value) for each in known.fingerprints}
+        return not before & set(section.fingerprints)
 
     def set_role(self, role: IceRole) -> None:
         """Once, from the first description (RFC 8445 §6.1.1); afterwards only ICE itself changes it."""
@@ -132,7 +144,7 @@ class Transports:
     def create(self) -> Transport:
         ice = RTCIceTransport(self.options, self._network)
         ice.iceGatherer = IceGathererView(ice)  # type: ignore[attr-defined]
-        dtls = RTCDtlsTransport(ice, [self.certificate])
+        dtls = self._create_dtls(ice)
         self._created += 1
         transport = Transport(ice, dtls, f"T{self._created}")
         self.all.append(transport)
@@ -148,7 +160,6 @@ class Transports:
         ice.on("statechange", changed)
         ice.on("gatheringstatechange", changed)
         ice.on("networkchange", self._on_network_change)
-        dtls.on("statechange", changed)
         return transport
 
     def set_options(self, options: IceOptions) -> None:
@@ -170,19 +181,47 @@ class Transports:
         reachable = asyncio.Event()
 
         def changed(*_: object) -> None:
-            if ice.state in ("connected", "completed"):
+            pair = ice.getSelectedCandidatePair()
+            if ice.state in ("connected", "completed") and pair is not transport.left_behind:
                 reachable.set()
 
         ice.on("statechange", changed)
+        ice.on("selectedcandidatepairchange", changed)
         changed()
         try:
             await reachable.wait()
         finally:
-            if changed in ice.listeners("statechange"):
-                ice.remove_listener("statechange", changed)
+            for event in ("statechange", "selectedcandidatepairchange"):
+                if changed in ice.listeners(event):
+                    ice.remove_listener(event, changed)
         await dtls.start(remote)
         if dtls.state == "connected":
             await self._on_connected(transport)
+
+    def hand_over(self, transport: Transport) -> None:
+        """DTLS begins anew, with another peer, on the path that ICE is about to find."""
+        old = transport.dtls
+        old.remove_all_listeners()
+        if transport.connecting is not None:
+            transport.connecting.cancel()
+        transport.connecting = None
+        transport.remote_dtls = None
+        transport.left_behind = transport.ice.getSelectedCandidatePair()
+        transport.dtls = self._create_dtls(transport.ice)
+        task = asyncio.ensure_future(self._forget(old))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+    @staticmethod
+    async def _forget(dtls: RTCDtlsTransport) -> None:
+        # Its goodbye would go to the new peer, who knows nothing of it.
+        dtls._ssl = None
+        await dtls.stop()
+
+    def _create_dtls(self, ice: RTCIceTransport) -> RTCDtlsTransport:
+        dtls = RTCDtlsTransport(ice, [self.certificate])
+        dtls.on("statechange", lambda *_: self._on_change())
+        return dtls
 
     def discard(self, transport: Transport) -> None:
         """A transport that no section uses any more."""

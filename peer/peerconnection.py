@@ -30,7 +30,7 @@ from .flow import start_flows
 from .ice.candidate import Candidate
 from .ice.network import Network
 from .ice_server_provider import FreshIceServers
-from .icecandidate import RTCIceCandidate, ice_candidate
+from .icecandidate import ice_candidate
 from .jsep.apply import apply_local, apply_remote, check_own, plan_remote, rollback
 from .jsep.changes import Changes
 from .jsep.codecs import make_direction, receives
@@ -49,6 +49,7 @@ from .sctptransport import RTCSctpTransport
 from .sessiondescription import RTCSessionDescription, session_description
 from .states import connection_state, ice_connection_state, ice_gathering_state
 from .stats import collect, select
+from .taskqueue import turns
 
 logger = logging.getLogger("peer.connection")
 
@@ -104,7 +105,6 @@ class RTCPeerConnection(EventEmitter):
         self._can_trickle: bool | None = None
         self._closing: asyncio.Task[None] | None = None
         self._gathered: list[asyncio.Future[None]] = []
-        self._deferred: list[RTCIceCandidate] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         if self._configuration.iceCandidatePoolSize > 0:
             self._transports.create()
@@ -496,6 +496,8 @@ class RTCPeerConnection(EventEmitter):
     async def _create_offer(self, ice_restart: bool) -> RTCSessionDescription:
         self._assert_open()
         session = self._session
+        if session.signaling_state not in ("stable", "have-local-offer"):
+            raise InvalidStateError(f'Cannot create offer in signaling state "{session.signaling_state}"')
         session.session_version += 1
         sdp = str(create_offer(session, ice_restart=ice_restart))
         session.last_offer = sdp
@@ -540,14 +542,7 @@ class RTCPeerConnection(EventEmitter):
         check_own(session, kind, sdp)
         check_description(session, kind, sdp, local=True)
         before = session.signaling_state
-        self._deferred = []
-        try:
-            changes = apply_local(session, kind, sdp)
-        finally:
-            deferred, self._deferred = self._deferred, None
-        self._told(changes, before)
-        for candidate in deferred:
-            self.emit("icecandidate", candidate)
+        self._told(apply_local(session, kind, sdp), before)
         await self._start_all_flows()
 
     async def _set_remote(self, description: RTCSessionDescription) -> None:
@@ -610,10 +605,7 @@ class RTCPeerConnection(EventEmitter):
         found = record_local(self._session, transport, candidate)
         if found is None:
             return
-        if self._deferred is not None:
-            self._deferred.append(found)
-        else:
-            self.emit("icecandidate", found)
+        self.emit("icecandidate", found)
 
     def _keep_fresh(self) -> FreshIceServers | None:
         source = self._configuration.iceServerSource
@@ -695,6 +687,7 @@ class RTCPeerConnection(EventEmitter):
             self._update_negotiation_needed()
 
     async def _check_negotiation(self) -> None:
+        await turns()
         if self._closing is not None:
             return
         if not self._chain.empty:

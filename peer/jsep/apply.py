@@ -383,11 +383,24 @@ def _connect(
         parameters = RTCIceParameters(
             usernameFragment=section.ice_ufrag, password=section.ice_pwd, iceLite=remote.ice_lite
         )
+        if transport.is_other_peer(section):
+            _hand_over(session, transport)
         if transport.start(parameters):
             feed_candidates(session, transport)
         session.transports.connect(transport, dtls_parameters(section), "client" if ours_active else "server")
         if session.sctp is not None and session.section_transports.get(session.data_mid or "") is transport:
             session.sctp.role_agreed(is_server=transport.dtls._role == "server")
+
+
+def _hand_over(session: Session, transport: Transport) -> None:
+    """The peer has given the call to another: same sections, new security (RFC 8842 §5.5)."""
+    session.transports.hand_over(transport)
+    for mid, each in list(session.section_transports.items()):
+        if each is not transport:
+            continue
+        if mid == session.data_mid:
+            session.renew_sctp()
+        session.bind(mid, transport)
 
 
 def feed_candidates(session: Session, transport: Transport) -> None:

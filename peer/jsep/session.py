@@ -157,6 +157,16 @@ class Session:
             self.sctp.on("datachannel", self.on_data_channel)
         return self.sctp
 
+    def renew_sctp(self) -> None:
+        """Another peer knows nothing of our channels: they close, and new ones start afresh."""
+        if self.sctp is not None:
+            old, self.sctp = self.sctp, None
+            self.sctp_started = False
+            old._set_state(old.State.CLOSED)
+            old.transport._unregister_data_receiver(old)
+            # The new peer has read the old one's INIT in our offer.
+            self.create_sctp().begin_like(old)
+
     def add_channel(self, channel: RTCDataChannel) -> None:
         """Count a channel for as long as it lives."""
         self.channels.append(channel)

@@ -31,6 +31,8 @@ def check_description(session: Session, kind: SdpType, sdp: SessionDescription, 
     for section in sdp.media:
         if not section.rejected and _speaks_for_transport(sdp, section):
             _check_transport(kind, section)
+            if not local:
+                _check_identity(session, section)
     if kind in ("answer", "pranswer"):
         _check_answer(session, sdp, local=local)
     else:
@@ -66,6 +68,17 @@ def _check_transport(kind: SdpType, section: MediaSection) -> None:
     ):
         raise InvalidDescriptionError(f"media must be encrypted: {section.protocol!r} is not RTP over DTLS")
     dtls_parameters(section)
+
+
+def _check_identity(session: Session, section: MediaSection) -> None:
+    """Another peer needs another path: its fingerprint may change only when ICE restarts (RFC 8842 §5.1)."""
+    transport = session.section_transports.get(section.mid)
+    if transport is None or not transport.is_other_peer(section):
+        return
+    if transport.remote is not None and transport.remote.usernameFragment == section.ice_ufrag:
+        raise InvalidDescriptionError(
+            "the fingerprint changes, and the ICE credentials do not: restart ICE to hand over"
+        )
 
 
 def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> None:

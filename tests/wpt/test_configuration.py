@@ -47,11 +47,9 @@ async def test_wrong_configuration(
     pcs: Connections, method: str, configuration: Any, error: type[Exception]
 ) -> None:
     """(constructor|setConfiguration) with a member that is wrong should throw"""
+    attempt = pcs if method == "constructor" else pcs().setConfiguration
     with pytest.raises(error):
-        if method == "constructor":
-            pcs(configuration)
-        else:
-            pcs().setConfiguration(configuration)
+        attempt(configuration)
 
 
 @pytest.mark.parametrize(

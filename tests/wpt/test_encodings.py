@@ -1,0 +1,158 @@
+"""RTCRtpParameters-encodings.html, -transactionId.html, RTCRtpSender-setParameters.html, RTCRtpReceiver-*.html"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import peer
+
+from .setup import Connections, exchangeIceCandidates, exchangeOfferAnswer
+
+
+async def test_default_encoding(pcs: Connections) -> None:
+    """addTransceiver() with undefined sendEncodings should have default encoding parameter with active set to true"""
+    inits: list[Any] = [{}, {"sendEncodings": []}]
+    for init in inits:
+        (encoding,) = pcs().addTransceiver("audio", init).sender.getParameters().encodings
+        assert encoding.active is True
+        assert "scaleResolutionDownBy" not in encoding
+    (encoding,) = pcs().addTransceiver("video").sender.getParameters().encodings
+    assert encoding.scaleResolutionDownBy == 1
+
+
+async def test_given_encoding(pcs: Connections) -> None:
+    """sender.getParameters() should return sendEncodings set by addTransceiver()"""
+    sender = (
+        pcs()
+        .addTransceiver("video", {"sendEncodings": [{"active": False, "maxBitrate": 8, "rid": "foo"}]})
+        .sender
+    )
+    (encoding,) = sender.getParameters().encodings
+    assert (encoding.active, encoding.maxBitrate, encoding.rid) == (False, 8, "foo")
+
+
+@pytest.mark.parametrize(
+    "change", ["added", "removed", "rid", "transactionId", "codecs", "headerExtensions", "rtcp"]
+)
+async def test_what_cannot_change(pcs: Connections, change: str) -> None:
+    """setParameters() with modified read-only members should reject with InvalidModificationError"""
+    sender = pcs().addTransceiver("video", {"sendEncodings": [{"rid": "foo"}]}).sender
+    parameters = sender.getParameters()
+    changes: dict[str, Any] = {
+        "added": lambda: parameters.encodings.append({}),
+        "removed": lambda: parameters.encodings.clear(),
+        "rid": lambda: parameters.encodings[0].update(rid="bar"),
+        "transactionId": lambda: parameters.update(transactionId="other"),
+        "codecs": lambda: parameters.codecs.append({}),
+        "headerExtensions": lambda: parameters.headerExtensions.append({}),
+        "rtcp": lambda: parameters.rtcp.update(cname="other"),
+    }
+    changes[change]()
+    with pytest.raises(peer.InvalidModificationError):
+        await sender.setParameters(parameters)
+
+
+@pytest.mark.parametrize("member", ["transactionId", "encodings", "codecs", "headerExtensions", "rtcp"])
+async def test_what_must_be_there(pcs: Connections, member: str) -> None:
+    """sender.setParameters() with a required member unset should reject with TypeError"""
+    sender = pcs().addTransceiver("audio").sender
+    parameters = sender.getParameters()
+    del parameters[member]
+    with pytest.raises(TypeError):
+        await sender.setParameters(parameters)
+
+
+@pytest.mark.parametrize(("member", "value"), [("scaleResolutionDownBy", 0.5), ("maxFramerate", -1)])
+async def test_out_of_range(pcs: Connections, member: str, value: float) -> None:
+    """setParameters() with encoding.scaleResolutionDownBy set to less than 1.0 should reject with RangeError"""
+    sender = pcs().addTransceiver("video").sender
+    parameters = sender.getParameters()
+    parameters.encodings[0][member] = value
+    with pytest.raises(peer.InvalidRangeError):
+        await sender.setParameters(parameters)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("active", False),
+        ("maxBitrate", 16000),
+        ("maxFramerate", 16),
+        ("scaleResolutionDownBy", 1.5),
+        ("priority", "high"),
+    ],
+)
+async def test_what_may_change(pcs: Connections, member: str, value: Any) -> None:
+    """setParameters() with modified encoding members should succeed"""
+    sender = pcs().addTransceiver("video").sender
+    parameters = sender.getParameters()
+    parameters.encodings[0][member] = value
+    await sender.setParameters(parameters)
+    assert sender.getParameters().encodings[0][member] == value
+
+
+async def test_transaction(pcs: Connections) -> None:
+    """setParameters() without getParameters(), or twice with the same, should reject with InvalidStateError"""
+    sender = pcs().addTransceiver("audio").sender
+    with pytest.raises(peer.InvalidStateError):
+        await sender.setParameters({})
+    parameters = sender.getParameters()
+    await sender.setParameters(parameters)
+    with pytest.raises(peer.InvalidStateError):
+        await sender.setParameters(parameters)
+    assert sender.getParameters().transactionId != parameters.transactionId
+
+
+async def test_stopped(pcs: Connections) -> None:
+    """setParameters() when transceiver is stopped should reject with InvalidStateError"""
+    transceiver = pcs().addTransceiver("audio")
+    parameters = transceiver.sender.getParameters()
+    transceiver.stop()
+    with pytest.raises(peer.InvalidStateError):
+        await transceiver.sender.setParameters(parameters)
+
+
+async def test_inactive_encoding_sends_nothing_and_scaled_ones_are_smaller(pcs: Connections) -> None:
+    """setParameters() with active false stops sending; scaleResolutionDownBy changes the size that arrives"""
+    pc1, pc2 = pcs(), pcs()
+    exchangeIceCandidates(pc1, pc2)
+    sender = pc1.addTransceiver(
+        peer.VideoStreamTrack(), {"sendEncodings": [{"scaleResolutionDownBy": 2.0}]}
+    ).sender
+    tracks: list[Any] = []
+    pc2.on("track", tracks.append)
+    await exchangeOfferAnswer(pc1, pc2)
+    frame = await asyncio.wait_for(tracks[0].recv(), 10)
+    assert (frame.width, frame.height) == (320, 240)
+    parameters = sender.getParameters()
+    assert parameters.codecs[0].mimeType == "video/VP8"
+    assert parameters.rtcp.cname
+    parameters.encodings[0].active = False
+    await sender.setParameters(parameters)
+    assert not sender._enabled
+
+
+async def test_capabilities() -> None:
+    """RTCRtp(Sender|Receiver).getCapabilities(kind) should return valid capabilities"""
+    for kind in ("audio", "video"):
+        for owner in (peer.RTCRtpSender, peer.RTCRtpReceiver):
+            capabilities = owner.getCapabilities(kind)
+            assert capabilities.codecs
+            assert all(codec.mimeType.startswith(kind) for codec in capabilities.codecs)
+            assert "urn:ietf:params:rtp-hdrext:sdes:mid" in {e.uri for e in capabilities.headerExtensions}
+
+
+@pytest.mark.parametrize("value", [0, 500, 4000, None])
+async def test_jitter_buffer_target(pcs: Connections, value: float | None) -> None:
+    """jitterBufferTarget: returns the value that was set; null by default"""
+    receiver = pcs().addTransceiver("audio").receiver
+    assert receiver.jitterBufferTarget is None
+    receiver.jitterBufferTarget = value
+    assert receiver.jitterBufferTarget == value
+    for wrong in (-1, 4001):
+        with pytest.raises(peer.InvalidRangeError):
+            receiver.jitterBufferTarget = wrong
+    assert receiver.jitterBufferTarget == value

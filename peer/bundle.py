@@ -65,6 +65,8 @@ class Transport:
     has_role: bool = False
     remote_dtls: RTCDtlsParameters | None = None
     connecting: asyncio.Task[None] | None = None
+    has_path: bool = False
+    """ICE has, or had, a pair for what DTLS protects. DTLS may be there first."""
     left_behind: CandidatePair | None = None
     """The pair that leads to the peer before this one."""
 
@@ -169,7 +171,7 @@ class Transports:
             transport.ice.set_options(options)
 
     def connect(self, transport: Transport, remote: RTCDtlsParameters, role: str) -> None:
-        """Shake hands as soon as ICE has a path. `role` is ours: client or server."""
+        """Shake hands as soon as ICE has a path, or while it looks for one. `role` is ours: client or server."""
         if transport.connecting is not None:
             return
         transport.remote_dtls = remote
@@ -183,18 +185,24 @@ class Transports:
         def changed(*_: object) -> None:
             pair = ice.getSelectedCandidatePair()
             if ice.state in ("connected", "completed") and pair is not transport.left_behind:
+                if not reachable.is_set():
+                    dtls.path_found()
                 reachable.set()
 
         ice.on("statechange", changed)
         ice.on("selectedcandidatepairchange", changed)
         changed()
         try:
-            await reachable.wait()
+            if not ice.carries_handshake:
+                await reachable.wait()
+            await dtls.start(remote)
+            if dtls.state == "connected":
+                await reachable.wait()
+                transport.has_path = True
         finally:
             for event in ("statechange", "selectedcandidatepairchange"):
                 if changed in ice.listeners(event):
                     ice.remove_listener(event, changed)
-        await dtls.start(remote)
         if dtls.state == "connected":
             await self._on_connected(transport)
 
@@ -205,7 +213,9 @@ class Transports:
         if transport.connecting is not None:
             transport.connecting.cancel()
         transport.connecting = None
+        transport.has_path = False
         transport.remote_dtls = None
+        transport.ice.forgo_handshake()
         transport.left_behind = transport.ice.getSelectedCandidatePair()
         transport.dtls = self._create_dtls(transport.ice)
         task = asyncio.ensure_future(self._forget(old))

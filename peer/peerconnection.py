@@ -539,6 +539,8 @@ class RTCPeerConnection(EventEmitter):
                 last = created.sdp
             text = last
         sdp = SessionDescription.parse(text)
+        if kind != "offer" and session.pending_remote is not None:
+            _name_as(sdp, session.pending_remote.sdp)
         check_own(session, kind, sdp)
         check_description(session, kind, sdp, local=True)
         before = session.signaling_state
@@ -788,6 +790,13 @@ def _channel_parameters(label: Any, options: Mapping[str, Any], *, keep_id: bool
 def _scalar_values(text: str) -> str:
     """The text without lone surrogates, which UTF-8 can not carry (WebIDL, USVString)."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _name_as(answer: SessionDescription, offer: SessionDescription) -> None:
+    """Our answer to an offer without mids has none either; its sections go by the ones that were made up for it."""
+    for ours, theirs in zip(answer.media, offer.media, strict=False):
+        if theirs.implicit_mid and not ours.mid:
+            ours.mid, ours.implicit_mid = theirs.mid, True
 
 
 def _name_sections(session: Session, kind: SdpType, sdp: SessionDescription) -> None:

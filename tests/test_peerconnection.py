@@ -38,7 +38,7 @@ async def test_set_local_description_does_not_wait_for_candidates() -> None:
     await a.setLocalDescription()
     assert time.perf_counter() - began < 0.05
     assert a.localDescription is not None
-    assert a.iceGatheringState == "gathering"
+    assert a.iceGatheringState != "complete"
     await a.close()
 
 

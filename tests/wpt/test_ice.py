@@ -121,7 +121,7 @@ async def test_gathering_state_after_rollback(pcs: Connections) -> None:
     pc = pcs()
     pc.addTransceiver("audio")
     await pc.setLocalDescription()
-    assert pc.iceGatheringState == "gathering"
+    await until(pc, "icegatheringstatechange", lambda: pc.iceGatheringState == "gathering")
     await pc.setLocalDescription({"type": "rollback"})
     assert pc.iceGatheringState == "new"
 

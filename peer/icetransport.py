@@ -1,0 +1,39 @@
+"""RTCIceTransport (W3C WebRTC §5.6) as a connection shows it, over the one that does the work in `peer.ice`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from .ice import transport as base
+from .ice.transport import GatheringState
+from .taskqueue import TaskQueue
+
+
+class RTCIceTransport(base.RTCIceTransport):
+    """Tells of gathering in queued tasks: candidates and states come after `setLocalDescription` has returned."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._tasks = TaskQueue()
+        self._told_gathering_state: GatheringState = "new"
+
+    @property
+    def gatheringState(self) -> GatheringState:
+        """`"new"`, `"gathering"` or `"complete"`: of the newest generation."""
+        return self._told_gathering_state
+
+    def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
+        if event == "gatheringstatechange":
+            self._tasks.queue(partial(self._tell_gathering_state, self._gathering_state))
+            return True
+        if event == "icecandidate":
+            self._tasks.queue(partial(super().emit, event, *args, **kwargs))
+            return True
+        return super().emit(event, *args, **kwargs)
+
+    def _tell_gathering_state(self, state: GatheringState) -> None:
+        if self._closed or state == self._told_gathering_state:
+            return
+        self._told_gathering_state = state
+        super().emit("gatheringstatechange")

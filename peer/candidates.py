@@ -81,8 +81,8 @@ def _add_to_section(session: Session, candidate: RTCIceCandidate) -> None:
     sections = []
     for description in _descriptions(session):
         media = description.sdp.media
-        if candidate.sdpMid is not None:
-            section = description.sdp.section(candidate.sdpMid)
+        if candidate.sdpMid or candidate.sdpMLineIndex is None:
+            section = description.sdp.section(candidate.sdpMid or "")
         else:
             index = candidate.sdpMLineIndex
             section = media[index] if index is not None and index < len(media) else None

@@ -9,6 +9,7 @@ from aiortc import RTCIceParameters
 
 from ..bundle import Transport, fingerprints, new_ice_parameters
 from ..exceptions import InvalidStateError
+from ..ice.piggyback import ICE_OPTIONS
 from ..rtptransceiver import RTCRtpTransceiver
 from ..sctptransport import RTCSctpTransport
 from .codecs import (
@@ -147,7 +148,7 @@ def create_answer(session: Session) -> SessionDescription:
         if theirs.mid in bundle:
             accepted.append(theirs.mid)
         ice = transport.restart_answer or transport.local
-        _describe_transport(session, section, transport, ice, _answer_setup(transport, theirs))
+        _describe_transport(session, section, transport, ice, _answer_setup(transport, theirs), theirs)
         if theirs.implicit_mid:
             section.implicit_mid = True
         answer.media.append(section)
@@ -226,10 +227,17 @@ def _data_section(sctp: RTCSctpTransport, mid: str, legacy: bool) -> MediaSectio
 
 
 def _describe_transport(
-    session: Session, section: MediaSection, transport: Transport, ice: RTCIceParameters, setup: Setup
+    session: Session,
+    section: MediaSection,
+    transport: Transport,
+    ice: RTCIceParameters,
+    setup: Setup,
+    theirs: MediaSection | None = None,
 ) -> None:
     _set_ice(section, ice)
     section.ice_options = ["trickle"]
+    if session.transports.options.dtls_in_stun:
+        section.ice_options += [option for option in ICE_OPTIONS if theirs is None or option in theirs.ice_options]
     section.fingerprints = fingerprints(session.transports.certificate)
     section.setup = setup
     set_candidates(section, transport)
@@ -251,7 +259,7 @@ def set_candidates(section: MediaSection, transport: Transport) -> None:
         default = min(usable, key=lambda c: (order[c.type], c.ip_version, -c.priority))
         section.connection, section.port = default.address, default.port
     else:
-        section.connection, section.port = None, 9
+        section.connection, section.port = "0.0.0.0", 9
 
 
 def _offered_ice(session: Session, transport: Transport, restart: bool) -> RTCIceParameters:
@@ -284,7 +292,7 @@ def _rejected(section: MediaSection) -> MediaSection:
         formats=section.formats[:1] or ["0"],
         mid=section.mid,
         direction="inactive",
-        has_direction=True,
+        has_direction=section.is_media,
         implicit_mid=section.implicit_mid,
     )
 

@@ -73,7 +73,7 @@ class MediaSection:
     port: int = 9
     protocol: str = "UDP/TLS/RTP/SAVPF"
     formats: list[str] = field(default_factory=list)
-    connection: str | None = None
+    connection: str = "0.0.0.0"
     mid: str = ""
     implicit_mid: bool = False
     """The peer gave no mid, and this one is for our own use."""
@@ -133,8 +133,8 @@ class MediaSection:
         return next((value for key, value in self.attributes if key == name), None)
 
     def lines(self) -> Iterator[str]:
-        yield f"m={self.kind} {self.port} {self.protocol} {' '.join(self.formats) or '0'}"
-        yield f"c={_connection_to_sdp(self.connection or '0.0.0.0')}"
+        yield f"m={self.kind} {self.port} {self.protocol} {' '.join(self.formats)}".rstrip()
+        yield f"c={_connection_to_sdp(self.connection)}"
         if self.bundle_only:
             yield "a=bundle-only"
         if self.is_media:
@@ -152,6 +152,8 @@ class MediaSection:
             yield f"a=mid:{self.mid}"
         if self.is_media:
             yield from self._media_lines()
+        elif self.has_direction:
+            yield f"a={self.direction}"
         if self.sctp_port is not None:
             yield f"a=sctp-port:{self.sctp_port}"
         if self.max_message_size is not None:
@@ -165,7 +167,10 @@ class MediaSection:
 
     def _media_lines(self) -> Iterator[str]:
         yield from (f"a=extmap:{extension.id} {extension.uri}" for extension in self.header_extensions)
-        yield f"a={self.direction}"
+        if self.extmap_allow_mixed:
+            yield "a=extmap-allow-mixed"
+        if self.has_direction:
+            yield f"a={self.direction}"
         for stream, track in self.msids:
             yield f"a=msid:{stream}" if track is None else f"a=msid:{stream} {track}"
         if self.rtcp_mux:
@@ -492,13 +497,14 @@ class _Parser:
     def _ssrc(self, value: str) -> None:
         number, _, attribute = value.partition(" ")
         ssrc = _number(number, 2**32 - 1)
+        name, _, text = attribute.partition(":")
+        if not name:
+            return
         entry = self.ssrcs.get(ssrc)
         if entry is None:
             entry = self.ssrcs[ssrc] = Ssrc(ssrc)
             self.section.ssrcs.append(entry)
-        name, _, text = attribute.partition(":")
-        if name:
-            entry.attributes[name] = text
+        entry.attributes[name] = text
 
     def _finish_section(self) -> None:
         section = self.section

@@ -36,7 +36,7 @@ __all__ = ["ClientConnection"]
 
 logger = logging.getLogger("signaling.client")
 
-ACK_DELAY = 0.1
+ACK_DELAY = 0.25
 """Seconds an acknowledgement waits for more to acknowledge."""
 ACK_EVERY = 32
 FATAL_CODES = frozenset({"unauthorized", "token-expired", "not-allowed", "invalid-message", "too-large"})

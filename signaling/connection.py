@@ -50,7 +50,7 @@ Send = Callable[[Event], Awaitable[None]]
 
 logger = logging.getLogger("signaling.connection")
 
-ACK_DELAY = 0.1
+ACK_DELAY = 0.25
 """Seconds an acknowledgement waits for more to acknowledge."""
 ACK_EVERY = 32
 CONTROL_LIMIT = 64

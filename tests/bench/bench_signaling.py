@@ -18,13 +18,12 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
+
+from tests.bench.raw_websocket import RawWebSocket
 
 CANDIDATE = {
     "candidate": "candidate:842163049 1 udp 1677729535 198.51.100.7 46154 typ srflx raddr 192.0.2.1 rport 46154",
@@ -83,51 +82,49 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@dataclass
 class Pair:
-    """A sender and a receiver in a room of their own. Numbered like SignalingClient, acknowledging every 32."""
+    """A sender and a receiver in a room of their own, who number and acknowledge like SignalingClient."""
 
-    sender: ClientConnection
-    receiver: ClientConnection
-    to: str
-    numbered: bool
-    seq: int = 0
-    latencies: list[float] = field(default_factory=list)
-    arrived: int = 0
+    def __init__(self, numbered: bool) -> None:
+        self.numbered = numbered
+        self.sender: RawWebSocket
+        self.receiver: RawWebSocket
+        self.seq = 0
+        self.arrived = 0
+        self.latencies: list[float] = []
+        self._head = b""
 
-    async def send(self) -> None:
+    async def open(self, url: str, room: str) -> None:
+        self.receiver, to = await open_client(url, room, self.numbered, self._received)
+        self.sender, _ = await open_client(url, room, self.numbered, lambda frame: None)
+        message = {"type": "ice-candidate", "to": to, "candidate": CANDIDATE}
+        self._head = json.dumps(message)[:-1].encode()
+
+    def send(self) -> None:
         self.seq += 1
-        message: dict[str, Any] = {"type": "ice-candidate", "to": self.to, "candidate": CANDIDATE}
-        message["at"] = time.perf_counter()
-        if self.numbered:
-            message["seq"] = self.seq
-        await self.sender.send(json.dumps(message))
+        number = b',"seq":%d' % self.seq if self.numbered else b""
+        self.sender.send(b'%b%b,"at":%.6f}' % (self._head, number, time.perf_counter()))
 
-    async def receive(self) -> None:
-        async for frame in self.receiver:
-            message = json.loads(frame)
-            if message["type"] != "ice-candidate":
-                continue
-            self.latencies.append(time.perf_counter() - message["at"])
-            self.arrived += 1
-            if self.numbered and self.arrived % 32 == 0:
-                await self.receiver.send(json.dumps({"type": "ack", "seq": message["seq"]}))
-
-    async def drain(self) -> None:
-        async for _ in self.sender:
-            pass
+    def _received(self, frame: bytes) -> None:
+        at = frame.rfind(b'"at":')
+        if at < 0:
+            return
+        self.latencies.append(time.perf_counter() - float(frame[at + 5 :].split(b"}")[0].split(b",")[0]))
+        self.arrived += 1
+        if self.numbered and self.arrived % 32 == 0:
+            # The first message of the session was the sender's peer-joined.
+            self.receiver.send(b'{"type":"ack","seq":%d}' % (self.arrived + 1))
 
 
-async def open_client(url: str, room: str, resumable: bool) -> tuple[ClientConnection, str]:
-    ws = await connect(url, compression=None, ping_interval=None)
-    await ws.send(json.dumps({"type": "join", "room": room, "name": "bench", "resumable": resumable}))
-    return ws, json.loads(await ws.recv())["id"]
-
-
-async def open_pair(url: str, number: int, resumable: bool) -> Pair:
-    receiver, to = await open_client(url, f"busy {number}", resumable)
-    sender, _ = await open_client(url, f"busy {number}", resumable)
-    return Pair(sender, receiver, to, resumable)
+async def open_client(
+    url: str, room: str, resumable: bool, on_text: Callable[[bytes], None]
+) -> tuple[RawWebSocket, str]:
+    welcome: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    ws = await RawWebSocket.open(url, lambda frame: None if welcome.done() else welcome.set_result(frame))
+    ws.send(json.dumps({"type": "join", "room": room, "name": "bench", "resumable": resumable}).encode())
+    answer = json.loads(await welcome)
+    ws.on_text = on_text
+    return ws, answer["id"]
 
 
 async def at_rate(pairs: list[Pair], rate: float, seconds: float) -> dict[str, float]:
@@ -138,7 +135,7 @@ async def at_rate(pairs: list[Pair], rate: float, seconds: float) -> dict[str, f
     sent = 0
     while (elapsed := time.perf_counter() - began) < seconds:
         while sent < elapsed * rate:
-            await pairs[sent % len(pairs)].send()
+            pairs[sent % len(pairs)].send()
             sent += 1
         await asyncio.sleep(0.002)
     await asyncio.sleep(0.3)
@@ -161,7 +158,7 @@ async def flat_out(pairs: list[Pair], seconds: float, pid: int) -> dict[str, flo
         base = pair.arrived - pair.seq
         while time.perf_counter() < end:
             if pair.seq + base - pair.arrived < 32:
-                await pair.send()
+                pair.send()
             else:
                 await asyncio.sleep(0.001)
 
@@ -176,16 +173,17 @@ async def measure(
     name: str, url: str, pid: int, options: argparse.Namespace, *, resumable: bool
 ) -> dict[str, float]:
     empty = memory(pid)
-    idle: list[ClientConnection] = []
+    idle: list[RawWebSocket] = []
     for start in range(0, options.idle, 50):
         batch = range(start, min(start + 50, options.idle))
         opened = await asyncio.gather(
-            *(open_client(url, f"idle {number // 4}", resumable) for number in batch)
+            *(open_client(url, f"idle {number // 4}", resumable, lambda frame: None) for number in batch)
         )
         idle += [ws for ws, _ in opened]
     per_client = (memory(pid) - empty) / max(1, options.idle)
-    pairs = [await open_pair(url, number, resumable) for number in range(options.busy // 2)]
-    tasks = [asyncio.create_task(work) for pair in pairs for work in (pair.receive(), pair.drain())]
+    pairs = [Pair(resumable) for _ in range(options.busy // 2)]
+    for number, pair in enumerate(pairs):
+        await pair.open(url, f"busy {number}")
     await asyncio.sleep(0.2)
     # The best of three rounds: whatever else the machine does can only slow a round down.
     steady = min(
@@ -196,11 +194,9 @@ async def measure(
     fastest = max(
         [await flat_out(pairs, options.seconds, pid) for _ in range(3)], key=lambda round: round["rate"]
     )
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
     for ws in [*idle, *(end for pair in pairs for end in (pair.sender, pair.receiver))]:
-        ws.transport.abort()
+        ws.abort()
+    await asyncio.sleep(0.2)
     figures = steady | fastest | {"memory": per_client / 1024}
     print(
         f"{name:<28}{figures['memory']:>9.1f}{figures['arrived']:>11.0f}{figures['p50']:>9.2f}{figures['p99']:>9.2f}"

@@ -1,6 +1,6 @@
 """How the relay carries load on loopback, beside a bare `websockets` forwarder in the same run.
 
-`python -m tests.bench.bench_signaling [--idle 2000] [--busy 200] [--seconds 3] [--rate 2000]`
+`python -m tests.bench.signaling [--idle 2000] [--busy 200] [--seconds 3] [--rate 2000]`
 
 Each server is a process of its own. Idle clients only join; busy clients come in pairs: one sends, the other
 measures.
@@ -219,7 +219,7 @@ async def main(options: argparse.Namespace) -> int:
         "SIGNALING_BYTES_PER_SECOND": "1000000000",
     }
     relay = ["-m", "signaling", "--development", "--port", "0"]
-    with running(["-m", "tests.bench.bench_signaling", "--forwarder"]) as (url, pid):
+    with running(["-m", "tests.bench.signaling", "--forwarder"]) as (url, pid):
         bare = await measure("bare websockets forwarder", url, pid, options, resumable=False)
     with running(relay, **limits) as (url, pid):
         await measure("relay, plain sessions", url, pid, options, resumable=False)

@@ -9,13 +9,12 @@ import json
 import logging
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from aiortc.mediastreams import MediaStreamError
 
-from tests.bench.audio_sound import FRAME, RATE, SWEEP_SECONDS, Player, sweep, sweep_time
+from tests.bench.audio_sound import FRAME, RATE, SWEEP_SECONDS, Player, sweep, sweep_time, undisturbed
 from tests.netlab.subjects import SUBJECTS
 
 
@@ -125,5 +124,5 @@ async def serve() -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    assert Path("tests").is_dir()
+    undisturbed()
     asyncio.run(serve())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from aiortc.mediastreams import MediaStreamError
 
-from tests.bench.audio_sound import Player, sweep
+from tests.bench.audio_sound import Player, sweep, undisturbed
 from tests.netlab.subjects import SUBJECTS
 
 
@@ -66,4 +66,5 @@ async def main(subject: str, calls: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    undisturbed()
     asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -157,7 +157,7 @@ class Call(EventEmitter):
         """Why the call is over; None while it goes on."""
         self._published: list[Fanout] = []
         self._opened: dict[str, dict[str, Any]] = {}
-        self._goodbyes: set[RemotePeer] = set()
+        self._goodbyes: set[asyncio.Task[None]] = set()
         self._here_before_us: set[str] = set()
         self._outbox = Outbox(client)
         self._reader: asyncio.Task[None] | None = None
@@ -204,7 +204,7 @@ class Call(EventEmitter):
         await self.signaling.aclose()
         if self._reader is not None:
             await asyncio.gather(self._reader, return_exceptions=True)
-        await asyncio.gather(*(peer.closed() for peer in tuple(self._goodbyes)), return_exceptions=True)
+        await asyncio.gather(*self._goodbyes, return_exceptions=True)
 
     async def wait_ended(self) -> str:
         """Wait until the call is over (`leave`, or signalling given up for good); returns the reason."""
@@ -378,7 +378,9 @@ class Call(EventEmitter):
     def _peer_left(self, peer: RemotePeer, reason: str) -> None:
         if self.peers.get(peer.id) is peer:
             del self.peers[peer.id]
-        self._goodbyes = {known for known in self._goodbyes if not known.freed} | {peer}
+        goodbye = asyncio.create_task(peer.closed(), name=f"call: goodbye to {peer.id}")
+        self._goodbyes.add(goodbye)
+        goodbye.add_done_callback(self._goodbyes.discard)
         self.emit("left", peer, reason)
 
     def _take_track(self, track: MediaStreamTrack, peer: RemotePeer) -> None:

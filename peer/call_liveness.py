@@ -61,7 +61,7 @@ class Liveness:
         if self._channel.bufferedAmount < BACKLOG:
             self._count += 1
             self._channel.send(f"ping {self._count}")
-        if self._last is not None and not self._reported and now - self._last >= self._within:
+        if self._last is not None and not self._reported and now >= self._last + self._within:
             self._reported = True
             self._silent(now - self._last)
         wake = now + interval

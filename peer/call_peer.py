@@ -38,6 +38,7 @@ CHAT: Final = ("chat", 100)
 LIVENESS: Final = ("liveness", 101)
 RESERVED: Final = (CHAT[0], LIVENESS[0])
 INBOX: Final = 500
+STEP: Final = 10.0  # seconds
 FAREWELL: Final = 0.5  # seconds that signalling may take to tell why a connection was closed
 
 ChannelOptions: TypeAlias = Mapping[str, Any]
@@ -106,6 +107,7 @@ class RemotePeer(EventEmitter):
         self._liveness: Liveness | None = None
         self._task: asyncio.Task[None] | None = None
         self._farewell: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Future[None]] = set()
         self.pc = setup.connect()
 
     def __repr__(self) -> str:
@@ -202,11 +204,6 @@ class RemotePeer(EventEmitter):
         self.emit("left", reason)
         self.emit("state", "closed")
 
-    @property
-    def freed(self) -> bool:
-        """Whether it is gone and nothing of it is left."""
-        return self.left is not None and (self._task is None or self._task.done())
-
     async def closed(self) -> None:
         """Wait until everything of a closed peer is freed."""
         if self.left is not None and self._task is not None:
@@ -216,7 +213,7 @@ class RemotePeer(EventEmitter):
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await pc.close()
+        await asyncio.gather(pc.close(), *self._closing, return_exceptions=True)
 
     # One step at a time
 
@@ -235,7 +232,9 @@ class RemotePeer(EventEmitter):
         while True:
             step = await self._inbox.get()
             try:
-                await step()
+                # No step waits for the network; one that hangs all the same must not keep a fresh start from coming.
+                async with asyncio.timeout(STEP):
+                    await step()
             except Exception as error:
                 logger.warning("%r: %s: %s", self, type(error).__name__, error)
 
@@ -326,7 +325,9 @@ class RemotePeer(EventEmitter):
         old, self.pc = self.pc, self._setup.connect()
         self._attach()
         self.emit("state", self.pc.connectionState)
-        await old.close()
+        closing = asyncio.ensure_future(old.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def _send(self, pc: RTCPeerConnection, message: dict[str, Any]) -> None:
         if self.pc is pc and self.left is None:

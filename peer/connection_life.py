@@ -31,7 +31,7 @@ from .sctptransport import RTCSctpTransport
 from .sessiondescription import RTCSessionDescription
 from .states import connection_state, ice_connection_state, ice_gathering_state
 from .stats import collect, select
-from .taskqueue import turns
+from .taskqueue import TaskQueue, turns
 
 logger = logging.getLogger("peer.connection")
 
@@ -66,8 +66,9 @@ class ConnectionLife(EventEmitter):
             on_data_channel=self._data_channel_opened,
             on_stats=self._stats_of,
         )
+        self._tasks = TaskQueue()
         self._fresh_ice_servers = self._keep_fresh()
-        self._chain = OperationsChain(self._chain_emptied)
+        self._chain = self._session.operations = OperationsChain(self._chain_emptied)
         self._negotiation_needed = False
         self._check_when_empty = False
         self._connection_state = "new"
@@ -348,6 +349,7 @@ class ConnectionLife(EventEmitter):
         self._ice_connection_state = self._connection_state = "closed"
         self._closing = asyncio.get_event_loop().create_task(self._release())
         self._chain.close()
+        self._tasks.clear()
         for waiter in self._gathered:
             if not waiter.done():
                 waiter.set_exception(InvalidStateError("RTCPeerConnection is closed"))

@@ -28,7 +28,7 @@ class ConnectionMedia(ConnectionLife):
     """Adding and taking away what will be negotiated."""
 
     def addTrack(self, track: MediaStreamTrack, *streams: MediaStream) -> RTCRtpSender:
-        """Send a track, in the given streams; without any, in one stream that all such tracks share, as aiortc does.
+        """Send a track, in the given streams or in none. (With `aiortc_compat`, those without share one, as in aiortc.)
 
         Raises `InvalidStateError` when closed, `InvalidAccessError` when the track has a sender already.
         """
@@ -37,7 +37,9 @@ class ConnectionMedia(ConnectionLife):
             raise InvalidArgumentError(f'Invalid track kind "{getattr(track, "kind", None)}"')
         self._assert_has_no_sender(track)
         session = self._session
-        ids = list(dict.fromkeys(stream.id for stream in streams)) or [session.default_stream_id]
+        ids = list(dict.fromkeys(stream.id for stream in streams))
+        if not ids and self._configuration.aiortc_compat:
+            ids = [session.default_stream_id]
         transceiver = next(
             (
                 t
@@ -50,7 +52,7 @@ class ConnectionMedia(ConnectionLife):
             None,
         )
         if transceiver is not None:
-            transceiver.sender.replaceTrack(track)
+            transceiver.sender._replace(track)
             transceiver.sender._track_id = track.id
             transceiver._direction = make_direction(True, receives(transceiver.direction))
         else:
@@ -75,7 +77,7 @@ class ConnectionMedia(ConnectionLife):
             raise InvalidAccessError("the sender was not made by this connection")
         if sender.track is None or transceiver.stopped:
             return
-        sender.replaceTrack(None)
+        sender._replace(None)
         transceiver._direction = make_direction(False, receives(transceiver._direction))
         self._update_negotiation_needed()
 

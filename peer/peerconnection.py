@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,6 +100,7 @@ class RTCPeerConnection(ConnectionMedia):
 
         async def add() -> None:
             self._assert_open()
+            await self._in_parallel()
             add_remote(self._session, parsed)
 
         await self._chain.run(add)
@@ -133,6 +135,7 @@ class RTCPeerConnection(ConnectionMedia):
         session = self._session
         if session.signaling_state not in ("stable", "have-local-offer"):
             raise InvalidStateError(f'Cannot create offer in signaling state "{session.signaling_state}"')
+        await self._in_parallel()
         session.session_version += 1
         sdp = str(create_offer(session, ice_restart=ice_restart))
         session.last_offer = sdp
@@ -143,6 +146,7 @@ class RTCPeerConnection(ConnectionMedia):
         session = self._session
         if session.signaling_state not in ("have-remote-offer", "have-local-pranswer"):
             raise InvalidStateError(f'Cannot create answer in signaling state "{session.signaling_state}"')
+        await self._in_parallel()
         session.session_version += 1
         sdp = str(create_answer(session))
         session.last_answer = sdp
@@ -154,6 +158,7 @@ class RTCPeerConnection(ConnectionMedia):
         if description is not None and description.type == "rollback":
             before = session.signaling_state
             next_state(before, "local", "rollback")
+            await self._in_parallel()
             self._told(rollback(session), before)
             return
         if self._fresh_ice_servers is not None:
@@ -166,6 +171,7 @@ class RTCPeerConnection(ConnectionMedia):
         else:
             kind = description.type  # type: ignore[assignment]
         next_state(session.signaling_state, "local", kind)
+        await self._in_parallel()
         text = description.sdp if description is not None else ""
         if not text:
             last = session.last_offer if kind == "offer" else session.last_answer
@@ -188,11 +194,13 @@ class RTCPeerConnection(ConnectionMedia):
         before = session.signaling_state
         if description.type == "rollback":
             next_state(before, "remote", "rollback")
+            await self._in_parallel()
             self._told(rollback(session), before)
             return
         kind: SdpType = description.type  # type: ignore[assignment]
         glare = kind == "offer" and before == "have-local-offer" and not self._configuration.aiortc_compat
         next_state("stable" if glare else before, "remote", kind)
+        await self._in_parallel()
         sdp = SessionDescription.parse(description.sdp)
         _name_sections(session, kind, sdp)
         check_description(session, kind, sdp, local=False)
@@ -207,12 +215,17 @@ class RTCPeerConnection(ConnectionMedia):
         self._told(changes, before)
         await self._start_all_flows()
 
+    async def _in_parallel(self) -> None:
+        """Nothing of an operation shows in the turn of the event loop that called it."""
+        await asyncio.sleep(0)
+        self._assert_open()
+
     def _told(self, changes: Changes, before: str) -> None:
         """Tell the application what a description brought about."""
         session = self._session
         for transceiver in changes.stopped:
             self._spawn(transceiver._release())
-        self._update_states()
+        self._tasks.queue(self._update_states)
         if session.signaling_state != before:
             if session.signaling_state == "stable":
                 self._negotiation_needed = False

@@ -11,18 +11,17 @@ from typing import Any, Final
 
 import aiortc
 from aiortc import RTCRtpContributingSource, clock
-from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpReceiveParameters
+from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpParameters, RTCRtpReceiveParameters
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtpPacket
 from aiortc.stats import RTCStatsReport
 
 from .aiortc_seams import receiver_field, set_receiver_field
 from .exceptions import InvalidArgumentError
 from .jsep.codecs import capabilities
-from .jsep.sdp import format_parameters
 from .measured import Measured
 from .mediastream import RemoteStreamTrack
 from .members import Members
-from .rtpsender import UNBOUND
+from .rtpsender import UNBOUND, parameter_members
 from .video_jitterbuffer import VideoJitterBuffer
 
 _numbers: Final = itertools.count(1)
@@ -44,6 +43,8 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._track: RemoteStreamTrack = RemoteStreamTrack(kind, track_id)
         self._track.receiver = self
         self._parameters: RTCRtpReceiveParameters | None = None
+        self._agreed: Callable[[], RTCRtpParameters] = RTCRtpParameters
+        """What has been negotiated, whether or not it is in use yet."""
         self._receptive = False
         self.stats_id = f"I{next(_numbers)}"
         self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
@@ -102,24 +103,8 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
 
     def getParameters(self) -> Members:
         """What is received: `codecs`, `headerExtensions`, `rtcp`."""
-        parameters = self._parameters
-        return Members(
-            codecs=[
-                Members(
-                    payloadType=codec.payloadType,
-                    mimeType=codec.mimeType,
-                    clockRate=codec.clockRate,
-                    **({} if codec.channels is None else {"channels": codec.channels}),
-                    **({"sdpFmtpLine": format_parameters(codec.parameters)} if codec.parameters else {}),
-                )
-                for codec in (parameters.codecs if parameters is not None else ())
-            ],
-            headerExtensions=[
-                Members(uri=extension.uri, id=extension.id, encrypted=False)
-                for extension in (parameters.headerExtensions if parameters is not None else ())
-            ],
-            rtcp=Members(reducedSize=True),
-        )
+        codecs, extensions = parameter_members(self._agreed())
+        return Members(codecs=codecs, headerExtensions=extensions, rtcp=Members(reducedSize=True))
 
     def getContributingSources(self) -> list[RTCRtpContributingSource]:
         """Those a mixer named in the last 10 seconds, newest first (W3C WebRTC §5.3.1)."""

@@ -14,7 +14,12 @@ from typing import Any, Final
 
 import aiortc
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpCodecParameters, RTCRtpSendParameters
+from aiortc.rtcrtpparameters import (
+    RTCRtpCapabilities,
+    RTCRtpCodecParameters,
+    RTCRtpParameters,
+    RTCRtpSendParameters,
+)
 from aiortc.rtcrtpsender import RTCEncodedFrame
 from aiortc.rtp import (
     RTCP_PSFB_PLI,
@@ -33,6 +38,7 @@ from .completion import Completion
 from .encodings import ParametersTransaction, initial_encodings
 from .exceptions import InvalidArgumentError, InvalidStateError
 from .jsep.codecs import capabilities
+from .jsep.operations import OperationsChain
 from .jsep.sdp import format_parameters
 from .measured import Measured
 from .mediastream import MediaStream
@@ -146,6 +152,25 @@ class SenderFeed(MediaStreamTrack):
             await self._changed.wait()
 
 
+def parameter_members(parameters: RTCRtpParameters) -> tuple[list[Members], list[Members]]:
+    """Codecs and header extensions, as `getParameters` tells them."""
+    codecs = [
+        Members(
+            payloadType=codec.payloadType,
+            mimeType=codec.mimeType,
+            clockRate=codec.clockRate,
+            **({} if codec.channels is None else {"channels": codec.channels}),
+            **({"sdpFmtpLine": format_parameters(codec.parameters)} if codec.parameters else {}),
+        )
+        for codec in parameters.codecs
+    ]
+    extensions = [
+        Members(uri=extension.uri, id=extension.id, encrypted=False)
+        for extension in parameters.headerExtensions
+    ]
+    return codecs, extensions
+
+
 class RTCRtpSender(aiortc.RTCRtpSender):
     """Encodes a track and sends it to the peer."""
 
@@ -164,6 +189,11 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self.round_trip_times = 0
         self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
         self._changed: Callable[[], None] = lambda: None
+        self._chain: OperationsChain | None = None
+        """The connection's operations, or None where everything takes effect at once, as in aiortc."""
+        self._cname: str | None = None
+        self._agreed: Callable[[], RTCRtpParameters] = RTCRtpParameters
+        """What has been negotiated, whether or not it is in use yet."""
         self._owner: Any = None
         """The connection that made it."""
         self._codec: RTCRtpCodecParameters | None = None
@@ -206,8 +236,8 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     def replaceTrack(self, track: MediaStreamTrack | None) -> Completion[None]:  # type: ignore[override]
         """Send another track of the same kind, or nothing, without negotiation (W3C WebRTC §5.2.5).
 
-        Takes effect at once; what is returned may be awaited, as in a browser, and need not be.
-        The RTP timestamps run on. Neither track is stopped.
+        Takes effect when it is its turn among the connection's operations; what is returned may be awaited, as in a
+        browser, and need not be. The RTP timestamps run on. Neither track is stopped.
         Raises `InvalidArgumentError` for a track of another kind and `InvalidStateError` once stopped.
         """
         if track is not None:
@@ -219,10 +249,22 @@ class RTCRtpSender(aiortc.RTCRtpSender):
                 raise InvalidArgumentError(f"a {self._feed.kind} sender can not send a {track.kind} track")
         if self._stopped:
             raise InvalidStateError("the sender is stopped")
+        if self._chain is None:
+            self._replace(track)
+            return Completion.done(None)
+
+        async def replace() -> None:
+            if self._stopped:
+                raise InvalidStateError("the sender is stopped")
+            await asyncio.sleep(0)
+            self._replace(track)
+
+        return Completion(asyncio.ensure_future(self._chain.run(replace)))
+
+    def _replace(self, track: MediaStreamTrack | None) -> None:
         if track is not self._feed.source:
             self._feed.switch(track)
             self._switched = True
-        return Completion.done(None)
 
     async def getStats(self) -> RTCStatsReport:
         """What `RTCPeerConnection.getStats` reports of this sender, and what that refers to."""
@@ -236,23 +278,8 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     def getParameters(self) -> Members:
         """How the track is encoded: `encodings` (with `active`, `maxBitrate`, `maxFramerate`, `scaleResolutionDownBy`),
         `codecs`, `headerExtensions`, `rtcp`, and the `transactionId` that ties a `setParameters` to it."""
-        parameters = self._parameters
-        codecs = [
-            Members(
-                payloadType=codec.payloadType,
-                mimeType=codec.mimeType,
-                clockRate=codec.clockRate,
-                **({} if codec.channels is None else {"channels": codec.channels}),
-                **({"sdpFmtpLine": format_parameters(codec.parameters)} if codec.parameters else {}),
-            )
-            for codec in (parameters.codecs if parameters is not None else ())
-        ]
-        extensions = [
-            Members(uri=extension.uri, id=extension.id, encrypted=False)
-            for extension in (parameters.headerExtensions if parameters is not None else ())
-        ]
-        cname = parameters.rtcp.cname if parameters is not None else None
-        rtcp = Members(reducedSize=True, **({} if cname is None else {"cname": cname}))
+        codecs, extensions = parameter_members(self._agreed())
+        rtcp = Members(reducedSize=True, **({} if self._cname is None else {"cname": self._cname}))
         return self._transaction.get(codecs, extensions, rtcp)
 
     def setParameters(self, parameters: Any) -> Completion[None]:

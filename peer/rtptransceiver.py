@@ -11,6 +11,7 @@ from aiortc.rtcrtpparameters import (
     RTCRtpCodecCapability,
     RTCRtpCodecParameters,
     RTCRtpHeaderExtensionParameters,
+    RTCRtpParameters,
 )
 
 from .completion import Completion
@@ -57,6 +58,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._codecs: list[RTCRtpCodecParameters] = []
         self._headerExtensions: list[RTCRtpHeaderExtensionParameters] = []
         receiver.track.transceiver = self
+        sender._agreed = receiver._agreed = self._agreed
 
     @property
     def mid(self) -> str | None:
@@ -154,6 +156,9 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._sender._ever_sent = self._sender._ever_sent or sends(direction)
         self._sender._enabled = sends(direction) and not self._stopping
         self._receiver._enabled = receives(direction) and not self._stopping
+
+    def _agreed(self) -> RTCRtpParameters:
+        return RTCRtpParameters(codecs=self._codecs, headerExtensions=self._headerExtensions)
 
     def _set_mid(self, mid: str | None) -> None:
         self._mid = mid

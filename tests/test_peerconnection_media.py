@@ -60,8 +60,9 @@ async def test_audio_and_video_flow_both_ways_in_one_stream() -> None:
         a.on("track", arrived["a"].append)
         b.on("track", arrived["b"].append)
         for connection in (a, b):
-            connection.addTrack(peer.AudioStreamTrack())
-            connection.addTrack(peer.VideoStreamTrack())
+            stream = peer.MediaStream()
+            connection.addTrack(peer.AudioStreamTrack(), stream)
+            connection.addTrack(peer.VideoStreamTrack(), stream)
         await negotiate(a, b)
         for tracks in arrived.values():
             assert [track.kind for track in tracks] == ["audio", "video"]
@@ -162,7 +163,7 @@ async def test_close_leaves_the_applications_tracks_alone() -> None:
 
 async def test_remove_track_mutes_it_at_the_other_end_and_takes_it_out_of_its_stream() -> None:
     async with pair() as (a, b):
-        sender = a.addTrack(Level(1000))
+        sender = a.addTrack(Level(1000), peer.MediaStream())
         arriving = event(b, "track")
         await negotiate(a, b)
         track = await arriving

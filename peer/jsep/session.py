@@ -21,6 +21,7 @@ from ..rtpsender import UNBOUND, RTCRtpSender
 from ..rtptransceiver import RTCRtpTransceiver
 from ..sctptransport import RTCSctpTransport
 from .codecs import Numbers
+from .operations import OperationsChain
 from .sdp import MediaSection, SessionDescription
 from .state import SdpType, SignalingState
 
@@ -111,6 +112,8 @@ class Session:
     session_version: int = 1
     default_stream_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     early_candidates: list[Any] = field(default_factory=list)
+    operations: OperationsChain | None = None
+    """The connection's chain, for what a sender has to put on it."""
 
     @property
     def local(self) -> Description | None:
@@ -147,6 +150,8 @@ class Session:
         transceiver._compat = self.configuration.aiortc_compat
         if not transceiver._compat:
             transceiver.sender._stats = transceiver.receiver._stats = self.on_stats
+            transceiver.sender._chain = self.operations
+        transceiver.sender._cname = self.cname
         transceiver.receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
         self.transceivers.append(transceiver)
         return transceiver

@@ -123,7 +123,7 @@ async def test_gathering_state_after_rollback(pcs: Connections) -> None:
     await pc.setLocalDescription()
     await until(pc, "icegatheringstatechange", lambda: pc.iceGatheringState == "gathering")
     await pc.setLocalDescription({"type": "rollback"})
-    assert pc.iceGatheringState == "new"
+    await until(pc, "icegatheringstatechange", lambda: pc.iceGatheringState == "new")
 
 
 async def test_states_of_a_connection(pcs: Connections) -> None:

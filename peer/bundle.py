@@ -185,8 +185,7 @@ class Transports:
         def changed(*_: object) -> None:
             pair = ice.getSelectedCandidatePair()
             if ice.state in ("connected", "completed") and pair is not transport.left_behind:
-                if not reachable.is_set():
-                    dtls.path_found()
+                dtls.path_found()
                 reachable.set()
 
         ice.on("statechange", changed)

@@ -35,6 +35,8 @@ FLIGHT_REPETITIONS: Final = 4
 """After these OpenSSL's own timer, which starts at a second, carries on."""
 EARLY_MESSAGES: Final = 64
 DATAGRAM_MAX: Final = 1200
+FLIGHT_DATAGRAM_MAX: Final = 900
+"""Of a handshake: small enough to ride in a connectivity check."""
 
 _HASHES: Final = ("sha-512", "sha-384", "sha-256")
 """Best first (RFC 8122 §5); what is weaker is not taken."""
@@ -95,6 +97,12 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         finally:
             if self._role == "client" or self.state != "connected":
                 self._end_flight()
+            self._ice._handshake_done(last_flight_is_ours=self._role == "server")
+
+    def path_found(self) -> None:
+        """ICE has a pair, and has sent on it what was waiting: from now on, lost flights are repeated."""
+        if self._flight is not None and self._flight_timer is None:
+            self._begin_flight(self._flight)
 
     async def stop(self) -> None:
         self._end_flight()
@@ -190,6 +198,7 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
     def _authenticated(self) -> None:
         self._ice._heard()
         if self._flight is not None and self.encrypted:
+            self._ice._handshake_confirmed()
             self._end_flight()  # whoever sends on the new keys has our last flight
 
     def _register_data_receiver(self, receiver: base.DataReceiver) -> None:
@@ -207,8 +216,9 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
             written = self._ssl.bio_read(65536)  # type: ignore[union-attr]
         except SSL.Error:
             return
-        datagrams = _split_records(written)
+        datagrams = _split_records(written, FLIGHT_DATAGRAM_MAX if shaking_hands else DATAGRAM_MAX)
         if shaking_hands:
+            self._ice._carry(datagrams)
             self._begin_flight(datagrams)
         for datagram in datagrams:
             await self._ice._send(datagram)
@@ -218,7 +228,9 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         self._flight = flight
         self._flight_repetitions = 0
         pair = self._ice.getSelectedCandidatePair()
-        round_trip = pair.rtt if pair is not None else None
+        if pair is None:
+            return  # see `path_found`
+        round_trip = pair.rtt
         self._flight_interval = (
             FLIGHT_INTERVAL_UNKNOWN if round_trip is None else max(FLIGHT_INTERVAL_MIN, 2 * round_trip)
         )
@@ -249,15 +261,15 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
             self._flight_timer = None
 
 
-def _split_records(data: bytes) -> list[bytes]:
+def _split_records(data: bytes, size: int = DATAGRAM_MAX) -> list[bytes]:
     """What OpenSSL wrote at once, as datagrams no larger than the smallest IPv6 path takes, records kept whole."""
-    if len(data) <= DATAGRAM_MAX:
+    if len(data) <= size:
         return [data]
     datagrams: list[bytes] = []
     begin = end = 0
     while end + 13 <= len(data):
         length = 13 + int.from_bytes(data[end + 11 : end + 13], "big")
-        if end > begin and end + length - begin > DATAGRAM_MAX:
+        if end > begin and end + length - begin > size:
             datagrams.append(data[begin:end])
             begin = end
         end += length

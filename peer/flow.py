@@ -19,7 +19,7 @@ logger = logging.getLogger("peer.flow")
 
 async def start_flows(session: Session, transport: Transport) -> None:
     """Start, or bring up to date, what goes over a transport. Does nothing until it is connected."""
-    if transport.dtls.state != "connected" or session.remote is None:
+    if transport.dtls.state != "connected" or not transport.has_path or session.remote is None:
         return
     for section in session.remote.sdp.media:
         if session.section_transports.get(section.mid) is not transport or section.rejected:

@@ -29,11 +29,23 @@ class Wire:
         self.other: Wire | None = None
         self.heard = 0
         self.sent: list[bytes] = []
+        self.flights: list[list[bytes]] = []
+        self.done: bool | None = None
+        self.confirmed = False
         self.deliver: Callable[[bytes], bool] = lambda data: True
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def getSelectedCandidatePair(self) -> SimpleNamespace:
         return SimpleNamespace(rtt=ROUND_TRIP)
+
+    def _carry(self, flight: list[bytes]) -> None:
+        self.flights.append(flight)
+
+    def _handshake_done(self, *, last_flight_is_ours: bool) -> None:
+        self.done = last_flight_is_ours
+
+    def _handshake_confirmed(self) -> None:
+        self.confirmed = True
 
     async def _send(self, data: bytes) -> None:
         assert self.other is not None

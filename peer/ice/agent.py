@@ -24,9 +24,10 @@ from .candidate_table import CandidateTable, same_place
 from .checklist import CheckList, can_pair
 from .checks import Checks
 from .credentials import IceCredentials
-from .events import AgentState, IceEvent, PairSelected
+from .events import AgentState, HandshakePacket, IceEvent, PairSelected
 from .network import Address, DatagramBase
 from .pair import CandidatePair
+from .piggyback import Piggyback
 from .responder import Responder
 from .roles import Roles
 from .selection import Selection
@@ -34,6 +35,9 @@ from .session import Session
 from .states import States
 from .stun import StunMessage
 from .timings import IceTimings
+
+# How many pairs a flight of DTLS is worth a check of its own on.
+_PROMPTED: Final = 4
 
 # A timer that comes this late means that nobody read the sockets either.
 _STALL: Final = 0.2
@@ -52,8 +56,12 @@ class IceAgent:
         local: IceCredentials,
         rng: random.Random,
         timings: IceTimings = IceTimings(),  # noqa: B008 - frozen
+        piggyback: Piggyback | None = None,
     ) -> None:
-        self._session = Session(controlling=controlling, local=local, rng=rng, timings=timings)
+        """`piggyback`: a DTLS handshake for checks and answers to carry."""
+        self._session = Session(
+            controlling=controlling, local=local, rng=rng, timings=timings, piggyback=piggyback
+        )
         self._table = CandidateTable(self._session)
         self._checklist = CheckList()
         self._selection = Selection(self._session, self._selected)
@@ -70,6 +78,8 @@ class IceAgent:
         self._remote_ended = False
         self._started_at: float | None = None
         self._timer: float | None = None
+        # Checks wait for `handle_timer()`, that is, until DTLS has had time to say what they shall carry.
+        self._holding = False
 
     # What is known
 
@@ -187,6 +197,7 @@ class IceAgent:
         self._states.change("start")
         for base, address, check in self._responder.recall(remote.username_fragment):
             self._checked_by_peer(base, address, check, now)
+        self._hold()
         self._advance(now)
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
@@ -232,6 +243,8 @@ class IceAgent:
             transaction = self._answers.match(message, address, base)
             if transaction is not None:
                 self._enter(now)
+                if message.type == stun.BINDING_RESPONSE:
+                    self._take_piggyback(message, base, address)
                 self._answers.take(message, transaction, now)
                 self._alive(transaction.pair)
                 self._advance(now)
@@ -244,6 +257,20 @@ class IceAgent:
             pair.consent.hear(now)
             if self.state == "disconnected":
                 self._alive(pair)
+
+    def prompt(self, now: float) -> None:
+        """DTLS has a new flight for the peer: check again at once where the peer has shown that it gets through.
+
+        Elsewhere it rides in whatever check or answer comes next.
+        """
+        if self._session.remote is None or self._states.is_over:
+            return
+        self._enter(now)
+        heard = [pair for pair in self._checklist if pair.consent is None and pair.requests_received]
+        for pair in heard[:_PROMPTED]:
+            self._checks.rest(pair)
+            self._checklist.trigger(pair)
+        self._advance(now)
 
     def close(self, now: float) -> None:
         """The end. Nothing is sent or answered any more."""
@@ -258,6 +285,7 @@ class IceAgent:
 
     def handle_timer(self, now: float) -> None:
         self._enter(now)
+        self._holding = False
         self._advance(now)
 
     def datagrams(self) -> list[tuple[DatagramBase, Address, bytes]]:
@@ -310,6 +338,7 @@ class IceAgent:
             conflict = Refusal(487, "Role Conflict", authentic=True)
             self._responder.refuse(message, conflict, size, address, base, now)
             return
+        self._take_piggyback(message, base, address)
         self._responder.accept(check, address, base)
         if self._session.remote is None:
             self._responder.remember(base, address, check)
@@ -346,6 +375,20 @@ class IceAgent:
             self._selection.nominated_by_peer(pair, check.nomination, check.transaction_id, now)
         return pair
 
+    # DTLS in checks
+
+    def _take_piggyback(self, message: StunMessage, base: DatagramBase, address: Address) -> None:
+        piggyback = self._session.piggyback
+        packet = None if piggyback is None else piggyback.take(message)
+        if packet is not None:
+            self._session.events.append(HandshakePacket(base, address, packet))
+            self._hold()
+
+    def _hold(self) -> None:
+        piggyback = self._session.piggyback
+        if piggyback is not None and piggyback.is_shaking_hands and self._session.remote is not None:
+            self._holding = True
+
     # Time
 
     def _enter(self, now: float) -> None:
@@ -368,9 +411,10 @@ class IceAgent:
             return
         self._expire(now)
         self._checks.rechecking = self.selected_pair is None or self.state == "disconnected"
-        self._checks.advance(now)
+        if not self._holding:
+            self._checks.advance(now)
         self._judge(now)
-        self._timer = None if self._states.is_over else self._next_timer()
+        self._timer = None if self._states.is_over else now if self._holding else self._next_timer()
 
     def _expire(self, now: float) -> None:
         for pair in list(self._selection.valid):

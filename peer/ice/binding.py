@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import stun
@@ -68,8 +69,9 @@ def write_check(
     controlling: bool,
     tie_breaker: int,
     nomination: int,
+    also: Iterable[tuple[int, bytes]] = (),
 ) -> bytes:
-    """RFC 8445 §7.1. `nomination`: zero for a check that does not nominate."""
+    """RFC 8445 §7.1. `nomination`: zero for a check that does not nominate. `also`: more attributes."""
     username = f"{remote.username_fragment}:{local.username_fragment}".encode()
     attributes = [
         (stun.USERNAME, username),
@@ -78,12 +80,16 @@ def write_check(
     ]
     if nomination:
         attributes += [(stun.USE_CANDIDATE, b""), (stun.NOMINATION, nomination.to_bytes(4, "big"))]
+    attributes += also
     return stun.encode(stun.BINDING_REQUEST, transaction_id, attributes, remote.password.encode())
 
 
-def write_success(transaction_id: bytes, address: Address, local: IceCredentials) -> bytes:
+def write_success(
+    transaction_id: bytes, address: Address, local: IceCredentials, also: Iterable[tuple[int, bytes]] = ()
+) -> bytes:
+    """RFC 8445 §7.3. `also`: more attributes."""
     mapped = stun.encode_xor_address(address, transaction_id)
-    attributes = [(stun.XOR_MAPPED_ADDRESS, mapped)]
+    attributes = [(stun.XOR_MAPPED_ADDRESS, mapped), *also]
     return stun.encode(stun.BINDING_RESPONSE, transaction_id, attributes, local.password.encode())
 
 

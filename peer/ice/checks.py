@@ -180,6 +180,7 @@ class Checks:
             controlling=session.controlling,
             tie_breaker=session.tie_breaker,
             nomination=nomination,
+            also=session.riding(),
         )
         pair.requests_sent += 1
         pair.last_sent = now

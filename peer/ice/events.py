@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from .candidate import Candidate
+from .network import Address, DatagramBase
 from .pair import CandidatePair
 
 AgentState: TypeAlias = Literal[
@@ -47,4 +48,15 @@ class RemotePeerReflexive:
     candidate: Candidate
 
 
-IceEvent: TypeAlias = StateChanged | PairSelected | RoleChanged | LocalPeerReflexive | RemotePeerReflexive
+@dataclass(frozen=True, slots=True)
+class HandshakePacket:
+    """A DTLS packet came inside a check, or inside the answer to one of ours."""
+
+    base: DatagramBase
+    address: Address
+    data: bytes
+
+
+IceEvent: TypeAlias = (
+    StateChanged | PairSelected | RoleChanged | LocalPeerReflexive | RemotePeerReflexive | HandshakePacket
+)

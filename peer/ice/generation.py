@@ -17,7 +17,7 @@ from typing import Final, Literal, Protocol
 from peer.ice.agent import IceAgent
 from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
-from peer.ice.events import AgentState, PairSelected, RoleChanged, StateChanged
+from peer.ice.events import AgentState, HandshakePacket, PairSelected, RoleChanged, StateChanged
 from peer.ice.gatherer import Gatherer, IceCandidateError
 from peer.ice.network import Address, DatagramBase, Network
 from peer.ice.pair import CandidatePair
@@ -153,6 +153,12 @@ class Generation:
             if silent:
                 self._pump()
 
+    def prompt(self) -> None:
+        """See `IceAgent.prompt`."""
+        if not self.closed:
+            self.agent.prompt(self._network.time())
+            self._pump()
+
     def interfaces_changed(self) -> bool:
         """See `Gatherer.interfaces_changed`."""
         return not self.closed and self._gatherer.interfaces_changed()
@@ -274,6 +280,10 @@ class Generation:
                         self._owner.pair_selected(self)
                     elif isinstance(event, RoleChanged):
                         self._owner.role_changed(self)
+                    elif isinstance(event, HandshakePacket):
+                        path = self._find_path(event.base, event.address)
+                        if path is not None:
+                            self._owner.payload_received(event.data, path)
                 if self._early:
                     self._retry_early()
         finally:

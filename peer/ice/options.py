@@ -71,6 +71,9 @@ class IceOptions:
     watch_interfaces: bool = True
     """Notice addresses that come and go while running: gather on new ones, drop what stood on old ones."""
 
+    dtls_in_stun: bool = True
+    """With peers that can (`a=ice-options:sped`), the first DTLS handshake begins inside the connectivity checks."""
+
     receive_queue: int = 1024
     """Datagrams kept for a reader that is late; beyond this the oldest are dropped."""
 

@@ -35,7 +35,7 @@ class Responder:
 
     def accept(self, check: Check, address: Address, base: DatagramBase) -> None:
         """At once, and even before we know the peer: the password is our own."""
-        reply = write_success(check.transaction_id, address, self._session.local)
+        reply = write_success(check.transaction_id, address, self._session.local, self._session.riding())
         self._session.send(base, address, reply)
 
     def refuse(

@@ -10,6 +10,7 @@ from .credentials import IceCredentials
 from .events import IceEvent
 from .network import Address, DatagramBase
 from .pair import CandidatePair
+from .piggyback import Piggyback
 from .timings import IceTimings
 
 logger = logging.getLogger("peer.ice")
@@ -21,6 +22,7 @@ class Session:
         "datagrams",
         "events",
         "local",
+        "piggyback",
         "remote",
         "remote_is_lite",
         "rng",
@@ -29,7 +31,13 @@ class Session:
     )
 
     def __init__(
-        self, *, controlling: bool, local: IceCredentials, rng: random.Random, timings: IceTimings
+        self,
+        *,
+        controlling: bool,
+        local: IceCredentials,
+        rng: random.Random,
+        timings: IceTimings,
+        piggyback: Piggyback | None = None,
     ) -> None:
         self.controlling = controlling
         self.local = local
@@ -37,12 +45,17 @@ class Session:
         self.remote_is_lite = False
         self.rng = rng
         self.timings = timings
+        self.piggyback = piggyback
         self.tie_breaker = rng.getrandbits(64)
         self.datagrams: list[tuple[DatagramBase, Address, bytes]] = []
         self.events: deque[IceEvent] = deque()
 
     def send(self, base: DatagramBase, address: Address, data: bytes) -> None:
         self.datagrams.append((base, address, data))
+
+    def riding(self) -> list[tuple[int, bytes]]:
+        """What a check or answer written now carries beside its own."""
+        return [] if self.piggyback is None else self.piggyback.attributes()
 
     def random_foundation(self) -> str:
         """For a peer-reflexive candidate: unlike all others (RFC 8445 §7.3.1.3)."""

@@ -34,6 +34,8 @@ ICE_CONTROLLED: Final = 0x8029
 ICE_CONTROLLING: Final = 0x802A
 NOMINATION: Final = 0xC001
 """draft-thatcher-ice-renomination: the higher value is the later nomination. Chromium and pion know it, too."""
+META_DTLS_IN_STUN: Final = 0xC070
+META_DTLS_IN_STUN_ACKNOWLEDGEMENT: Final = 0xC071
 
 # Comprehension-required attributes that are understood, or may be ignored in a Binding message.
 _UNDERSTOOD: Final = frozenset(

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeAlias
 
 from aiortc import RTCIceParameters
@@ -22,6 +22,7 @@ from peer.ice.generation import Generation, Path
 from peer.ice.network import Network
 from peer.ice.options import IceOptions
 from peer.ice.pair import CandidatePair
+from peer.ice.piggyback import Piggyback
 from peer.ice.sockets import system_network
 from peer.ice.succession import Succession
 
@@ -72,6 +73,7 @@ class RTCIceTransport(AsyncIOEventEmitter):
         self._reader: asyncio.Future[None] | None = None
         self._last_path: Path | None = None
         self._early_sent: deque[bytes] = deque(maxlen=_EARLY_SENT)
+        self._piggyback = Piggyback() if options.dtls_in_stun else None
         self.packets_sent = 0
         self.packets_received = 0
         self.bytes_sent = 0
@@ -181,6 +183,8 @@ class RTCIceTransport(AsyncIOEventEmitter):
             local=credentials,
             rng=self._rng,
             timings=self._options.timings,
+            # A restart finds a handshake that is under way on a pair, or as good as there.
+            piggyback=self._piggyback if self._succession.newest_started is None else None,
         )
         generation = Generation(agent, credentials, gatherer, self._network, self)
         self._succession.add(generation)
@@ -209,6 +213,16 @@ class RTCIceTransport(AsyncIOEventEmitter):
             return
         self._succession.start(credentials, lite=remote.iceLite)
         self._update_state()
+
+    @property
+    def carries_handshake(self) -> bool:
+        """Whether DTLS may begin before there is a pair, inside the checks that look for one."""
+        return self._piggyback is not None and self._piggyback.is_shaking_hands
+
+    def forgo_handshake(self) -> None:
+        """DTLS waits for a pair: the peer knows no other way, or the first handshake is over."""
+        if self._piggyback is not None:
+            self._piggyback.turn_off()
 
     def add_remote_candidate(self, candidate: Candidate | None, username_fragment: str | None = None) -> None:
         """A remote candidate, or None for the end of them (RFC 8838 §11, §14).
@@ -273,6 +287,25 @@ class RTCIceTransport(AsyncIOEventEmitter):
         self.packets_sent += 1
         self.bytes_sent += size
 
+    def _carry(self, flight: Sequence[bytes]) -> None:
+        """DTLS is about to send a handshake flight: until there is a pair, checks carry it."""
+        self._early_sent.clear()
+        if self._piggyback is not None:
+            self._piggyback.carry(flight)
+            if self._pair is None:
+                for generation in self._succession:
+                    generation.prompt()
+
+    def _handshake_done(self, *, last_flight_is_ours: bool) -> None:
+        """Our side of the DTLS handshake is done."""
+        if self._piggyback is not None:
+            self._piggyback.finish(last_flight_is_ours=last_flight_is_ours)
+
+    def _handshake_confirmed(self) -> None:
+        """The peer's side is done, too."""
+        if self._piggyback is not None:
+            self._piggyback.confirm()
+
     def _heard(self) -> None:
         """What `_recv` gave last turned out to be authentic: a sign of life."""
         path = self._last_path
@@ -282,6 +315,11 @@ class RTCIceTransport(AsyncIOEventEmitter):
     # What generations tell
 
     def payload_received(self, data: bytes, path: Path) -> None:
+        if self._piggyback is not None and data[0] in _DTLS:
+            if self._piggyback.is_over:
+                self._piggyback = None
+            else:
+                self._piggyback.received(data)
         queue = self._queue
         if len(queue) >= self._options.receive_queue:
             queue.popleft()

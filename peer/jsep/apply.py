@@ -11,6 +11,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from ..bundle import Transport, dtls_parameters, new_ice_parameters
 from ..configuration import RTCBundlePolicy
 from ..exceptions import InvalidModificationError, OperationError
+from ..ice.piggyback import ICE_OPTIONS
 from ..rtpsender import UNBOUND
 from ..rtptransceiver import RTCRtpTransceiver
 from .changes import Changes
@@ -385,6 +386,8 @@ def _connect(
         )
         if transport.is_other_peer(section):
             _hand_over(session, transport)
+        if not set(ICE_OPTIONS) & set(section.ice_options):
+            transport.ice.forgo_handshake()
         if transport.start(parameters):
             feed_candidates(session, transport)
         session.transports.connect(transport, dtls_parameters(section), "client" if ours_active else "server")

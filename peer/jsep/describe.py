@@ -237,7 +237,9 @@ def _describe_transport(
     _set_ice(section, ice)
     section.ice_options = ["trickle"]
     if session.transports.options.dtls_in_stun:
-        section.ice_options += [option for option in ICE_OPTIONS if theirs is None or option in theirs.ice_options]
+        section.ice_options += [
+            option for option in ICE_OPTIONS if theirs is None or option in theirs.ice_options
+        ]
     section.fingerprints = fingerprints(session.transports.certificate)
     section.setup = setup
     set_candidates(section, transport)

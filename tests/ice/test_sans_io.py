@@ -21,6 +21,7 @@ CORE = {
     "events",
     "nomination",
     "pair",
+    "piggyback",
     "responder",
     "roles",
     "selection",

@@ -343,6 +343,8 @@ def _apply_answer_directions(
     for section in sdp.media:
         if section.is_data and section.rejected and session.data_mid == section.mid:
             session.data_mid = None
+            for channel in list(session.channels):
+                channel._setReadyState("closed")
         transceiver = session.transceiver(section.mid) if section.is_media else None
         if transceiver is None:
             continue

@@ -79,8 +79,8 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
         elif known.is_data and session.data_mid == mid:
             data(mid)
         else:
-            # RFC 9429 §5.2.2: only a section that both sides hold rejected may get a new use.
-            if _is_rejected(session.current_local, index) and _is_rejected(session.current_remote, index):
+            # RFC 9429 §5.2.2: a section that either side rejected is there for a new use.
+            if _is_rejected(session.current_local, index) or _is_rejected(session.current_remote, index):
                 recyclable.append(index)
             add(_rejected(known))
 
@@ -101,7 +101,7 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
         if transceiver.mid is None and not transceiver.stopped:
             media(transceiver, new_mid(), recyclable.pop(0) if recyclable else None)
     if wants_data and not data_first:
-        data(new_mid())
+        data(new_mid(), recyclable.pop(0) if recyclable else None)
 
     bundled = [section.mid for section in offer.media if not section.rejected]
     if bundled:

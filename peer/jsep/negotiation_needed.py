@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .codecs import and_direction, reverse_direction, sends
-from .sdp import MediaSection
+from .sdp import MediaSection, SessionDescription
 from .session import Session
 
 
@@ -12,7 +12,8 @@ def negotiation_needed(session: Session) -> bool:
     if session.credentials_to_replace:
         return True
     local = session.current_local
-    if session.sctp is not None and session.data_mid is None:
+    # A peer that rejects the channels is not asked again and again.
+    if session.sctp is not None and session.data_mid is None and not (local and _has_data(local.sdp)):
         return True
     for transceiver in session.transceivers:
         if transceiver._stopping and not transceiver._is_stopped:
@@ -41,6 +42,10 @@ def negotiation_needed(session: Session) -> bool:
             if wanted != section.direction:
                 return True
     return False
+
+
+def _has_data(description: SessionDescription) -> bool:
+    return any(section.is_data for section in description.media)
 
 
 def _section(session: Session, description: object, mid: str | None) -> MediaSection | None:

@@ -258,9 +258,9 @@ class _Parser:
         self.late: list[tuple[int, MediaSection, str, str]] = []
         self.ssrcs: dict[int, Ssrc] = {}
         self.own_fingerprints = False
-        lines = re.split(r"\r\n|\n|\r", text)
+        lines = [line.rstrip() for line in re.split(r"\r\n|\n|\r", text)]
         for self.number, line in enumerate(lines, 1):
-            if line.strip():
+            if line:
                 try:
                     self._line(line)
                 except ValueError as exc:

@@ -1,0 +1,7 @@
+"""Play, record, relay and discard media (aiortc's helpers)."""
+
+from __future__ import annotations
+
+from aiortc.contrib.media import MediaBlackhole, MediaPlayer, MediaRecorder, MediaRelay
+
+__all__ = ["MediaBlackhole", "MediaPlayer", "MediaRecorder", "MediaRelay"]

@@ -1,0 +1,5 @@
+"""`aiortc.mediastreams`."""
+
+from __future__ import annotations
+
+from aiortc.mediastreams import *  # noqa: F403

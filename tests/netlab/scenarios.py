@@ -1,7 +1,8 @@
 """Calls that something happens to, and what becomes of them: for the tests and the restart bench alike.
 
 Every scenario is a call between Alice and Bob, 80 ms apart, with audio and with numbered packets every 10 ms on an
-unreliable data channel, both ways. Alice is the one things happen to.
+unreliable data channel, both ways. Alice is the one things happen to. `after` is for how many seconds it is watched
+what becomes of the call.
 """
 
 from __future__ import annotations
@@ -154,16 +155,16 @@ async def both_restart(lab: Lab, *subjects: str) -> Outcome:
     return await scene.outcome(2.5)
 
 
-async def address_change(lab: Lab, *subjects: str) -> Outcome:
+async def address_change(lab: Lab, *subjects: str, after: float = 8.0) -> Outcome:
     """Alice's network gives her another address; her signalling connects anew as soon as that has happened."""
     scene = await Scene.set(lab, _two(subjects))
     await scene.mark()
     await scene.host.readdress(scene.sites[0])
     await scene.alice.rejoin()
-    return await scene.outcome(8.0)
+    return await scene.outcome(after)
 
 
-async def handover(lab: Lab, *subjects: str) -> Outcome:
+async def handover(lab: Lab, *subjects: str, after: float = 6.0) -> Outcome:
     """Alice is on Wi-Fi; a cable is plugged in, and two seconds later the Wi-Fi goes."""
     scene = await Scene.set(lab, _two(subjects), alice_sites=2)
     await scene.mark()
@@ -171,40 +172,45 @@ async def handover(lab: Lab, *subjects: str) -> Outcome:
     await asyncio.sleep(2.0)
     await scene.host.unplug(scene.sites[0])
     await scene.alice.rejoin()
-    return await scene.outcome(6.0)
+    return await scene.outcome(after)
 
 
-async def short_cut(lab: Lab, *subjects: str) -> Outcome:
+async def short_cut(lab: Lab, *subjects: str, after: float = 5.0) -> Outcome:
     """Alice's line is dead for three seconds."""
-    return await _cut(lab, 3.0, subjects, RECOVERY)
+    return await _cut(lab, 3.0, subjects, RECOVERY, after)
 
 
-async def long_cut(lab: Lab, *subjects: str) -> Outcome:
+async def long_cut(lab: Lab, *subjects: str, after: float = 5.0) -> Outcome:
     """Alice's line is dead for eight seconds, and recovery waits one second after `disconnected`."""
-    return await _cut(lab, 8.0, subjects, IMPATIENT)
+    return await _cut(lab, 8.0, subjects, IMPATIENT, after)
 
 
-async def _cut(lab: Lab, seconds: float, subjects: tuple[str, ...], recovery: dict[str, float]) -> Outcome:
+async def _cut(
+    lab: Lab, seconds: float, subjects: tuple[str, ...], recovery: dict[str, float], after: float
+) -> Outcome:
     scene = await Scene.set(lab, _two(subjects), recovery=recovery)
     await scene.mark()
     await scene.sites[0].cut()
     await asyncio.sleep(seconds)
     await scene.sites[0].mend()
-    return await scene.outcome(5.0)
+    return await scene.outcome(after)
 
 
-async def relay_server_dies(lab: Lab, *subjects: str) -> Outcome:
+async def relay_server_dies(lab: Lab, *subjects: str, after: float = 8.0) -> Outcome:
     """Alice may only be reached through a relay, has two TURN servers, and the one in use is killed."""
-    return await _lose_relay(lab, subjects, lambda used: used.process.kill())
+    return await _lose_relay(lab, subjects, lambda used: used.process.kill(), after)
 
 
-async def relay_server_vanishes(lab: Lab, *subjects: str) -> Outcome:
+async def relay_server_vanishes(lab: Lab, *subjects: str, after: float = 8.0) -> Outcome:
     """As before, but the machine is gone with it: nothing answers any more, not even with an ICMP error."""
-    return await _lose_relay(lab, subjects, TurnServer.vanish)
+    return await _lose_relay(lab, subjects, TurnServer.vanish, after)
 
 
 async def _lose_relay(
-    lab: Lab, subjects: tuple[str, ...], lose: Callable[[TurnServer], Awaitable[None] | None]
+    lab: Lab,
+    subjects: tuple[str, ...],
+    lose: Callable[[TurnServer], Awaitable[None] | None],
+    after: float,
 ) -> Outcome:
     server = await lab.server()
     other = await TurnServer.start(lab, server.host, server.spare_address)
@@ -221,7 +227,7 @@ async def _lose_relay(
     waiting = lose(servers.pop(used))
     if waiting is not None:
         await waiting
-    outcome = await scene.outcome(8.0)
+    outcome = await scene.outcome(after)
     [left] = servers.values()
     if (await scene.alice.pair())["localAddress"] != left.address:
         raise LabError(f"Alice still counts on the dead server: {outcome.alice_log}")
@@ -240,7 +246,7 @@ def ephemeral(server: Server, secret: str, lifetime: float) -> list[dict[str, An
     ]
 
 
-async def credential_expires(lab: Lab, *subjects: str) -> Outcome:
+async def credential_expires(lab: Lab, *subjects: str, after: float = 4.0) -> Outcome:
     """Alice's TURN credential expires in a relayed call, and her allocation has to be refreshed after that.
 
     Then she restarts with the expired credential, which cannot work, and with a fresh one, which must.
@@ -256,7 +262,7 @@ async def credential_expires(lab: Lab, *subjects: str) -> Outcome:
     await asyncio.sleep(2.0)
     await scene.alice.reconfigure(ephemeral(scene.server, secret, 600), policy="relay")
     await scene.alice.restart()
-    outcome = await scene.outcome(4.0)
+    outcome = await scene.outcome(after)
     await scene.alice.leave()
     await server.turn.released()
     return outcome

@@ -56,7 +56,7 @@ async def test_both_may_restart_at_once(lab: Lab, subjects: tuple[str, str]) -> 
 
 
 async def test_audio_is_back_at_once_after_a_change_of_address(lab: Lab) -> None:
-    outcome = await scenarios.address_change(lab, "ours", "ours")
+    outcome = await scenarios.address_change(lab, "ours", "ours", after=3.0)
 
     # The signalling has to connect anew before it can say anything: TCP and WebSocket, and the joining.
     connecting = 3 * 0.060
@@ -67,14 +67,14 @@ async def test_audio_is_back_at_once_after_a_change_of_address(lab: Lab) -> None
 
 
 async def test_moving_to_another_network_costs_nothing_while_the_old_one_lives(lab: Lab) -> None:
-    outcome = await scenarios.handover(lab, "ours", "ours")
+    outcome = await scenarios.handover(lab, "ours", "ours", after=2.0)
 
     assert outcome.moved
     flowed_on(outcome)
 
 
 async def test_a_line_dead_for_three_seconds_needs_no_restart(lab: Lab) -> None:
-    outcome = await scenarios.short_cut(lab, "ours", "ours")
+    outcome = await scenarios.short_cut(lab, "ours", "ours", after=1.5)
 
     assert outcome.offers == 0
     assert not outcome.moved
@@ -83,7 +83,7 @@ async def test_a_line_dead_for_three_seconds_needs_no_restart(lab: Lab) -> None:
 
 
 async def test_a_line_dead_for_eight_seconds_is_restarted_once_by_each_side(lab: Lab) -> None:
-    outcome = await scenarios.long_cut(lab, "ours", "ours")
+    outcome = await scenarios.long_cut(lab, "ours", "ours", after=4.0)
 
     for log in (outcome.alice_log, outcome.bob_log):
         noted = [(what, value) for _, what, value in log]
@@ -99,7 +99,7 @@ async def test_a_line_dead_for_eight_seconds_is_restarted_once_by_each_side(lab:
 async def test_a_call_goes_on_when_its_relay_server_is_gone_and_another_is_in_the_list(
     lab: Lab, lose: Callable[..., Awaitable[Outcome]]
 ) -> None:
-    outcome = await lose(lab, "ours", "ours")
+    outcome = await lose(lab, "ours", "ours", after=3.0)
 
     assert outcome.moved
     assert outcome.audio_silence < 2.5, outcome
@@ -107,7 +107,7 @@ async def test_a_call_goes_on_when_its_relay_server_is_gone_and_another_is_in_th
 
 
 async def test_a_call_goes_on_when_its_turn_credential_expires(lab: Lab) -> None:
-    outcome = await scenarios.credential_expires(lab, "ours", "ours")
+    outcome = await scenarios.credential_expires(lab, "ours", "ours", after=2.0)
 
     refused = [value for _, what, value in outcome.alice_log if what == "candidate error"]
     assert len(refused) == 1, refused

@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+try:
+    import numpy as _numpy  # noqa: F401
+except ImportError:
+    raise ImportError("audio needs numpy: pip install 'webrtc-peer[audio]'") from None
+
 from .audio_receiver import AudioReceiver, RemoteAudioTrack
 from .audio_sender import AudioSender
 from .blackhole import AudioBlackhole

@@ -30,6 +30,7 @@ from ..messages import PeerInfo
 from ..rooms import Limits, ResumeToken, Session, joined_frame, updated_frame
 from ..window import Outbox
 from .base import Backplane, SendResult
+from .script_calls import ScriptCalls
 
 __all__ = ["RedisBackplane"]
 
@@ -79,7 +80,7 @@ class RedisBackplane(Backplane):
                 socket_connect_timeout=3.0,
             )
         )
-        self._script = self._redis.register_script(files(__package__).joinpath("rooms.lua").read_text())
+        self._script = ScriptCalls(self._redis, files(__package__).joinpath("rooms.lua").read_text())
         self._sessions: dict[str, Session] = {}
         self._pending: dict[str, list[tuple[int, str]]] = {}
         """Deliveries for sessions that are just being taken over."""
@@ -99,6 +100,7 @@ class RedisBackplane(Backplane):
         try:
             await self._call("beat", self._dead_after * 1000)
         except UNREACHABLE as error:
+            await self._script.aclose()
             await self._redis.aclose()
             raise ConnectionError(f"Redis cannot be reached: {error}") from error
         self._tasks = [
@@ -114,6 +116,7 @@ class RedisBackplane(Backplane):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(*UNREACHABLE):
             await self._call("bye")
+        await self._script.aclose()
         for session in self._sessions.values():
             session.left = True
         self._sessions.clear()
@@ -386,34 +389,32 @@ class RedisBackplane(Backplane):
                 await asyncio.wait_for(self._flush_now.wait(), ACK_INTERVAL)
             self._flush_now.clear()
             ids, self._unflushed = self._unflushed, set()
-            for id_ in ids:
-                session = self._sessions.get(id_)
-                if session is None:
-                    continue
-                number = session.outbox.acknowledged
-                try:
-                    await self._call("acknowledge", id_, number)
-                    if id_ in self._sessions:
-                        self._acknowledged[id_] = number
-                except UNREACHABLE:
-                    self._unflushed.add(id_)
+            await asyncio.gather(*(self._flush(self._sessions[id_]) for id_ in ids if id_ in self._sessions))
+
+    async def _flush(self, session: Session) -> None:
+        number = session.outbox.acknowledged
+        try:
+            await self._call("acknowledge", session.id, number)
+        except UNREACHABLE:
+            self._unflushed.add(session.id)
+        else:
+            if session.id in self._sessions:
+                self._acknowledged[session.id] = number
 
     # Redis
 
     async def _call(self, command: str, *arguments: Any) -> Any:
         limits = self.limits
-        return await self._script(
-            args=[
-                self._prefix,
-                command,
-                self.node,
-                limits.window_messages,
-                limits.window_bytes,
-                int(limits.window_seconds * 1000),
-                limits.peers_per_room,
-                limits.rooms,
-                *arguments,
-            ]
+        return await self._script.call(
+            self._prefix,
+            command,
+            self.node,
+            limits.window_messages,
+            limits.window_bytes,
+            int(limits.window_seconds * 1000),
+            limits.peers_per_room,
+            limits.rooms,
+            *arguments,
         )
 
     async def _patiently(self, command: str, *arguments: Any) -> Any:

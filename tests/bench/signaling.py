@@ -15,8 +15,10 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from pathlib import Path
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.bench.raw_websocket import RawWebSocket
+from tests.signaling.redis_server import RedisServer
 
 CANDIDATE = {
     "candidate": "candidate:842163049 1 udp 1677729535 198.51.100.7 46154 typ srflx raddr 192.0.2.1 rport 46154",
@@ -94,9 +97,9 @@ class Pair:
         self.latencies: list[float] = []
         self._head = b""
 
-    async def open(self, url: str, room: str) -> None:
+    async def open(self, url: str, other_url: str, room: str) -> None:
         self.receiver, to = await open_client(url, room, self.numbered, self._received)
-        self.sender, _ = await open_client(url, room, self.numbered, lambda frame: None)
+        self.sender, _ = await open_client(other_url, room, self.numbered, lambda frame: None)
         message = {"type": "ice-candidate", "to": to, "candidate": CANDIDATE}
         self._head = json.dumps(message)[:-1].encode()
 
@@ -170,7 +173,13 @@ async def flat_out(pairs: list[Pair], seconds: float, pid: int) -> dict[str, flo
 
 
 async def measure(
-    name: str, url: str, pid: int, options: argparse.Namespace, *, resumable: bool
+    name: str,
+    url: str,
+    pid: int,
+    options: argparse.Namespace,
+    *,
+    resumable: bool,
+    other_url: str | None = None,
 ) -> dict[str, float]:
     empty = memory(pid)
     idle: list[RawWebSocket] = []
@@ -183,7 +192,7 @@ async def measure(
     per_client = (memory(pid) - empty) / max(1, options.idle)
     pairs = [Pair(resumable) for _ in range(options.busy // 2)]
     for number, pair in enumerate(pairs):
-        await pair.open(url, f"busy {number}")
+        await pair.open(url, other_url or url, f"busy {number}")
     await asyncio.sleep(0.2)
     # The best of three rounds: whatever else the machine does can only slow a round down.
     steady = min(
@@ -225,6 +234,17 @@ async def main(options: argparse.Namespace) -> int:
         await measure("relay, plain sessions", url, pid, options, resumable=False)
     with running(relay, **limits) as (url, pid):
         ours = await measure("relay, resumable sessions", url, pid, options, resumable=True)
+    if shutil.which("redis-server"):
+        with tempfile.TemporaryDirectory() as directory:
+            redis = RedisServer(Path(directory))
+            redis.start()
+            try:
+                shared = [*relay, "--redis", redis.url]
+                with running(shared, **limits) as (url, pid), running(shared, **limits) as (other_url, _):
+                    name = "two relays on Redis"
+                    await measure(name, url, pid, options, resumable=True, other_url=other_url)
+            finally:
+                redis.stop()
     print(f"rate against the bare forwarder: {ours['rate'] / bare['rate']:.2f} (aim: at least 0.5)")
     print(f"p99 at {options.rate} messages/s: {ours['p99']:.1f} ms (aim: under 20 ms)")
     return 0 if ours["rate"] >= 0.5 * bare["rate"] and ours["p99"] < 20 else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -22,8 +23,9 @@ from .events import EventEmitter
 from .peerconnection import RTCPeerConnection
 from .track_fanout import Fanout
 
-# What sends and receives audio is loaded now, and not while the first peer waits for its answer.
-importlib.import_module("peer.media")
+# What sends and receives audio is loaded now, if it is installed, and not while the first peer waits for its answer.
+with contextlib.suppress(ImportError):
+    importlib.import_module("peer.media")
 
 __all__ = ["Call", "CallEnded", "ChannelFrom", "Message", "TrackFrom"]
 

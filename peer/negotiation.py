@@ -76,7 +76,9 @@ class Negotiation:
     def _is_of_present(self, candidate: Mapping[str, Any] | None) -> bool:
         present = self.pc.remoteDescription
         fragment = candidate.get("usernameFragment") if candidate else None
-        return present is not None and isinstance(fragment, str) and f"a=ice-ufrag:{fragment}\r\n" in present.sdp
+        return (
+            present is not None and isinstance(fragment, str) and f"a=ice-ufrag:{fragment}\r\n" in present.sdp
+        )
 
     def _trickle(self, candidate: Any) -> None:
         if candidate is None:

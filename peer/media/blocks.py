@@ -63,9 +63,7 @@ def with_channels(samples: Pcm, channels: int) -> Pcm:
     if have == channels:
         return samples
     if have == 1:
-        doubled: Pcm = np.empty((len(samples), channels), np.int16)
-        doubled[:] = samples
-        return doubled
+        return samples.ravel().repeat(channels).reshape(-1, channels)
     mono: Pcm = samples.astype(np.int32).sum(axis=1, keepdims=True) // have
     return np.repeat(mono.astype(np.int16), channels, axis=1)
 

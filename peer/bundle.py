@@ -101,6 +101,14 @@ class Transport:
         self.ice.start(remote)
         return True
 
+    def restarts(self, section: MediaSection) -> bool:
+        """Whether a description has other credentials than ICE was started with (RFC 8839 §4.4.1.1.1)."""
+        known = self.remote
+        return known is not None and (known.usernameFragment, known.password) != (
+            section.ice_ufrag,
+            section.ice_pwd,
+        )
+
     def is_other_peer(self, section: MediaSection) -> bool:
         """Whether a description is of somebody with another certificate than DTLS was started with."""
         known = self.remote_dtls
@@ -271,4 +279,4 @@ def dtls_parameters(section: MediaSection) -> RTCDtlsParameters:
 
 
 def fingerprints(certificate: aiortc.RTCCertificate) -> list[tuple[str, str]]:
-    return [(fingerprint.algorithm, fingerprint.value) for fingerprint in certificate.getFingerprints()]
+    return [(each.algorithm, each.value.upper()) for each in certificate.getFingerprints()]

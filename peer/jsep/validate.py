@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from ..bundle import Transport, dtls_parameters
 from ..configuration import RTCBundlePolicy
 from ..exceptions import InvalidDescriptionError
 from .sdp import MediaSection, SessionDescription
 from .session import Session
 from .state import SdpType
+
+_ICE_STRING: Final = re.compile(r"[A-Za-z0-9+/=#_-]+")
+"""RFC 8839 §5.4 has letters, digits, "+" and "/". Old endpoints use the other four, and browsers let them."""
 
 
 def check_description(session: Session, kind: SdpType, sdp: SessionDescription, *, local: bool) -> None:
@@ -29,6 +35,11 @@ def check_description(session: Session, kind: SdpType, sdp: SessionDescription, 
             raise InvalidDescriptionError(f"section {min(twice)!r} is in two BUNDLE groups")
         bundled.update(group.items)
     for section in sdp.media:
+        for text in (section.ice_ufrag, section.ice_pwd):
+            if text is not None and not _ICE_STRING.fullmatch(text):
+                raise InvalidDescriptionError(
+                    f"an ICE username fragment or password has letters, digits, '+' and '/', unlike {text[:40]!r}"
+                )
         if not section.rejected and _speaks_for_transport(sdp, section):
             _check_transport(kind, section)
             if not local:
@@ -67,6 +78,11 @@ def _check_transport(kind: SdpType, section: MediaSection) -> None:
         "SAVP" in section.protocol or (section.protocol in ("RTP/AVP", "RTP/AVPF") and section.fingerprints)
     ):
         raise InvalidDescriptionError(f"media must be encrypted: {section.protocol!r} is not RTP over DTLS")
+    unusable = [codec for codec in section.codecs if codec.payloadType in range(64, 96)]
+    if unusable:
+        raise InvalidDescriptionError(
+            f"payload type {unusable[0].payloadType} can not be told from RTCP on one port (RFC 5761 §4)"
+        )
     dtls_parameters(section)
 
 
@@ -108,10 +124,7 @@ def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> 
 
 def _check_restart(transport: Transport, section: MediaSection) -> None:
     """An answer may not restart ICE when the offer did not (RFC 8839 §4.4.1.1.1)."""
-    remote = transport.remote
-    if remote is None or remote.usernameFragment == section.ice_ufrag:
-        return
-    if transport.started_with == transport.local.usernameFragment:
+    if transport.restarts(section) and transport.started_with == transport.local.usernameFragment:
         raise InvalidDescriptionError(
             "the answer changes the ICE credentials, and the offer did not ask for it"
         )

@@ -50,6 +50,8 @@ class RTCSctpTransport(base.RTCSctpTransport):
         self._unconfirmed: set[int] = set()
         self._flushes: set[asyncio.Future[None]] = set()
         self._role_known = False
+        self.like_aiortc = False
+        """A channel opens when the peer has confirmed it, and closes at once before that."""
         self.failure: RTCError | None = None
         """Why the association ended, when it did not end by being closed here."""
 
@@ -201,7 +203,7 @@ class RTCSctpTransport(base.RTCSctpTransport):
         if pp_id == base.WEBRTC_DCEP and user_data[0] == base.DATA_CHANNEL_OPEN:
             self._unconfirmed.add(stream_id)
             channel = self._data_channels.get(stream_id)
-            if channel is not None and channel.readyState == "connecting":
+            if channel is not None and channel.readyState == "connecting" and not self.like_aiortc:
                 channel._setReadyState("open")
 
     def _data_channel_add_negotiated(self, channel: aiortc.RTCDataChannel) -> None:
@@ -218,7 +220,10 @@ class RTCSctpTransport(base.RTCSctpTransport):
             super()._data_channel_close(channel)
         elif channel.readyState not in ("closing", "closed"):
             channel._setReadyState("closing")
-            asyncio.get_event_loop().call_soon(self._abandon, channel)
+            if self.like_aiortc:
+                self._abandon(channel)
+            else:
+                asyncio.get_event_loop().call_soon(self._abandon, channel)
 
     def _abandon(self, channel: aiortc.RTCDataChannel, error: RTCError | None = None) -> None:
         """A channel the peer has never heard of is gone at once."""

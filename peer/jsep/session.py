@@ -159,6 +159,7 @@ class Session:
     def create_sctp(self) -> RTCSctpTransport:
         if self.sctp is None:
             self.sctp = RTCSctpTransport(UNBOUND)
+            self.sctp.like_aiortc = self.configuration.aiortc_compat
             self.sctp.on("datachannel", self.on_data_channel)
         return self.sctp
 

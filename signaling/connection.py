@@ -81,6 +81,7 @@ class Connection:
         self._control: deque[str] = deque()
         self._control_room = asyncio.Event()
         self._wake = asyncio.Event()
+        self._over = asyncio.Event()
         self._sent = 0
         self._acknowledged = 0
         self._ack_timer: asyncio.TimerHandle | None = None
@@ -210,7 +211,9 @@ class Connection:
         if now - self._noticed >= NOTICE_INTERVAL:
             self._noticed = now
             self._error("rate-limited", f"reading waits {delay:.2f} s")
-        await asyncio.sleep(delay)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._over.wait()
 
     async def _too_large(self, text: str, limit: int) -> None:
         session = self._session
@@ -432,6 +435,7 @@ class Connection:
     def _close(self, code: int, reason: str) -> None:
         if self._closing is None:
             self._closing = (code, reason)
+            self._over.set()
             self._wake.set()
 
     def _acknowledge(self, session: Session) -> None:

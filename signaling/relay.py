@@ -73,9 +73,7 @@ class Relay:
 
     async def stop(self) -> None:
         """Close every connection and let go of the store. `drain` first if clients are to notice nothing."""
-        self.draining = True
-        for connection in list(self._connections):
-            connection.go_away(0)
+        self.dismiss()
         for task in list(self._tasks):
             await asyncio.wait((task,))
         if self.ice_servers is not None:
@@ -83,6 +81,12 @@ class Relay:
         if self._started:
             await self.backplane.stop()
             self._started = False
+
+    def dismiss(self) -> None:
+        """Refuse new connections and close the present ones at once."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.go_away(0)
 
     async def drain(self, seconds: float | None = None) -> None:
         """Refuse new connections and move the present ones elsewhere, spread over `seconds` (default: the

@@ -98,6 +98,8 @@ class RelayServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.relay.dismiss()
+        await asyncio.sleep(0)
         await self._server.end()
 
     async def drain(self, seconds: float | None = None) -> None:

@@ -11,6 +11,7 @@ from peer.ice.candidate import Candidate, CandidateType, TransportProtocol, cand
 from peer.ice.credentials import IceCredentials
 from peer.ice.events import IceEvent
 from peer.ice.network import Address, DatagramReceiver
+from peer.ice.piggyback import Piggyback
 from peer.ice.stun import StunMessage
 from peer.ice.timings import IceTimings
 
@@ -82,9 +83,12 @@ class Hand:
         controlling: bool = True,
         started: bool = True,
         timings: IceTimings = IceTimings(),  # noqa: B008 - frozen
+        piggyback: Piggyback | None = None,
     ) -> None:
         self.now = 0.0
-        self.agent = IceAgent(controlling=controlling, local=OURS, rng=random.Random(1), timings=timings)
+        self.agent = IceAgent(
+            controlling=controlling, local=OURS, rng=random.Random(1), timings=timings, piggyback=piggyback
+        )
         self.base = Base()
         self.happened: list[IceEvent] = []
         self.requests: list[Sent] = []
@@ -121,7 +125,11 @@ class Hand:
         return [sent for sent in self.requests if sent.address == address]
 
     def answer(
-        self, sent: Sent, *, mapped: Address = ("10.0.0.1", 1000), source: Address | None = None
+        self,
+        sent: Sent,
+        *more: tuple[int, bytes],
+        mapped: Address = ("10.0.0.1", 1000),
+        source: Address | None = None,
     ) -> None:
         """The peer answers a check."""
         value = stun.encode_xor_address(mapped, sent.message.transaction_id)
@@ -129,7 +137,7 @@ class Hand:
             stun.encode(
                 stun.BINDING_RESPONSE,
                 sent.message.transaction_id,
-                [(stun.XOR_MAPPED_ADDRESS, value)],
+                [(stun.XOR_MAPPED_ADDRESS, value), *more],
                 THEIRS.password.encode(),
             ),
             source or sent.address,

@@ -16,7 +16,7 @@ from peer.ice_server_provider import IceServerProvider, IceServersUnavailable, n
 from signaling import RelayServer
 from tests.interop.coturn import running_coturn
 from tests.peer_pair import connected, negotiate, pair
-from tests.signaling.http_server import HttpServer
+from tests.signaling.http_server import HttpServer, Request
 from tests.signaling.settings import relay_settings
 
 TURN = {"urls": ["turn:t.example"], "username": "u", "credential": "c"}
@@ -157,6 +157,34 @@ async def test_any_async_function_may_stand_for_the_servers_and_odd_entries_are_
     await pc.setLocalDescription()
     assert asked == 1
     await pc.close()
+
+
+async def test_a_connection_gets_fresh_servers_before_the_old_ones_expire(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("peer.ice_server_provider.SHORTEST_INTERVAL", 0.0)
+    fetched = asyncio.Event()
+    count = 0
+
+    def answer(request: Request) -> tuple[int, Any]:
+        nonlocal count
+        count += 1
+        if count == 3:
+            fetched.set()
+        return 200, {
+            "iceServers": [{"urls": "turn:127.0.0.1:9", "username": str(count), "credential": "c"}],
+            "ttl": 0.05,
+        }
+
+    async with HttpServer(answer) as vendor:
+        pc = RTCPeerConnection({"iceServers": IceServerProvider(vendor.url), "iceTransportPolicy": "relay"})
+        pc.createDataChannel("chat")
+        await pc.setLocalDescription()
+        await asyncio.wait_for(fetched.wait(), 10)
+        await pc.close()
+        servers = pc.getConfiguration().iceServers
+        assert isinstance(servers, list)
+        assert int(servers[0].username or 0) >= 2
 
 
 @pytest_asyncio.fixture

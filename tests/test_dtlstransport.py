@@ -27,22 +27,23 @@ class Wire:
     def __init__(self, role: str) -> None:
         self.role = role
         self.other: Wire | None = None
+        self.has_pair = True
         self.heard = 0
         self.sent: list[bytes] = []
         self.flights: list[list[bytes]] = []
-        self.done: bool | None = None
+        self.last_flight_is_ours: bool | None = None
         self.confirmed = False
         self.deliver: Callable[[bytes], bool] = lambda data: True
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    def getSelectedCandidatePair(self) -> SimpleNamespace:
-        return SimpleNamespace(rtt=ROUND_TRIP)
+    def getSelectedCandidatePair(self) -> SimpleNamespace | None:
+        return SimpleNamespace(rtt=ROUND_TRIP) if self.has_pair else None
 
     def _carry(self, flight: list[bytes]) -> None:
         self.flights.append(flight)
 
     def _handshake_done(self, *, last_flight_is_ours: bool) -> None:
-        self.done = last_flight_is_ours
+        self.last_flight_is_ours = last_flight_is_ours
 
     def _handshake_confirmed(self) -> None:
         self.confirmed = True
@@ -124,6 +125,32 @@ async def test_each_lost_flight_is_sent_again_within_round_trips_rather_than_sec
     async with asyncio.timeout(0.9):  # OpenSSL by itself waits a second
         await pair.connect()
     assert (pair.client.state, pair.server.state) == ("connected", "connected")
+
+
+async def test_a_flight_begun_before_there_is_a_pair_is_repeated_from_when_there_is_one(pair: Pair) -> None:
+    wire = pair.wires[1]
+    wire.has_pair, wire.deliver = False, lambda data: False
+    connecting = asyncio.create_task(pair.connect())
+    while not wire.flights:
+        await asyncio.sleep(0)
+    assert pair.client._flight_timer is None
+    wire.has_pair, wire.deliver = True, lambda data: True
+    pair.client.path_found()
+    async with asyncio.timeout(0.9):  # OpenSSL by itself waits a second
+        await connecting
+    assert (pair.client.state, pair.server.state) == ("connected", "connected")
+
+
+async def test_ice_learns_each_flight_and_how_the_handshake_ends(pair: Pair) -> None:
+    await pair.connect()
+    server, client = pair.wires
+    assert [len(client.flights), len(server.flights)] == [2, 2]
+    assert all(len(datagram) <= 900 for wire in pair.wires for flight in wire.flights for datagram in flight)
+    assert (client.last_flight_is_ours, server.last_flight_is_ours) == (False, True)
+    assert not server.confirmed
+    await pair.client._send_data(b"on the new keys")
+    while not server.confirmed:
+        await asyncio.sleep(0)
 
 
 async def test_a_finished_handshake_is_not_repeated_for_ever(pair: Pair) -> None:

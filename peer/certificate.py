@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiortc
+from aiortc import RTCDtlsFingerprint
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -32,6 +33,10 @@ class RTCCertificate(aiortc.RTCCertificate):
     @property
     def expired(self) -> bool:
         return self.expires <= datetime.datetime.now(datetime.UTC)
+
+    def getFingerprints(self) -> list[RTCDtlsFingerprint]:
+        """One per hash algorithm; the value in lower-case hexadecimal (W3C WebRTC §4.9.2)."""
+        return [RTCDtlsFingerprint(each.algorithm, each.value.lower()) for each in super().getFingerprints()]
 
     @classmethod
     def of(cls, certificate: aiortc.RTCCertificate) -> RTCCertificate:

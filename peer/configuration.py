@@ -110,7 +110,7 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     rtcpMuxPolicy: RTCRtcpMuxPolicy = RTCRtcpMuxPolicy.REQUIRE
 
     certificates: list[RTCCertificate] = field(default_factory=list)
-    """At most one. Default: a fresh one per connection."""
+    """The first is used. Default: a fresh one per connection."""
 
     iceCandidatePoolSize: int = 0
     """0 to 255. Above 0, gathering starts with the connection, ahead of any description."""
@@ -143,8 +143,6 @@ class RTCConfiguration(aiortc.RTCConfiguration):
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= 255:
             raise InvalidArgumentError(f"iceCandidatePoolSize must be a number from 0 to 255, not {size!r}")
         self.certificates = list(self.certificates or [])
-        if len(self.certificates) > 1:
-            raise NotSupportedError("only one certificate can be used")
         for certificate in self.certificates:
             if not isinstance(certificate, aiortc.RTCCertificate):
                 raise InvalidArgumentError("certificates must be RTCCertificate objects")

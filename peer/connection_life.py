@@ -17,9 +17,7 @@ from .configuration import RTCConfiguration, RTCIceServer
 from .configuration import configuration as configuration_from
 from .datachannel import RTCDataChannel
 from .events import EventEmitter, RTCPeerConnectionIceErrorEvent
-from .exceptions import (
-    InvalidStateError,
-)
+from .exceptions import InvalidModificationError, InvalidStateError, NotSupportedError
 from .flow import start_flows
 from .ice.candidate import Candidate
 from .ice.network import Network
@@ -143,6 +141,8 @@ class ConnectionLife(EventEmitter):
     def getConfiguration(self) -> RTCConfiguration:
         """A copy: changing it changes nothing here."""
         given = self._configuration.copy()
+        for server in given._ice_servers():
+            server.urls = [server.urls] if isinstance(server.urls, str) else list(server.urls)
         if self._own_certificate:
             given.certificates = []
         return given
@@ -154,7 +154,10 @@ class ConnectionLife(EventEmitter):
         `RTCConfiguration` raises; then nothing has changed.
         """
         self._assert_open()
-        new = configuration_from(configuration)
+        try:
+            new = configuration_from(configuration)
+        except NotSupportedError as exc:
+            raise InvalidModificationError(str(exc)) from None
         self._configuration.check_change(new, described=self._session.local is not None)
         options = new.ice_options()
         new.certificates = self._configuration.certificates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,8 @@ from .jsep.apply import apply_local, apply_remote, check_own, plan_remote, rollb
 from .jsep.changes import Changes
 from .jsep.codecs import make_direction, receives
 from .jsep.describe import create_answer, create_offer
+from .jsep.implied import name_as_offered, name_sections, share_transport
 from .jsep.sdp import SessionDescription
-from .jsep.session import Session
 from .jsep.state import SdpType, next_state
 from .jsep.validate import check_description
 from .sessiondescription import RTCSessionDescription, session_description
@@ -170,19 +171,27 @@ class RTCPeerConnection(ConnectionMedia):
             kind = "answer" if answering else "offer"
         else:
             kind = description.type  # type: ignore[assignment]
-        next_state(session.signaling_state, "local", kind)
+        compat = self._configuration.aiortc_compat
+        if description is None or not description.sdp or kind == "pranswer" or compat:
+            next_state(session.signaling_state, "local", kind)
         await self._in_parallel()
         text = description.sdp if description is not None else ""
         if not text:
             last = session.last_offer if kind == "offer" else session.last_answer
             if last is None or description is None:
                 created = await (self._create_offer(False) if kind == "offer" else self._create_answer())
-                last = created.sdp
+                if last is None or _without_origin(last) != _without_origin(created.sdp):
+                    last = created.sdp
+                elif kind == "offer":
+                    session.last_offer = last
+                else:
+                    session.last_answer = last
             text = last
         sdp = SessionDescription.parse(text)
         if kind != "offer" and session.pending_remote is not None:
-            _name_as(sdp, session.pending_remote.sdp)
+            name_as_offered(sdp, session.pending_remote.sdp)
         check_own(session, kind, sdp)
+        next_state(session.signaling_state, "local", kind)
         check_description(session, kind, sdp, local=True)
         before = session.signaling_state
         self._told(apply_local(session, kind, sdp), before)
@@ -202,7 +211,8 @@ class RTCPeerConnection(ConnectionMedia):
         next_state("stable" if glare else before, "remote", kind)
         await self._in_parallel()
         sdp = SessionDescription.parse(description.sdp)
-        _name_sections(session, kind, sdp)
+        name_sections(session, kind, sdp)
+        share_transport(sdp)
         check_description(session, kind, sdp, local=False)
         if glare:
             # Nothing below fails any more for an offer, so what is rolled back need not be brought back.
@@ -237,25 +247,5 @@ class RTCPeerConnection(ConnectionMedia):
             self.emit("trackevent", event)
 
 
-def _name_sections(session: Session, kind: SdpType, sdp: SessionDescription) -> None:
-    """Sections without a mid get one: an answer's from the offer, an offer's a new one (RFC 9429 §5.10)."""
-    offer = session.pending_local.sdp if session.pending_local is not None else None
-    known = session.current_remote.sdp if session.current_remote is not None else None
-    taken = {section.mid for section in sdp.media}
-    for index, section in enumerate(sdp.media):
-        if section.mid:
-            continue
-        like = offer if kind != "offer" else known
-        if like is not None and index < len(like.media):
-            section.mid = like.media[index].mid
-        else:
-            section.mid = session.allocate_mid(taken)
-        section.implicit_mid = True
-        taken.add(section.mid)
-
-
-def _name_as(answer: SessionDescription, offer: SessionDescription) -> None:
-    """Our answer to an offer without mids has none either; its sections go by the ones that were made up for it."""
-    for ours, theirs in zip(answer.media, offer.media, strict=False):
-        if theirs.implicit_mid and not ours.mid:
-            ours.mid, ours.implicit_mid = theirs.mid, True
+def _without_origin(sdp: str) -> str:
+    return re.sub(r"^o=.*$", "", sdp, count=1, flags=re.MULTILINE)

@@ -16,7 +16,6 @@ from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtpPacket
 from aiortc.stats import RTCStatsReport
 
 from .aiortc_seams import receiver_field, set_receiver_field
-from .exceptions import InvalidArgumentError
 from .jsep.codecs import capabilities
 from .measured import Measured
 from .mediastream import RemoteStreamTrack
@@ -45,6 +44,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._parameters: RTCRtpReceiveParameters | None = None
         self._agreed: Callable[[], RTCRtpParameters] = RTCRtpParameters
         """What has been negotiated, whether or not it is in use yet."""
+        self._hidden = False
         self._receptive = False
         self.stats_id = f"I{next(_numbers)}"
         self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
@@ -71,7 +71,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
     def transport(self) -> Any:
         """The RTCDtlsTransport it arrives over, or None while nothing has been described."""
         transport = receiver_field(self, "transport")
-        return None if transport is UNBOUND else transport
+        return None if transport is UNBOUND or self._hidden else transport
 
     @property
     def started(self) -> bool:
@@ -91,10 +91,10 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._jitter_buffer_target = value
 
     @classmethod
-    def getCapabilities(cls, kind: str) -> RTCRtpCapabilities:
-        """What can be received of a kind. Raises `ValueError` for another kind."""
+    def getCapabilities(cls, kind: str) -> RTCRtpCapabilities | None:
+        """What can be received of a kind. None for another kind."""
         if kind not in ("audio", "video"):
-            raise InvalidArgumentError(f"cannot get capabilities for unknown media {kind}")
+            return None
         return capabilities(kind)
 
     async def getStats(self) -> RTCStatsReport:

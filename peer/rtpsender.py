@@ -192,6 +192,9 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._chain: OperationsChain | None = None
         """The connection's operations, or None where everything takes effect at once, as in aiortc."""
         self._cname: str | None = None
+        self._closed: Callable[[], bool] = lambda: False
+        self._hidden = False
+        """Whether the transport is only what the peer has offered so far (W3C WebRTC §5.2)."""
         self._agreed: Callable[[], RTCRtpParameters] = RTCRtpParameters
         """What has been negotiated, whether or not it is in use yet."""
         self._owner: Any = None
@@ -220,17 +223,17 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     def transport(self) -> Any:
         """The RTCDtlsTransport it is sent over, or None while nothing has been described."""
         transport = sender_field(self, "transport")
-        return None if transport is UNBOUND else transport
+        return None if transport is UNBOUND or self._hidden else transport
 
     @property
     def started(self) -> bool:
         return bool(sender_field(self, "started"))
 
     @classmethod
-    def getCapabilities(cls, kind: str) -> RTCRtpCapabilities:
-        """What can be sent of a kind: codecs and header extensions. Raises `ValueError` for another kind."""
+    def getCapabilities(cls, kind: str) -> RTCRtpCapabilities | None:  # type: ignore[override]
+        """What can be sent of a kind: codecs and header extensions. None for another kind."""
         if kind not in ("audio", "video"):
-            raise ValueError(f"cannot get capabilities for unknown media {kind}")
+            return None
         return capabilities(kind)
 
     def replaceTrack(self, track: MediaStreamTrack | None) -> Completion[None]:  # type: ignore[override]
@@ -271,7 +274,12 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         return await super().getStats() if self._stats is None else await self._stats(self.stats_id)
 
     def setStreams(self, *streams: MediaStream) -> None:
-        """The streams the peer finds the track in, from the next offer or answer on."""
+        """The streams the peer finds the track in, from the next offer or answer on, which it asks for.
+
+        Raises `InvalidStateError` when the connection is closed.
+        """
+        if self._closed():
+            raise InvalidStateError("RTCPeerConnection is closed")
         self._streams = list(dict.fromkeys(stream.id for stream in streams))
         self._changed()
 

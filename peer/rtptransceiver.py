@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiortc
@@ -16,7 +16,7 @@ from aiortc.rtcrtpparameters import (
 
 from .completion import Completion
 from .exceptions import InvalidArgumentError, InvalidModificationError, InvalidStateError
-from .jsep.codecs import capabilities, receives, sends
+from .jsep.codecs import capabilities, codec_capability, receives, sends
 from .jsep.sdp import DIRECTIONS
 from .mediastream import MediaStream
 from .rtpreceiver import RTCRtpReceiver
@@ -102,16 +102,17 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
     def stopped(self) -> bool:
         return self._is_stopped or self._stopping
 
-    def setCodecPreferences(self, codecs: Sequence[RTCRtpCodecCapability]) -> None:
+    def setCodecPreferences(self, codecs: Sequence[RTCRtpCodecCapability | Mapping[str, Any]]) -> None:
         """Which codecs to offer and answer with, best first; empty for the default (W3C WebRTC §5.4.6).
 
-        Takes what `getCapabilities` of sender and receiver returns. Raises `CodecPreferencesError`
+        Takes what `getCapabilities` returns, or dictionaries like it. Raises `CodecPreferencesError`
         (an `InvalidModificationError` and a `ValueError`) for anything else.
         """
         known = capabilities(self.kind).codecs
         unique: list[RTCRtpCodecCapability] = []
         for codec in codecs:
-            match = next((c for c in known if _matches(c, codec)), None)
+            wanted = codec_capability(codec)
+            match = None if wanted is None else next((c for c in known if _matches(c, wanted)), None)
             if match is None:
                 raise CodecPreferencesError("Codec is not in capabilities")
             if match not in unique:
@@ -164,9 +165,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._mid = mid
 
 
-def _matches(known: RTCRtpCodecCapability, wanted: Any) -> bool:
-    if not isinstance(wanted, RTCRtpCodecCapability):
-        return False
+def _matches(known: RTCRtpCodecCapability, wanted: RTCRtpCodecCapability) -> bool:
     if (known.mimeType.lower(), known.clockRate) != (wanted.mimeType.lower(), wanted.clockRate):
         return False
     if known.channels != wanted.channels:

@@ -29,6 +29,8 @@ RTO_MIN: Final = 0.4
 RTO_MAX: Final = 2.0
 """Seconds. A call is not a file transfer: after an outage it must not wait a minute to find out that it is over."""
 
+MESSAGE_SIZE_UNSAID: Final = 65536
+"""RFC 8841 §6.1."""
 STREAMS_MAX: Final = 65535
 """Ids are below this (RFC 8832 §6)."""
 
@@ -64,6 +66,10 @@ class RTCSctpTransport(base.RTCSctpTransport):
     def maxMessageSize(self) -> float:
         """The largest message, in bytes, that can be sent to the peer; infinite when the peer takes any size."""
         return float(self._remote_max_message_size) or float("inf")
+
+    def limit_messages(self, size: int | None) -> None:
+        """What the peer's description says of the messages it takes: bytes, 0 for any, None for the default."""
+        self._remote_max_message_size = MESSAGE_SIZE_UNSAID if size is None else size
 
     def expect_round_trip(self, seconds: float) -> None:
         """Before the association starts: how long a round trip takes, as ICE measured it."""

@@ -173,7 +173,7 @@ def _host(url: str, host: str) -> str:
             raise _wrong(url, f"{host[:60]!r} is not a host name") from None
     if len(name) > 253 or not _HOST_NAME.fullmatch(name):
         raise _wrong(url, f"{host[:60]!r} is not a host name")
-    if re.fullmatch(r"[0-9.]+", name):
+    if "." in name and re.fullmatch(r"[0-9.]+", name):
         raise _wrong(url, f"{host[:60]!r} is not an IPv4 address")
     return name
 
@@ -186,7 +186,7 @@ def _port(url: str, text: str) -> int:
 
 
 def _credential(url: str, name: str, value: str | None) -> str:
-    if value is None or value == "":
+    if value is None:
         raise InvalidServerCredentials(
             f"server {url[:200]!r} needs a {name}: TURN servers do not relay for strangers"
         )

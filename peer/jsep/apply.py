@@ -15,7 +15,7 @@ from ..ice.piggyback import ICE_OPTIONS
 from ..rtpsender import UNBOUND
 from ..rtptransceiver import RTCRtpTransceiver
 from .changes import Changes
-from .codecs import common_codecs, common_extensions, receives, reverse_direction
+from .codecs import common_codecs, common_extensions, receives, reverse_direction, sends
 from .sdp import MediaSection, SessionDescription
 from .session import Description, Session
 from .state import SdpType, next_state
@@ -40,6 +40,7 @@ def apply_local(session: Session, kind: SdpType, sdp: SessionDescription) -> Cha
         _apply_answer_directions(session, sdp, changes, local=True)
         session.pending_local = Description(kind, sdp)
         _unbundle_rejected(session, sdp)
+    _show_transports(session)
     for transport, section in _tagged(session, sdp):
         transport.set_role("controlling" if kind == "offer" else "controlled")
         transport.gather(RTCIceParameters(usernameFragment=section.ice_ufrag, password=section.ice_pwd))
@@ -99,10 +100,7 @@ def apply_remote(
         _bind_offer(session, sdp)
         for transport, section in _tagged(session, sdp):
             transport.set_role("controlling" if sdp.ice_lite else "controlled")
-            restarted = (
-                transport.remote is not None and transport.remote.usernameFragment != section.ice_ufrag
-            )
-            if restarted and transport.restart_answer is None:
+            if transport.restarts(section) and transport.restart_answer is None:
                 transport.restart_answer = new_ice_parameters()
     else:
         _apply_answer_directions(session, sdp, changes, local=False)
@@ -244,19 +242,24 @@ def _apply_remote_section(
     if section.rejected:
         _stop(transceiver, session, changes)
         return
+    transceiver._codecs = plan.codecs[index]  # none: the answer will reject the section
     if plan.codecs[index]:
-        transceiver._codecs = plan.codecs[index]
         transceiver._headerExtensions = common_extensions(section.kind, section.header_extensions)
     if session.configuration.aiortc_compat and not receives(transceiver._fired_direction):
         # aiortc has no track before the peer names it.
         transceiver.receiver.track._id = _msid(section)[1] or transceiver.receiver.track._id
-    direction = reverse_direction(section.direction) if plan.codecs[index] else "inactive"
     if not transceiver.stopped:
-        changes.remote_direction(session, transceiver, direction, _msid(section)[0])
+        streams = _msid(section)[0]
+        if streams is None:
+            streams = [session.default_remote_stream_id] if sends(section.direction) else []
+        changes.remote_direction(session, transceiver, reverse_direction(section.direction), streams)
 
 
-def _msid(section: MediaSection) -> tuple[list[str], str | None]:
-    """Stream ids, and the track id, of a section; from `a=ssrc` where an old endpoint puts them."""
+def _msid(section: MediaSection) -> tuple[list[str] | None, str | None]:
+    """Stream ids, and the track id, of a section; from `a=ssrc` where an old endpoint puts them.
+
+    None in the place of the streams: it says nothing of them, which means one (RFC 9429 §5.10). `-` means none.
+    """
     msids = section.msids
     if not msids:
         for ssrc in section.ssrcs:
@@ -264,9 +267,23 @@ def _msid(section: MediaSection) -> tuple[list[str], str | None]:
             if parts:
                 msids = [(parts[0], parts[1] if len(parts) > 1 else None)]
                 break
+    if not msids:
+        return None, None
     return [stream for stream, _ in msids if stream != "-"], next(
         (track for _, track in msids if track), None
     )
+
+
+def _show_transports(session: Session) -> None:
+    for transceiver in session.transceivers:
+        transceiver.sender._hidden = transceiver.receiver._hidden = False
+
+
+def _hide_transport(session: Session, mid: str) -> None:
+    """What the peer offers shows once it has been answered (W3C WebRTC §4.4.1.5)."""
+    transceiver = session.transceiver(mid)
+    if transceiver is not None and transceiver.sender.transport is None:
+        transceiver.sender._hidden = transceiver.receiver._hidden = True
 
 
 def _bind_offer(session: Session, sdp: SessionDescription) -> None:
@@ -298,6 +315,8 @@ def _bind_offer(session: Session, sdp: SessionDescription) -> None:
             spare = [t for t in session.transports.all if t not in session.section_transports.values()]
             transport = spare[0] if spare else session.transports.create()
         bound.append(section.kind)
+        if not session.configuration.aiortc_compat:
+            _hide_transport(session, section.mid)
         session.bind(section.mid, transport)
 
 
@@ -392,6 +411,9 @@ def _connect(
             transport.ice.forgo_handshake()
         if transport.start(parameters):
             feed_candidates(session, transport)
+        data = remote.section(session.data_mid) if session.data_mid is not None else None
+        if data is not None and session.sctp is not None:
+            session.sctp.limit_messages(data.max_message_size)
         session.transports.connect(transport, dtls_parameters(section), "client" if ours_active else "server")
         if session.sctp is not None and session.section_transports.get(session.data_mid or "") is transport:
             session.sctp.role_agreed(is_server=transport.dtls._role == "server")

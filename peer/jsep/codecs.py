@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ from aiortc.rtcrtpparameters import (
 )
 
 from ..aiortc_seams import codecs_of, filter_preferred_codecs, is_codec_compatible, is_rtx
+from .sdp import format_parameters, parse_parameters
 
 OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {"minptime": 10, "useinbandfec": 1}
 """RFC 7587 §6.1: what we can decode. Without it a browser sends no forward error correction."""
@@ -35,11 +36,35 @@ def local_codecs(kind: str) -> list[RTCRtpCodecParameters]:
     return codecs
 
 
+class CodecCapability(RTCRtpCodecCapability):
+    """A codec that can be used, with the W3C's member beside aiortc's `parameters`."""
+
+    @property
+    def sdpFmtpLine(self) -> str | None:
+        """The parameters, as an `a=fmtp` line has them; None without."""
+        return format_parameters(self.parameters) or None
+
+
+def codec_capability(value: object) -> RTCRtpCodecCapability | None:
+    """A capability, or the dictionary that stands for one; None for anything else."""
+    if isinstance(value, RTCRtpCodecCapability):
+        return value
+    if not isinstance(value, Mapping):
+        return None
+    name, rate = value.get("mimeType"), value.get("clockRate")
+    if not isinstance(name, str) or "/" not in name or not isinstance(rate, int):
+        return None
+    parameters = value.get("parameters")
+    if parameters is None:
+        parameters = parse_parameters(str(value.get("sdpFmtpLine") or ""))
+    return CodecCapability(name, rate, value.get("channels"), dict(parameters))
+
+
 def capabilities(kind: str) -> RTCRtpCapabilities:
     """W3C `getCapabilities`. Retransmission is named once, without parameters."""
     found: list[RTCRtpCodecCapability] = []
     for codec in local_codecs(kind):
-        capability = RTCRtpCodecCapability(
+        capability = CodecCapability(
             mimeType=codec.mimeType,
             clockRate=codec.clockRate,
             channels=codec.channels,

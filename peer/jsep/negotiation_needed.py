@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .codecs import and_direction, reverse_direction, sends
-from .sdp import MediaSection, SessionDescription
-from .session import Session
+from .sdp import MediaSection
+from .session import Description, Session
 
 
 def negotiation_needed(session: Session) -> bool:
@@ -12,8 +12,7 @@ def negotiation_needed(session: Session) -> bool:
     if session.credentials_to_replace:
         return True
     local = session.current_local
-    # A peer that rejects the channels is not asked again and again.
-    if session.sctp is not None and session.data_mid is None and not (local and _has_data(local.sdp)):
+    if session.sctp is not None and session.data_mid is None and not _data_was_refused(local):
         return True
     for transceiver in session.transceivers:
         if transceiver._stopping and not transceiver._is_stopped:
@@ -44,8 +43,13 @@ def negotiation_needed(session: Session) -> bool:
     return False
 
 
-def _has_data(description: SessionDescription) -> bool:
-    return any(section.is_data for section in description.media)
+def _data_was_refused(local: Description | None) -> bool:
+    """A peer that has just rejected the channels is not asked again and again."""
+    return (
+        local is not None
+        and local.type == "offer"
+        and any(section.is_data and not section.rejected for section in local.sdp.media)
+    )
 
 
 def _section(session: Session, description: object, mid: str | None) -> MediaSection | None:

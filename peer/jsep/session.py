@@ -111,6 +111,7 @@ class Session:
     session_id: int = field(default_factory=lambda: secrets.randbits(62) + 1)
     session_version: int = 1
     default_stream_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    default_remote_stream_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     early_candidates: list[Any] = field(default_factory=list)
     operations: OperationsChain | None = None
     """The connection's chain, for what a sender has to put on it."""
@@ -145,7 +146,7 @@ class Session:
             direction=direction,
             changed=self.on_negotiation_needed,
         )
-        transceiver._closed = self.is_closed
+        transceiver._closed = transceiver.sender._closed = self.is_closed
         transceiver.sender._changed = self.on_negotiation_needed
         transceiver._compat = self.configuration.aiortc_compat
         if not transceiver._compat:

@@ -40,8 +40,11 @@ def check_description(session: Session, kind: SdpType, sdp: SessionDescription, 
                 raise InvalidDescriptionError(
                     f"an ICE username fragment or password has letters, digits, '+' and '/', unlike {text[:40]!r}"
                 )
-        if not section.rejected and _speaks_for_transport(sdp, section):
-            _check_transport(kind, section)
+        if section.rejected or not (section.is_media or section.is_data):
+            continue  # of another kind: it will be rejected
+        _check_transport(section)
+        if _speaks_for_transport(sdp, section):
+            _check_tagged(kind, section)
             if not local:
                 _check_identity(session, section)
     if kind in ("answer", "pranswer"):
@@ -51,17 +54,22 @@ def check_description(session: Session, kind: SdpType, sdp: SessionDescription, 
 
 
 def _speaks_for_transport(sdp: SessionDescription, section: MediaSection) -> bool:
-    # RFC 9143 §7.1.3: a bundled section other than the tagged one may leave the transport's attributes to that one.
+    # RFC 9143 §7.1.3: attributes of the transport that differ in other sections of the bundle do not count.
     bundle = sdp.bundle_of(section.mid) if section.mid else None
     if bundle is None:
         return True
-    tagged = next((s for mid in bundle if (s := sdp.section(mid)) is not None and not s.rejected), None)
-    return tagged is section
+    members = (s for mid in bundle if (s := sdp.section(mid)) is not None and not s.rejected)
+    return next((s for s in members if s.is_media or s.is_data), None) is section
 
 
-def _check_transport(kind: SdpType, section: MediaSection) -> None:
-    if not (section.is_media or section.is_data):
-        return  # it will be rejected
+def _check_tagged(kind: SdpType, section: MediaSection) -> None:
+    if kind in ("answer", "pranswer") and section.setup not in ("active", "passive"):
+        raise InvalidDescriptionError("DTLS setup attribute must be 'active' or 'passive' for an answer")
+    if section.is_media and not section.rtcp_mux:
+        raise InvalidDescriptionError("RTCP mux is not enabled")
+
+
+def _check_transport(section: MediaSection) -> None:
     if section.value("crypto") is not None and not section.fingerprints:
         raise InvalidDescriptionError(
             "the media is encrypted with keys in the description (a=crypto, SDES), and only DTLS-SRTP is spoken here: "
@@ -69,10 +77,6 @@ def _check_transport(kind: SdpType, section: MediaSection) -> None:
         )
     if not section.ice_ufrag or not section.ice_pwd:
         raise InvalidDescriptionError("ICE username fragment or password is missing")
-    if kind in ("answer", "pranswer") and section.setup not in ("active", "passive"):
-        raise InvalidDescriptionError("DTLS setup attribute must be 'active' or 'passive' for an answer")
-    if section.is_media and not section.rtcp_mux:
-        raise InvalidDescriptionError("RTCP mux is not enabled")
     # RFC 9429 §5.1.2: old endpoints write RTP/AVP, and mean DTLS if they give a fingerprint.
     if section.is_media and not (
         "SAVP" in section.protocol or (section.protocol in ("RTP/AVP", "RTP/AVPF") and section.fingerprints)

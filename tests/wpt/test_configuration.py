@@ -22,7 +22,7 @@ from .setup import Connections
         ({"bundlePolicy": "invalid"}, TypeError),
         ({"bundlePolicy": None}, TypeError),
         ({"rtcpMuxPolicy": "invalid"}, TypeError),
-        ({"rtcpMuxPolicy": "negotiate"}, peer.NotSupportedError),
+        ({"rtcpMuxPolicy": "negotiate"}, (peer.NotSupportedError, peer.InvalidModificationError)),
         ({"iceCandidatePoolSize": -1}, TypeError),
         ({"iceCandidatePoolSize": 256}, TypeError),
         ({"iceServers": "stun:stun.example.org"}, TypeError),
@@ -37,15 +37,9 @@ from .setup import Connections
         ({"iceServers": [{"urls": "turn:turn.example.org"}]}, peer.InvalidAccessError),
         ({"iceServers": [{"urls": "turn:turn.example.org", "username": "user"}]}, peer.InvalidAccessError),
         ({"iceServers": [{"urls": "turn:turn.example.org", "credential": "cred"}]}, peer.InvalidAccessError),
-        (
-            {"iceServers": [{"urls": "turns:turn.example.org", "username": "", "credential": ""}]},
-            peer.InvalidAccessError,
-        ),
     ],
 )
-async def test_wrong_configuration(
-    pcs: Connections, method: str, configuration: Any, error: type[Exception]
-) -> None:
+async def test_wrong_configuration(pcs: Connections, method: str, configuration: Any, error: Any) -> None:
     """(constructor|setConfiguration) with a member that is wrong should throw"""
     attempt = pcs if method == "constructor" else pcs().setConfiguration
     with pytest.raises(error):
@@ -60,6 +54,7 @@ async def test_wrong_configuration(
         [{"urls": ["stun:stun.example.org", "stun:[2001:db8::1]:3478"]}],
         [{"urls": ["turn:turn.example.org?transport=tcp"], "username": "user", "credential": "cred"}],
         [{"urls": ["turns:turn.example.org:443"], "username": "user", "credential": "cred"}],
+        [{"urls": "turns:turn.example.org", "username": "", "credential": ""}],
         [{"urls": "stuns:stun.example.org"}, {"urls": "stun:192.0.2.1"}],
     ],
 )
@@ -140,7 +135,8 @@ async def test_generate_certificate(pcs: Connections, algorithm: Any) -> None:
     pc = pcs({"certificates": [certificate]})
     pc.createDataChannel("x")
     fingerprint = certificate.getFingerprints()[0]
-    assert fingerprint.value in (await pc.createOffer()).sdp
+    assert fingerprint.value == fingerprint.value.lower()
+    assert fingerprint.value.upper() in (await pc.createOffer()).sdp
     assert pc.getConfiguration().certificates == [certificate]
 
 

@@ -23,6 +23,7 @@ from .ice.candidate import Candidate
 from .ice.network import Network
 from .ice_server_provider import FreshIceServers
 from .jsep.negotiation_needed import negotiation_needed
+from .jsep.apply import begin_again
 from .jsep.operations import OperationsChain
 from .jsep.session import Description, Session
 from .sctptransport import RTCSctpTransport
@@ -297,6 +298,11 @@ class ConnectionLife(EventEmitter):
             logger.info("connectionState %s", state)
             self.emit("connectionstatechange")
         if dtls and all(each == "closed" for each in dtls) and self._closing is None:
+            if self._session.bundle_head_rejected:
+                self._session.bundle_head_rejected = False
+                begin_again(self._session)
+                self._update_states()
+                return
             # The peer said goodbye, which it can do once only: nothing could come after it.
             if self._session.sctp is not None:
                 self._session.sctp.failed("the peer closed the connection")

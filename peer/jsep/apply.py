@@ -430,6 +430,19 @@ def _hand_over(session: Session, transport: Transport) -> None:
         session.bind(mid, transport)
 
 
+def begin_again(session: Session) -> None:
+    """Secure every transport anew, with the same peer.
+
+    Chromium takes the rejection of a bundle's first section for the end of the whole bundle: it closes DTLS, and
+    builds ICE and DTLS anew under the credentials that were described.
+    """
+    for transport in session.transports.all:
+        remote, role = transport.remote_dtls, transport.dtls._role
+        if remote is not None:
+            _hand_over(session, transport)
+            session.transports.connect(transport, remote, role)
+
+
 def feed_candidates(session: Session, transport: Transport) -> None:
     """Hand ICE the candidates that came with the description, or after it, before ICE was started."""
     assert session.remote is not None
@@ -468,6 +481,9 @@ def _settle(session: Session, changes: Changes) -> None:
         for s in description.sdp.media
         if s.rejected
     }
+    heads = [d.sdp.bundle[0] for d in (session.current_local, session.current_remote) if d and d.sdp.bundle]
+    session.bundle_head_rejected = bool(heads) and session.bundle_head in rejected
+    session.bundle_head = next((mid for mid in heads if mid not in rejected), None)
     for transceiver in list(session.transceivers):
         if transceiver._is_stopped and (transceiver.mid is None or transceiver.mid in rejected):
             session.transceivers.remove(transceiver)

@@ -106,6 +106,10 @@ class Session:
     remote_streams: dict[str, MediaStream] = field(default_factory=dict)
     credentials_to_replace: set[tuple[str | None, str | None]] = field(default_factory=set)
     """Username fragments and passwords that `restartIce` wants gone (W3C [[LocalIceCredentialsToReplace]])."""
+    bundle_head: str | None = None
+    """The first mid of the bundle that was agreed on: the tagged one (RFC 9143 §7)."""
+    bundle_head_rejected: bool = False
+    """The last answer rejected the section that was tagged before, and kept others."""
     stable: Stable | None = None
     cname: str = field(default_factory=lambda: str(uuid.uuid4()))
     session_id: int = field(default_factory=lambda: secrets.randbits(62) + 1)

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import require_part
 from tests.netlab.lab import Lab
 from tests.netlab.party import Party
+from tests.netlab.timeline import Packet
 from tests.netlab.topology import Firewall, IpVersions, Nat
 
 pytestmark = [pytest.mark.real, pytest.mark.netns]
@@ -110,3 +111,28 @@ async def test_ours_connects_with_ours_through(lab: Lab, name: str) -> None:
 async def test_ours_and_chromium_connect_both_ways_through(lab: Lab, name: str) -> None:
     require_part("chromium")
     await place_and_connect(lab, CASES[name], "ours", "chromium", swap=True)
+
+
+@pytest.mark.parametrize(
+    "subjects", [("ours", "ours"), ("ours", "chromium+"), ("chromium+", "ours")], ids="-".join
+)
+async def test_the_handshake_begins_inside_the_checks_where_both_can(
+    lab: Lab, subjects: tuple[str, str]
+) -> None:
+    if "chromium+" in subjects:
+        require_part("chromium")
+    server = await lab.server()
+    hosts = [await lab.host(name, await lab.site(name, nat="cone")) for name in ("offerer", "answerer")]
+    parties = await asyncio.gather(*map(lab.party, hosts, subjects))
+    for party in parties:
+        await party.configure(server.turn.ice_servers("stun"))
+    await asyncio.gather(*(party.join(server.signalling.url, "checks") for party in parties))
+    await lab.trace(True)
+    connected = await parties[0].call()
+    seen = [Packet.of(record).what for record in await lab.trace(False) or []]
+    assert connected.ms is not None, connected.log
+    await numbers_cross(*parties)
+    inside = [at for at, what in enumerate(seen) if "Binding request" in what and "DTLS)" in what]
+    plain = [at for at, what in enumerate(seen) if " DTLS " in what]
+    assert inside, seen
+    assert min(inside) < min(plain), seen

@@ -87,7 +87,9 @@ def describe_ip(packet: bytes) -> str:
         payload = packet[header + (packet[header + 12] >> 4) * 4 :]
         flags = packet[header + 13]
         names = "".join(name for bit, name in ((2, "SYN "), (1, "FIN "), (4, "RST ")) if flags & bit)
-        return f"{ends} TCP {names}{describe_payload(payload) if payload else ''}".rstrip()
+        # Only what TURN over TCP looks like; anything else is a stream of somebody else's.
+        framed = payload and (payload[0] < 4 or 64 <= payload[0] < 80)
+        return f"{ends} TCP {names}{describe_payload(payload) if framed else ''}".rstrip()
     return f"{ends} {describe_payload(packet[header + 8 :])}"
 
 

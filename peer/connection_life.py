@@ -303,6 +303,8 @@ class ConnectionLife(EventEmitter):
                 begin_again(self._session)
                 self._update_states()
                 return
+            if self._session.bundle_head_at_stake:
+                return  # the answer that explains it is on its way
             # The peer said goodbye, which it can do once only: nothing could come after it.
             if self._session.sctp is not None:
                 self._session.sctp.failed("the peer closed the connection")

@@ -121,6 +121,16 @@ class Session:
     """The connection's chain, for what a sender has to put on it."""
 
     @property
+    def bundle_head_at_stake(self) -> bool:
+        """Whether a pending description rejects the section that is tagged now."""
+        return any(
+            section.rejected and section.mid == self.bundle_head
+            for description in (self.pending_local, self.pending_remote)
+            if description is not None
+            for section in description.sdp.media
+        )
+
+    @property
     def local(self) -> Description | None:
         return self.pending_local or self.current_local
 

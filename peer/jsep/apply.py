@@ -440,6 +440,7 @@ def begin_again(session: Session) -> None:
         remote, role = transport.remote_dtls, transport.dtls._role
         if remote is not None:
             _hand_over(session, transport)
+            transport.left_behind = None  # the path may have moved to the new sockets already
             session.transports.connect(transport, remote, role)
 
 

@@ -8,6 +8,7 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -101,14 +102,15 @@ class Call(EventEmitter):
         name: str = "",
         token: signaling.client.TokenSource | None = None,
         metadata: dict[str, Any] | None = None,
+        ssl: SSLContext | None = None,
         **options: Any,
     ) -> Call:
         """A call over the relay at `url` (`ws://…/ws`), to be entered with `async with`.
 
-        `token` and `metadata` are the `SignalingClient`'s; `options` are those of `Call(…)`. Entering raises
+        `token`, `metadata` and `ssl` are the `SignalingClient`'s; `options` are those of `Call(…)`. Entering raises
         `signaling.SignalingError` when the relay cannot be reached, and `signaling.JoinRefused` when it says no.
         """
-        client = signaling.SignalingClient(url, room=room, name=name, token=token, metadata=metadata)
+        client = signaling.SignalingClient(url, room=room, name=name, token=token, metadata=metadata, ssl=ssl)
         return cls(client, **options)
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 import numpy as np
 from aiortc.mediastreams import MediaStreamTrack
@@ -19,8 +20,8 @@ LIMIT = 28000.0
 class AudioMixer(BlockTrack):
     """A track that plays the sum of others, which come and go. Too loud a sum is limited softly.
 
-    All tracks of a process run at one clock, so nothing has to be stretched; an input that is late is left out for
-    that moment. At most 100 ms of each input wait.
+    All tracks of a process run at one clock, so nothing has to be stretched; but a received track's blocks may come
+    up to 10 ms sooner or later than they did. So each input begins with 20 ms in reserve. At most 100 ms of it wait.
     """
 
     def __init__(self, sample_rate: int = 48000, channels: int = 1) -> None:
@@ -82,7 +83,12 @@ class _Input:
     def __init__(self, track: MediaStreamTrack, sample_rate: int, channels: int, gain: float) -> None:
         self.gain = gain
         self.sink = AudioSink(track, sample_rate, channels, queue_ms=100)
+        self._waiting: deque[Pcm] = deque()
+        self._begun = False
 
     def take(self, size: int) -> Pcm | None:
-        chunk = self.sink.next_nowait()
-        return None if chunk is None else chunk.samples
+        """The oldest block; None until there are two, and again once there is none."""
+        while len(self._waiting) < 2 and (chunk := self.sink.next_nowait()) is not None:
+            self._waiting.append(chunk.samples)
+        self._begun = len(self._waiting) > (0 if self._begun else 1)
+        return self._waiting.popleft() if self._begun else None

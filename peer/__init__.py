@@ -50,12 +50,14 @@ from .configuration import (
 )
 from .datachannel import RTCDataChannel
 from .dtlstransport import RTCDtlsTransport
+from .dtmf import RTCDTMFSender, RTCDTMFToneChangeEvent
 from .events import RTCTrackEvent
 from .exceptions import (
     InternalError,
     InvalidAccessError,
     InvalidArgumentError,
     InvalidCandidateError,
+    InvalidCharacterError,
     InvalidDescriptionError,
     InvalidModificationError,
     InvalidRangeError,
@@ -129,6 +131,7 @@ __all__ = [
     "InvalidAccessError",
     "InvalidArgumentError",
     "InvalidCandidateError",
+    "InvalidCharacterError",
     "InvalidDescriptionError",
     "InvalidModificationError",
     "InvalidRangeError",
@@ -145,6 +148,8 @@ __all__ = [
     "RTCBundlePolicy",
     "RTCCertificate",
     "RTCConfiguration",
+    "RTCDTMFSender",
+    "RTCDTMFToneChangeEvent",
     "RTCDataChannel",
     "RTCDataChannelParameters",
     "RTCDtlsFingerprint",

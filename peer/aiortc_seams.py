@@ -73,8 +73,6 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {
 }
 
 _FUNCTIONS: Final = (
-    (aiortc.rtcpeerconnection, "find_common_codecs"),
-    (aiortc.rtcpeerconnection, "filter_preferred_codecs"),
     (aiortc.rtcpeerconnection, "is_codec_compatible"),
     (aiortc.codecs, "CODECS"),
     (aiortc.codecs, "HEADER_EXTENSIONS"),
@@ -106,8 +104,6 @@ def check() -> None:
 
 check()
 
-find_common_codecs: Final = aiortc.rtcpeerconnection.find_common_codecs
-filter_preferred_codecs: Final = aiortc.rtcpeerconnection.filter_preferred_codecs
 is_codec_compatible: Final = aiortc.rtcpeerconnection.is_codec_compatible
 is_rtx: Final = aiortc.codecs.is_rtx
 

@@ -163,7 +163,8 @@ class Transports:
             self._on_candidate(transport, found)
 
         def changed(*_: object) -> None:
-            self._on_change()
+            if transport in self.all:
+                self._on_change()
 
         ice.on("icecandidate", candidate)
         ice.on("icecandidateerror", self._on_candidate_error)

@@ -22,8 +22,8 @@ from .flow import start_flows
 from .ice.candidate import Candidate
 from .ice.network import Network
 from .ice_server_provider import FreshIceServers
-from .jsep.negotiation_needed import negotiation_needed
 from .jsep.apply import begin_again
+from .jsep.negotiation_needed import negotiation_needed
 from .jsep.operations import OperationsChain
 from .jsep.session import Description, Session
 from .sctptransport import RTCSctpTransport
@@ -70,6 +70,8 @@ class ConnectionLife(EventEmitter):
         self._chain = self._session.operations = OperationsChain(self._chain_emptied)
         self._negotiation_needed = False
         self._check_when_empty = False
+        self._checks = 0
+        """How often it has been asked whether negotiation is needed; only the last one counts."""
         self._connection_state = "new"
         self._ice_connection_state = "new"
         self._ice_gathering_state = "new"
@@ -311,13 +313,14 @@ class ConnectionLife(EventEmitter):
             self._close(events=True)
 
     def _update_negotiation_needed(self) -> None:
-        if self._closing is not None:
-            return
+        if self._closing is not None or self._session.signaling_state != "stable":
+            return  # it is asked again on the way back to stable
         if not self._chain.empty:
             self._check_when_empty = True
             return
+        self._checks += 1
         # A task, because the handler runs in it: see _emit_inline.
-        task = asyncio.ensure_future(self._check_negotiation())
+        task = asyncio.ensure_future(self._check_negotiation(self._checks))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
@@ -326,9 +329,9 @@ class ConnectionLife(EventEmitter):
             self._check_when_empty = False
             self._update_negotiation_needed()
 
-    async def _check_negotiation(self) -> None:
+    async def _check_negotiation(self, check: int) -> None:
         await turns()
-        if self._closing is not None:
+        if self._closing is not None or check != self._checks:
             return
         if not self._chain.empty:
             self._check_when_empty = True

@@ -15,6 +15,7 @@ __all__ = [
     "InvalidAccessError",
     "InvalidArgumentError",
     "InvalidCandidateError",
+    "InvalidCharacterError",
     "InvalidDescriptionError",
     "InvalidModificationError",
     "InvalidRangeError",
@@ -44,6 +45,10 @@ class InvalidModificationError(Exception):
 
 class NotSupportedError(Exception):
     """The operation is not supported (W3C `NotSupportedError`)."""
+
+
+class InvalidCharacterError(ValueError):
+    """A string has a character that it may not have (W3C `InvalidCharacterError`)."""
 
 
 class SyntaxError_(ValueError):

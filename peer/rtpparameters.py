@@ -14,6 +14,7 @@ from aiortc.rtcrtpparameters import (
 )
 
 from .aiortc_seams import is_rtx
+from .jsep.codecs import is_media_codec, is_telephone_event
 from .jsep.sdp import MediaSection
 from .rtptransceiver import RTCRtpTransceiver
 
@@ -28,9 +29,8 @@ def send_parameters(
         if not is_rtx(codec):
             codec.parameters = dict(wanted.get(codec.payloadType, codec.parameters))
         codecs.append(codec)
-    # Retransmission is no codec to begin with.
-    codecs.sort(key=is_rtx)
-    if not codecs or is_rtx(codecs[0]):
+    codecs.sort(key=lambda codec: not is_media_codec(codec))
+    if not codecs or not is_media_codec(codecs[0]):
         return None
     return RTCRtpSendParameters(
         codecs=codecs,
@@ -43,7 +43,7 @@ def send_parameters(
 def receive_parameters(
     transceiver: RTCRtpTransceiver, remote: MediaSection
 ) -> RTCRtpReceiveParameters | None:
-    codecs = list(transceiver._codecs)
+    codecs = [codec for codec in transceiver._codecs if not is_telephone_event(codec)]
     if not codecs:
         return None
     parameters = RTCRtpReceiveParameters(

@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiortc
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
@@ -36,13 +36,16 @@ from av import VideoFrame
 from .aiortc_seams import sender_field, set_sender_field
 from .completion import Completion
 from .encodings import ParametersTransaction, initial_encodings
-from .exceptions import InvalidArgumentError, InvalidStateError
+from .exceptions import InvalidArgumentError, InvalidStateError, NotSupportedError
 from .jsep.codecs import capabilities
 from .jsep.operations import OperationsChain
 from .jsep.sdp import format_parameters
 from .measured import Measured
 from .mediastream import MediaStream
 from .members import Members
+
+if TYPE_CHECKING:
+    from .dtmf import RTCDTMFSender
 
 logger = logging.getLogger("peer.rtp")
 
@@ -192,6 +195,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._chain: OperationsChain | None = None
         """The connection's operations, or None where everything takes effect at once, as in aiortc."""
         self._cname: str | None = None
+        self._dtmf: RTCDTMFSender | None = None
         self._closed: Callable[[], bool] = lambda: False
         self._hidden = False
         """Whether the transport is only what the peer has offered so far (W3C WebRTC §5.2)."""
@@ -224,6 +228,21 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         """The RTCDtlsTransport it is sent over, or None while nothing has been described."""
         transport = sender_field(self, "transport")
         return None if transport is UNBOUND or self._hidden else transport
+
+    @property
+    def dtmf(self) -> RTCDTMFSender | None:
+        """What sends DTMF tones; None for video."""
+        return self._dtmf
+
+    _sends_telephone_events = False
+
+    def _telephone_event_timestamp(self, clock_rate: int) -> int:
+        raise NotSupportedError("telephone events need 'webrtc-peer[audio]'")
+
+    def _send_telephone_event(
+        self, codec: RTCRtpCodecParameters, payload: bytes, timestamp: int, *, marker: bool, end: bool
+    ) -> None:
+        raise NotSupportedError("telephone events need 'webrtc-peer[audio]'")
 
     @property
     def started(self) -> bool:

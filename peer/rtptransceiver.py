@@ -15,6 +15,7 @@ from aiortc.rtcrtpparameters import (
 )
 
 from .completion import Completion
+from .dtmf import RTCDTMFSender
 from .exceptions import InvalidArgumentError, InvalidModificationError, InvalidStateError
 from .jsep.codecs import capabilities, codec_capability, receives, sends
 from .jsep.sdp import DIRECTIONS
@@ -59,6 +60,8 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._headerExtensions: list[RTCRtpHeaderExtensionParameters] = []
         receiver.track.transceiver = self
         sender._agreed = receiver._agreed = self._agreed
+        if kind == "audio":
+            sender._dtmf = RTCDTMFSender(self)
 
     @property
     def mid(self) -> str | None:
@@ -117,8 +120,8 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
                 raise CodecPreferencesError("Codec is not in capabilities")
             if match not in unique:
                 unique.append(match)
-        if unique and all(codec.name.lower() == "rtx" for codec in unique):
-            raise CodecPreferencesError("retransmission needs a codec beside it")
+        if unique and all(codec.name.lower() in ("rtx", "telephone-event") for codec in unique):
+            raise CodecPreferencesError("retransmission and telephone events need a codec beside them")
         self._preferred_codecs = unique
 
     def stop(self) -> Completion[None]:
@@ -136,6 +139,8 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
 
     def _stop_sending_and_receiving(self) -> None:
         self._stopping = True
+        if self._sender._dtmf is not None:
+            self._sender._dtmf._stop()
         self._sender._stopped = True
         self._sender._enabled = False
         self._receiver._enabled = False

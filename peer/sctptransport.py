@@ -17,7 +17,7 @@ import aiortc
 from aiortc import rtcsctptransport as base
 from aiortc.rtcdatachannel import RTCDataChannelParameters
 
-from .datachannel import RTCDataChannel
+from .datachannel import BUFFERED_AMOUNT_MAX, RTCDataChannel
 from .exceptions import OperationError, RTCError
 
 logger = logging.getLogger("peer.sctp")
@@ -64,8 +64,8 @@ class RTCSctpTransport(base.RTCSctpTransport):
 
     @property
     def maxMessageSize(self) -> float:
-        """The largest message, in bytes, that can be sent to the peer; infinite when the peer takes any size."""
-        return float(self._remote_max_message_size) or float("inf")
+        """The largest message, in bytes, that can be sent: what the peer takes, and 16 MiB at most."""
+        return float(min(self._remote_max_message_size or BUFFERED_AMOUNT_MAX, BUFFERED_AMOUNT_MAX))
 
     def limit_messages(self, size: int | None) -> None:
         """What the peer's description says of the messages it takes: bytes, 0 for any, None for the default."""

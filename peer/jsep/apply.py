@@ -71,7 +71,7 @@ def plan_remote(session: Session, kind: SdpType, sdp: SessionDescription) -> Rem
             transceiver = _transceiver_for(session, kind, section, index, plan.transceivers)
             preferences = transceiver._preferred_codecs if transceiver is not None else []
             if not section.rejected:
-                codecs = common_codecs(section.kind, section.codecs, preferences)
+                codecs = common_codecs(section.kind, section.codecs, preferences, events=not compat)
                 if not codecs and (kind != "offer" or compat):
                     raise OperationError(f"Failed to set remote {section.kind} description send parameters")
         plan.transceivers.append(transceiver)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +16,7 @@ from aiortc.rtcrtpparameters import (
     RTCRtpHeaderExtensionParameters,
 )
 
-from ..aiortc_seams import codecs_of, filter_preferred_codecs, is_codec_compatible, is_rtx
+from ..aiortc_seams import codecs_of, is_codec_compatible, is_rtx
 from .sdp import format_parameters, parse_parameters
 
 OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {"minptime": 10, "useinbandfec": 1}
@@ -27,9 +27,28 @@ _DYNAMIC: Final = (*range(96, 128), *range(35, 64))
 _TAKEN_BY_RTCP: Final = range(64, 96)
 
 
-def local_codecs(kind: str) -> list[RTCRtpCodecParameters]:
-    """Every codec of a kind, with the payload types of a first offer."""
+TELEPHONE_EVENTS: Final = {48000: 110, 8000: 101}
+"""Clock rate → payload type: RFC 4733 events go by the clock of the codec beside them."""
+
+
+def is_telephone_event(codec: RTCRtpCodecParameters) -> bool:
+    """Whether it is the format of RFC 4733, which is no media by itself."""
+    return codec.mimeType.lower() == "audio/telephone-event"
+
+
+def is_media_codec(codec: RTCRtpCodecParameters) -> bool:
+    """Whether there is sound or picture in it: neither retransmission nor telephone events."""
+    return not is_rtx(codec) and not is_telephone_event(codec)
+
+
+def local_codecs(kind: str, *, events: bool = True) -> list[RTCRtpCodecParameters]:
+    """Every codec of a kind, with the payload types of a first offer; `events`: telephone events too."""
     codecs = copy.deepcopy(codecs_of(kind))
+    if kind == "audio" and events:
+        codecs += [
+            RTCRtpCodecParameters("audio/telephone-event", rate, 1, number)
+            for rate, number in TELEPHONE_EVENTS.items()
+        ]
     for codec in codecs:
         if codec.mimeType.lower() == "audio/opus":
             codec.parameters = dict(OPUS_PARAMETERS)
@@ -54,10 +73,9 @@ def codec_capability(value: object) -> RTCRtpCodecCapability | None:
     name, rate = value.get("mimeType"), value.get("clockRate")
     if not isinstance(name, str) or "/" not in name or not isinstance(rate, int):
         return None
-    parameters = value.get("parameters")
-    if parameters is None:
-        parameters = parse_parameters(str(value.get("sdpFmtpLine") or ""))
-    return CodecCapability(name, rate, value.get("channels"), dict(parameters))
+    line = value.get("sdpFmtpLine")
+    parameters = dict(value.get("parameters") or {}) if line is None else parse_parameters(str(line))
+    return CodecCapability(name, rate, value.get("channels"), parameters)
 
 
 def capabilities(kind: str) -> RTCRtpCapabilities:
@@ -86,10 +104,15 @@ def preferred(
         return codecs
     # In an answer a codec carries what both sides agreed on, so only the name and, where there are several
     # profiles, the profile tell which preference it is.
-    by_name = filter_preferred_codecs(codecs, list(preferences))
-    if by_name:
-        return by_name
-    out = []
+    return _pick(codecs, preferences, _is_exactly) or _pick(codecs, preferences, _is_codec)
+
+
+def _pick(
+    codecs: list[RTCRtpCodecParameters],
+    preferences: Sequence[RTCRtpCodecCapability],
+    matches: Callable[[RTCRtpCodecParameters, RTCRtpCodecCapability], bool],
+) -> list[RTCRtpCodecParameters]:
+    out: list[RTCRtpCodecParameters] = []
     rtx = [codec for codec in codecs if is_rtx(codec)]
     keeps_rtx = any(is_rtx(preference) for preference in preferences)
     for preference in preferences:
@@ -97,13 +120,21 @@ def preferred(
             if (
                 not is_rtx(codec)
                 and not is_rtx(preference)
-                and _is_codec(codec, preference)
+                and matches(codec, preference)
                 and codec not in out
             ):
                 out.append(codec)
                 if keeps_rtx:
                     out += [other for other in rtx if other.parameters.get("apt") == codec.payloadType]
     return out
+
+
+def _is_exactly(codec: RTCRtpCodecParameters, preference: RTCRtpCodecCapability) -> bool:
+    return (
+        codec.mimeType.lower() == preference.mimeType.lower()
+        and codec.clockRate == preference.clockRate
+        and codec.parameters == preference.parameters
+    )
 
 
 def _is_codec(codec: RTCRtpCodecParameters, preference: RTCRtpCodecCapability) -> bool:
@@ -119,15 +150,18 @@ def _is_codec(codec: RTCRtpCodecParameters, preference: RTCRtpCodecCapability) -
 
 
 def common_codecs(
-    kind: str, remote: list[RTCRtpCodecParameters], preferences: Sequence[RTCRtpCodecCapability]
+    kind: str,
+    remote: list[RTCRtpCodecParameters],
+    preferences: Sequence[RTCRtpCodecCapability],
+    *,
+    events: bool = True,
 ) -> list[RTCRtpCodecParameters]:
     """What both sides can do, under the remote's payload types and in its order, unless there are preferences.
 
     Empty, or nothing but retransmission, when there is nothing in common.
     """
-    common = preferred(_matching(local_codecs(kind), remote), preferences)
-    # The remote's telephone events and such are no media by themselves.
-    return common if any(not is_rtx(codec) for codec in common) else []
+    common = preferred(_matching(local_codecs(kind, events=events), remote), preferences)
+    return common if any(is_media_codec(codec) for codec in common) else []
 
 
 def _matching(

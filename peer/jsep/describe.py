@@ -49,7 +49,10 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
     def media(transceiver: RTCRtpTransceiver, mid: str, index: int | None = None) -> None:
         section = _media_section(session, transceiver, mid, transceiver.direction)
         section.codecs = numbers.number_codecs(
-            preferred(local_codecs(transceiver.kind), transceiver._preferred_codecs)
+            preferred(
+                local_codecs(transceiver.kind, events=not session.configuration.aiortc_compat),
+                transceiver._preferred_codecs,
+            )
         )
         _describe_formats(section, transceiver)
         section.header_extensions = numbers.number_extensions(transceiver.kind)

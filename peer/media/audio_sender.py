@@ -37,6 +37,8 @@ from .opus_settings import OpusSettings
 logger = logging.getLogger("peer.media")
 
 NTP_TO_UNIX_SECONDS = 2_208_988_800
+EVENT_PATIENCE = 0.2
+"""Seconds that audio is held back after a packet of a telephone event, for the next one to come."""
 _RTP_HEADER = struct.Struct("!BBHLL")
 
 
@@ -60,6 +62,7 @@ class AudioSender(RTCRtpSender):
         self._sent_at: float | None = None
         self._loss = 0.0
         self._extensions: dict[int, bytes] = {}
+        self._quiet_until = 0.0
         self._keeps_history = False
         self._loop = asyncio.get_event_loop()
         self._background: set[asyncio.Task[None]] = set()
@@ -134,6 +137,36 @@ class AudioSender(RTCRtpSender):
     def ended(self) -> None:
         """A `BlockListener`'s: the track has ended. The sender waits for another one."""
 
+    _sends_telephone_events = True
+
+    def _telephone_event_timestamp(self, clock_rate: int) -> int:
+        """Now, on the RTP clock of a format of that rate."""
+        position = (
+            0.0 if self._packetizer is None else self._packetizer.position / self._packetizer.clock_rate
+        )
+        if self._sent_at is not None:
+            position += self._loop.time() - self._sent_at
+        return self._timestamp_origin + round(position * clock_rate) & 0xFFFFFFFF
+
+    def _send_telephone_event(
+        self, codec: RTCRtpCodecParameters, payload: bytes, timestamp: int, *, marker: bool, end: bool
+    ) -> None:
+        """A packet of RFC 4733, in the sequence of the audio, whose place the tone takes as long as it lasts."""
+        self._quiet_until = 0.0 if end else self._loop.time() + EVENT_PATIENCE
+        number = self._sequence_number
+        self._sequence_number = number + 1 & 0xFFFF
+        extension = self._extension(127)
+        header = _RTP_HEADER.pack(
+            0x90 if extension else 0x80,
+            marker << 7 | (codec.payloadType or 0),
+            number,
+            timestamp & 0xFFFFFFFF,
+            self._ssrc,
+        )
+        self._send_now(header + extension + payload)
+        set_sender_field(self, "octet_count", sender_field(self, "octet_count") + len(payload))
+        set_sender_field(self, "packet_count", sender_field(self, "packet_count") + 1)
+
     def _rebase_clock(self) -> None:
         packetizer = self._packetizer
         if packetizer is not None and self._sent_at is not None:
@@ -183,6 +216,8 @@ class AudioSender(RTCRtpSender):
     def _send_packet(self, encoded: EncodedPacket) -> None:
         codec = self._codec
         assert codec is not None
+        if self._quiet_until and self._loop.time() < self._quiet_until:
+            return
         now = time.time()
         self._sent_at = self._loop.time()
         number = self._sequence_number

@@ -34,7 +34,7 @@ ANSWERED = {
     ],
     "asterisk": [
         "is complete, passive, bundle none",
-        "audio recvonly PCMU/0 PCMA/8",
+        "audio recvonly PCMU/0 PCMA/8 telephone-event/101",
     ],
     "bundled_attributes_once": [
         "trickles, active, bundle first second",
@@ -43,7 +43,7 @@ ANSWERED = {
     ],
     "chromium": [
         "trickles, active, bundle 0 1 2",
-        "audio recvonly opus/111 G722/9 PCMU/0 PCMA/8",
+        "audio recvonly opus/111 G722/9 PCMU/0 PCMA/8 telephone-event/110 telephone-event/126",
         "video recvonly VP8/96 rtx/97 H264/102 rtx/103 H264/108 rtx/109",
         "application webrtc-datachannel",
     ],
@@ -53,7 +53,7 @@ ANSWERED = {
     ],
     "chromium_simulcast": [
         "trickles, active, bundle 0 1",
-        "audio recvonly opus/111 G722/9 PCMU/0 PCMA/8",
+        "audio recvonly opus/111 G722/9 PCMU/0 PCMA/8 telephone-event/110 telephone-event/126",
         "video recvonly VP8/96 rtx/97 H264/102 rtx/103 H264/108 rtx/109",
     ],
     "duplicate_payload_types": [
@@ -63,7 +63,7 @@ ANSWERED = {
     ],
     "firefox": [
         "trickles, active, bundle 0 1 2",
-        "audio recvonly opus/109 G722/9 PCMU/0 PCMA/8",
+        "audio recvonly opus/109 G722/9 PCMU/0 PCMA/8 telephone-event/101",
         "video recvonly VP8/120 rtx/124",
         "application webrtc-datachannel",
     ],
@@ -73,12 +73,12 @@ ANSWERED = {
     ],
     "firefox_simulcast": [
         "trickles, active, bundle 0 1",
-        "audio recvonly opus/109 G722/9 PCMU/0 PCMA/8",
+        "audio recvonly opus/109 G722/9 PCMU/0 PCMA/8 telephone-event/101",
         "video recvonly VP8/120 rtx/124",
     ],
     "freeswitch": [
         "is complete, active, bundle none",
-        "audio recvonly opus/102 PCMU/0 PCMA/8",
+        "audio recvonly opus/102 PCMU/0 PCMA/8 telephone-event/103 telephone-event/101",
     ],
     "gstreamer_bundle_only": [
         "trickles, active, bundle video0 audio1 application2",
@@ -125,7 +125,7 @@ ANSWERED = {
     ],
     "plan_b": [
         "is complete, active, bundle audio video data",
-        "audio recvonly opus/111 PCMU/0 PCMA/8",
+        "audio recvonly opus/111 PCMU/0 PCMA/8 telephone-event/126",
         "video recvonly VP8/100 rtx/96",
         "application 5000",
     ],
@@ -146,13 +146,13 @@ ANSWERED = {
     ],
     "safari": [
         "trickles, active, bundle 0 1 2",
-        "audio recvonly opus/111 G722/9 PCMU/0 PCMA/8",
+        "audio recvonly opus/111 G722/9 PCMU/0 PCMA/8 telephone-event/110 telephone-event/126",
         "video recvonly H264/98 rtx/99 VP8/102 rtx/103",
         "application webrtc-datachannel",
     ],
     "sip_without_bundle": [
         "is complete, active, bundle none",
-        "audio recvonly PCMA/8 PCMU/0 G722/9",
+        "audio recvonly PCMA/8 PCMU/0 G722/9 telephone-event/101",
         "video rejected",
     ],
     "tagged_section_without_common_codec": [

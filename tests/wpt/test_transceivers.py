@@ -339,7 +339,7 @@ async def test_codec_preferences(pcs: Connections) -> None:
     codecs = peer.RTCRtpReceiver.getCapabilities("audio").codecs
     transceiver.setCodecPreferences(codecs[::-1])
     line = next(line for line in (await pc.createOffer()).sdp.splitlines() if line.startswith("m=audio"))
-    assert line.split()[3:] == ["8", "0", "9", "96"]
+    assert line.split()[3:] == ["101", "110", "8", "0", "9", "96"]
     transceiver.setCodecPreferences([])
     with pytest.raises(peer.InvalidModificationError):
         transceiver.setCodecPreferences([peer.RTCRtpCodecCapability(mimeType="audio/none", clockRate=1)])

@@ -121,6 +121,8 @@ class OneWayCall:
         **wire: Any,
     ) -> None:
         self.near = Wire(**wire)
+        # aiortc draws the times of its RTCP reports from here; what follows a report must not depend on the day.
+        random.seed(self.near.random.random())
         self.far = Wire(seed=99, delay=self.near.delay)
         self.near.other, self.far.other = self.far, self.near
         self.codec = codec

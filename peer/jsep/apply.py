@@ -440,7 +440,8 @@ def begin_again(session: Session) -> None:
         remote, role = transport.remote_dtls, transport.dtls._role
         if remote is not None:
             _hand_over(session, transport)
-            transport.left_behind = None  # the path may have moved to the new sockets already
+            # The peer's new sockets may have been found already; its old ones are not worth a handshake.
+            transport.left_behind = session.pairs_before.get(transport)
             session.transports.connect(transport, remote, role)
 
 
@@ -472,6 +473,7 @@ def _settle(session: Session, changes: Changes) -> None:
     if session.pending_remote is not None:
         session.current_remote = session.pending_remote
     session.pending_local = session.pending_remote = None
+    session.pairs_before = session.stable.pairs if session.stable is not None else {}
     session.stable = None
     session.last_offer = session.last_answer = None
     session.offered = []

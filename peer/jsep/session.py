@@ -15,6 +15,7 @@ from aiortc import MediaStreamTrack, RTCIceParameters, RTCStatsReport
 from ..bundle import Transport, Transports
 from ..configuration import RTCBundlePolicy, RTCConfiguration
 from ..datachannel import RTCDataChannel
+from ..ice.pair import CandidatePair
 from ..mediastream import MediaStream
 from ..rtpreceiver import RTCRtpReceiver
 from ..rtpsender import UNBOUND, RTCRtpSender
@@ -67,6 +68,8 @@ class Stable:
     transports: list[Transport]
     ice: dict[Transport, tuple[RTCIceParameters, int]]
     """Local credentials, and how many generations had been gathered."""
+    pairs: dict[Transport, CandidatePair | None]
+    """The paths then in use."""
 
 
 @dataclass
@@ -108,6 +111,8 @@ class Session:
     """Username fragments and passwords that `restartIce` wants gone (W3C [[LocalIceCredentialsToReplace]])."""
     bundle_head: str | None = None
     """The first mid of the bundle that was agreed on: the tagged one (RFC 9143 §7)."""
+    pairs_before: dict[Transport, CandidatePair | None] = field(default_factory=dict)
+    """The paths in use when the last finished negotiation began."""
     bundle_head_rejected: bool = False
     """The last answer rejected the section that was tagged before, and kept others."""
     stable: Stable | None = None
@@ -293,6 +298,7 @@ class Session:
             sctp=self.sctp,
             transports=list(self.transports.all),
             ice={t: (t.local, len(t.gathered)) for t in self.transports.all},
+            pairs={t: t.ice.getSelectedCandidatePair() for t in self.transports.all},
         )
 
     def sections(self, transport: Transport) -> list[tuple[int, MediaSection]]:

@@ -31,7 +31,6 @@ from aiortc import (
     RTCRtpHeaderExtensionCapability,
     RTCRtpHeaderExtensionParameters,
     RTCRtpParameters,
-    RTCRtpSynchronizationSource,
     RTCSctpCapabilities,
     RTCStatsReport,
     RTCTransportStats,
@@ -74,7 +73,7 @@ from .icecandidate import RTCIceCandidate
 from .icetransport import RTCIceTransport
 from .mediastream import MediaStream, RemoteStreamTrack
 from .peerconnection import RTCPeerConnection
-from .rtpreceiver import RTCRtpReceiver
+from .rtpreceiver import RTCRtpReceiver, RTCRtpSynchronizationSource
 from .rtpsender import RTCRtpSender
 from .rtptransceiver import RTCRtpTransceiver
 from .sctptransport import RTCSctpTransport

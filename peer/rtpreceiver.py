@@ -7,6 +7,7 @@ import datetime
 import itertools
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aiortc
@@ -33,6 +34,21 @@ def _loop_time() -> float:
 CONTRIBUTING_MAX: Final = 256
 
 
+@dataclass
+class RTCRtpSynchronizationSource(aiortc.RTCRtpSynchronizationSource):
+    """A stream that is being received."""
+
+    rtpTimestamp: int = 0
+    audioLevel: float | None = None
+    """0 to 1, linear; None when the peer does not say."""
+    voiceActivityFlag: bool | None = None
+
+
+def _linear(level: int) -> float:
+    """0 to 127 below full scale, as RFC 6464 counts."""
+    return 0.0 if level >= 127 else 10 ** (-level / 20)
+
+
 class RTCRtpReceiver(aiortc.RTCRtpReceiver):
     """Receives what the peer sends for one media section, and decodes it into its `track`."""
 
@@ -48,6 +64,8 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._receptive = False
         self.stats_id = f"I{next(_numbers)}"
         self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
+        self._heard: dict[int, tuple[int, tuple[bool, int] | None]] = {}
+        """Of each SSRC, the RTP timestamp of the last packet, and its audio level (RFC 6464) if it said one."""
         self._contributing: dict[int, datetime.datetime] = {}
         self.measured = Measured()
         self.bytes_received = 0
@@ -112,6 +130,22 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         recent = [(at, source) for source, at in self._contributing.items() if at >= since]
         return [RTCRtpContributingSource(timestamp=at, source=s) for at, s in sorted(recent, reverse=True)]
 
+    def getSynchronizationSources(self) -> list[RTCRtpSynchronizationSource]:  # type: ignore[override]
+        """The streams that sent in the last 10 seconds, newest first (W3C WebRTC §5.3.1)."""
+        sources = []
+        for each in super().getSynchronizationSources():
+            timestamp, level = self._heard.get(each.source, (0, None))
+            sources.append(
+                RTCRtpSynchronizationSource(
+                    timestamp=each.timestamp,
+                    source=each.source,
+                    rtpTimestamp=timestamp,
+                    audioLevel=None if level is None else _linear(level[1]),
+                    voiceActivityFlag=None if level is None else level[0],
+                )
+            )
+        return sorted(sources, key=lambda source: source.timestamp, reverse=True)
+
     def setTransport(self, transport: Any) -> None:
         if self.started and self.transport is not transport and self._parameters is not None:
             self.transport._unregister_rtp_receiver(self)
@@ -145,6 +179,9 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         if codec is not None:
             self.measured.audio_packet(-level[1], packet.timestamp, codec.clockRate)
         self.last_payload_type = packet.payload_type
+        self._heard[packet.ssrc] = packet.timestamp, level
+        if len(self._heard) > CONTRIBUTING_MAX:
+            del self._heard[next(iter(self._heard))]
         self.frames_received += packet.marker
         if packet.csrc:
             now = clock.current_datetime()

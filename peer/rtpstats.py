@@ -8,6 +8,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCRemoteOutboundRtpStreamStats
 
 from .aiortc_seams import is_rtx, receiver_field, sender_field
+from .jsep.codecs import is_media_codec, sends
 from .jsep.sdp import format_parameters
 from .rtptransceiver import RTCRtpTransceiver
 
@@ -66,10 +67,11 @@ def sender_stats(
             frames=measured.frames if kind == "video" else None,
             framesPerSecond=measured.frames_per_second if kind == "video" else None,
         )
-    if not sender.started:
+    if not sender.started and not sends(transceiver.currentDirection):
         return
     transport = _transport_id(session, transceiver)
-    codec = _codec(report, transport, sender._codec, now)
+    used = sender._codec or next((codec for codec in transceiver._codecs if is_media_codec(codec)), None)
+    codec = _codec(report, transport, used, now)
     remote = next(
         (s for s in sender_field(sender, "stats").values() if isinstance(s, RTCRemoteInboundRtpStreamStats)),
         None,

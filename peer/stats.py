@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from typing import Any
+from typing import Any, Final
 
 import aiortc
 from aiortc.stats import RTCStatsReport as _RTCStatsReport
@@ -34,6 +34,27 @@ class RTCStatsReport(_RTCStatsReport):
         """Add an object; members that are None are not known and left out."""
         known = {name: value for name, value in members.items() if value is not None}
         self[id] = RTCStats(id=id, type=type, timestamp=timestamp, **known)
+
+
+CIPHER_SUITES: Final = {
+    f"ECDHE-{key}-{cipher}": f"TLS_ECDHE_{key}_WITH_{name}"
+    for key in ("ECDSA", "RSA")
+    for cipher, name in (
+        ("AES128-GCM-SHA256", "AES_128_GCM_SHA256"),
+        ("AES256-GCM-SHA384", "AES_256_GCM_SHA384"),
+        ("CHACHA20-POLY1305", "CHACHA20_POLY1305_SHA256"),
+        ("AES128-SHA", "AES_128_CBC_SHA"),
+        ("AES256-SHA", "AES_256_CBC_SHA"),
+    )
+}
+"""OpenSSL's name → the IANA's."""
+SRTP_PROFILES: Final = {
+    "SRTP_AES128_CM_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
+    "SRTP_AES128_CM_SHA1_32": "AES_CM_128_HMAC_SHA1_32",
+    "SRTP_AEAD_AES_128_GCM": "AEAD_AES_128_GCM",
+    "SRTP_AEAD_AES_256_GCM": "AEAD_AES_256_GCM",
+}
+TLS_GROUPS: Final = {"x25519": "X25519", "prime256v1": "P-256", "secp256r1": "P-256", "secp384r1": "P-384"}
 
 
 async def collect(session: Session, transports: Transports, selector: Any) -> _RTCStatsReport:
@@ -124,10 +145,7 @@ def _transport(report: RTCStatsReport, transports: Transports, transport: Transp
         localCertificateId=local.id,
         remoteCertificateId=remote.id if remote is not None else None,
         tlsVersion=f"{_tls_version(dtls):04X}" if established else None,
-        dtlsCipher=dtls._ssl.get_cipher_name() if established and dtls._ssl is not None else None,
-        srtpCipher=dtls._ssl.get_selected_srtp_profile().decode()
-        if established and dtls._ssl is not None
-        else None,
+        **(_ciphers(dtls) if established else {}),
     )
     for candidate in {*ice.local_candidates(), *(pair.local for pair in pairs)}:
         _candidate(report, id, "local-candidate", candidate, now)
@@ -135,6 +153,17 @@ def _transport(report: RTCStatsReport, transports: Transports, transport: Transp
         _candidate(report, id, "remote-candidate", candidate, now)
     for pair in pairs:
         _candidate_pair(report, id, pair, now)
+
+
+def _ciphers(dtls: Any) -> dict[str, str | None]:
+    """Under the names of the IANA's registries, as the W3C wants them."""
+    cipher, profile = dtls._ssl.get_cipher_name(), dtls._ssl.get_selected_srtp_profile().decode()
+    group = dtls._ssl.get_group_name()
+    return {
+        "dtlsCipher": CIPHER_SUITES.get(cipher, cipher),
+        "srtpCipher": SRTP_PROFILES.get(profile, profile) or None,
+        "tlsGroup": None if group is None else TLS_GROUPS.get(group, group),
+    }
 
 
 def _tls_version(dtls: Any) -> int:

@@ -106,7 +106,7 @@ async def test_a_provisional_answer_makes_nothing_current(last: str) -> None:
             await b.setLocalDescription(described("answer", answer))
             await a.setRemoteDescription(described("answer", answer))
             assert (a.signalingState, b.signalingState) == ("stable", "stable")
-            assert a.currentRemoteDescription.sdp == answer
+            assert a.remoteDescription.sdp == answer
 
 
 @in_virtual_time

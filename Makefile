@@ -16,19 +16,18 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
 
 # program:package pairs; a package is installed only where its program is missing.
 TEST_PARTS := turnserver:coturn chromium:chromium redis-server:redis-server ip:iproute2 nft:nftables espeak-ng:espeak-ng
-DEMO_PARTS :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-voice relay test check style types fast real bench bench-connect bench-restart \
-	bench-audio bench-signaling setup python opus test-parts clean
+	bench-audio bench-signaling setup python test-parts clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
-demo: $(READY) opus
+demo: $(READY)
 	$(BIN)/python -m examples.demo $(ARGS)
 
-demo-voice: $(READY) opus
+demo-voice: $(READY)
 	$(MAKE) --no-print-directory parts PARTS="espeak-ng:espeak-ng"
 	$(BIN)/python -m examples.voice_agent --demo $(ARGS)
 
@@ -46,22 +45,22 @@ style: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-fast: $(READY) opus
+fast: $(READY)
 	$(BIN)/python -m pytest -m "not real and not soak and not bench" $(ARGS)
 
-real: $(READY) opus test-parts
+real: $(READY) test-parts
 	$(BIN)/python -m pytest -m "(real or soak) and not bench" --timeout 180 $(ARGS)
 
-bench: $(READY) opus
+bench: $(READY)
 	$(BIN)/python -m tests.bench.loopback $(ARGS)
 
-bench-connect: $(READY) opus test-parts
+bench-connect: $(READY) test-parts
 	$(BIN)/python -m tests.bench.connect $(ARGS)
 
-bench-restart: $(READY) opus test-parts
+bench-restart: $(READY) test-parts
 	$(BIN)/python -m tests.bench.restart $(ARGS)
 
-bench-audio: $(READY) opus test-parts
+bench-audio: $(READY) test-parts
 	$(BIN)/python -m tests.bench.audio $(ARGS)
 
 bench-signaling: $(READY)
@@ -85,11 +84,6 @@ python:
 		$(PYTHON) $(NEW_ENOUGH) || \
 			{ echo "Python 3.11 or later is needed: set PYTHON=/path/to/it"; exit 1; }; \
 	fi
-
-# libopus is what the audio path decodes and encodes with.
-opus:
-	@ldconfig -p 2>/dev/null | grep -q libopus.so.0 || /sbin/ldconfig -p | grep -q libopus.so.0 || { \
-		echo "Installing libopus"; $(APT) update -qq && $(APT) install -y -qq --no-install-recommends libopus0; }
 
 test-parts:
 	@$(MAKE) --no-print-directory parts PARTS="$(TEST_PARTS)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiortc.stats import RTCStatsReport
 
@@ -33,6 +33,10 @@ from .stats import collect, select
 from .taskqueue import TaskQueue, turns
 
 logger = logging.getLogger("peer.connection")
+
+
+HEAD_MOVED_SECONDS: Final = 5.0
+"""How long after a bundle's first section changed the end of DTLS is taken for a beginning."""
 
 
 class ConnectionLife(EventEmitter):
@@ -300,8 +304,8 @@ class ConnectionLife(EventEmitter):
             logger.info("connectionState %s", state)
             self.emit("connectionstatechange")
         if dtls and all(each == "closed" for each in dtls) and self._closing is None:
-            if self._session.bundle_head_rejected:
-                self._session.bundle_head_rejected = False
+            moved, self._session.bundle_head_moved = self._session.bundle_head_moved, None
+            if moved is not None and asyncio.get_event_loop().time() - moved < HEAD_MOVED_SECONDS:
                 begin_again(self._session)
                 self._update_states()
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from dataclasses import dataclass
 from typing import Final
 
@@ -433,12 +435,19 @@ def _hand_over(session: Session, transport: Transport) -> None:
 def begin_again(session: Session) -> None:
     """Secure every transport anew, with the same peer.
 
-    Chromium takes the rejection of a bundle's first section for the end of the whole bundle: it closes DTLS, and
-    builds ICE and DTLS anew under the credentials that were described.
+    In Chromium the first section of a bundle owns the transport: when another comes first, because that one was
+    rejected or for any other reason, it closes DTLS and builds ICE and DTLS anew under the credentials described.
     """
+    local, answer = session.current_local, session.current_remote
+    ours = local is not None and local.type == "answer"
     for transport in session.transports.all:
         remote, role = transport.remote_dtls, transport.dtls._role
         if remote is not None:
+            answered = local if ours else answer
+            section = _tagged(session, answered.sdp) if answered is not None else []
+            setup = next((s.setup for t, s in section if t is transport), None)
+            if setup in ("active", "passive"):
+                role = "client" if (setup == "active") == ours else "server"
             _hand_over(session, transport)
             # The peer's new sockets may have been found already; its old ones are not worth a handshake.
             transport.left_behind = session.pairs_before.get(transport)
@@ -485,8 +494,10 @@ def _settle(session: Session, changes: Changes) -> None:
         if s.rejected
     }
     heads = [d.sdp.bundle[0] for d in (session.current_local, session.current_remote) if d and d.sdp.bundle]
-    session.bundle_head_rejected = bool(heads) and session.bundle_head in rejected
-    session.bundle_head = next((mid for mid in heads if mid not in rejected), None)
+    head = next((mid for mid in heads if mid not in rejected), None)
+    moved = session.bundle_head is not None and head is not None and head != session.bundle_head
+    session.bundle_head_moved = asyncio.get_event_loop().time() if moved else None
+    session.bundle_head = head
     for transceiver in list(session.transceivers):
         if transceiver._is_stopped and (transceiver.mid is None or transceiver.mid in rejected):
             session.transceivers.remove(transceiver)

@@ -108,6 +108,8 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
 
     bundled = [section.mid for section in offer.media if not section.rejected]
     if bundled:
+        # The tagged section stays tagged: see begin_again.
+        bundled.sort(key=lambda mid: mid != session.bundle_head)
         offer.groups.append(Group("BUNDLE", bundled))
     session.offered = [
         (owners.get(s.mid), planned[s.mid][1] if s.mid in planned and not s.rejected else None)

@@ -113,8 +113,8 @@ class Session:
     """The first mid of the bundle that was agreed on: the tagged one (RFC 9143 §7)."""
     pairs_before: dict[Transport, CandidatePair | None] = field(default_factory=dict)
     """The paths in use when the last finished negotiation began."""
-    bundle_head_rejected: bool = False
-    """The last answer rejected the section that was tagged before, and kept others."""
+    bundle_head_moved: float | None = None
+    """When an answer put another section first than the one that was tagged before (the loop's time)."""
     stable: Stable | None = None
     cname: str = field(default_factory=lambda: str(uuid.uuid4()))
     session_id: int = field(default_factory=lambda: secrets.randbits(62) + 1)

@@ -54,11 +54,16 @@ def add_remote(session: Session, candidate: RTCIceCandidate | None) -> None:
                 f"{EARLY_MAX} candidates are waiting for their description already: call setRemoteDescription first"
             )
         session.early_candidates.append(candidate)
-    elif candidate is None:
+    elif candidate is None or (candidate.sdpMid is None and candidate.sdpMLineIndex is None):
+        fragment = None if candidate is None else candidate.usernameFragment
+        known = {s.ice_ufrag for description in _descriptions(session) for s in description.sdp.media}
+        if fragment is not None and fragment not in known:
+            raise OperationError(f"the remote description has no usernameFragment {fragment!r}")
         for description in _descriptions(session):
             description.text = None
             for section in description.sdp.media:
-                _end(session, section)
+                if fragment in (None, section.ice_ufrag):
+                    _end(session, section)
     else:
         _add_to_section(session, candidate)
 

@@ -204,11 +204,19 @@ def ice_candidate(value: object) -> RTCIceCandidate | None:
     if isinstance(value, Mapping):
         # An empty candidate that names no section ends them all, as `None` does (W3C §4.4.1.2 addIceCandidate).
         if not value.get("candidate") and value.get("sdpMid") is None and value.get("sdpMLineIndex") is None:
-            return None
+            fragment = value.get("usernameFragment")
+            return None if fragment is None else _end_of(fragment)
         return RTCIceCandidate(value)
     raise InvalidArgumentError(
         f"a candidate must be an RTCIceCandidate, a dictionary or None, not {value!r:.100}"
     )
+
+
+def _end_of(username_fragment: str) -> RTCIceCandidate:
+    """The end of the candidates of every section with this username fragment."""
+    end = RTCIceCandidate(candidate="", sdpMid="", usernameFragment=username_fragment)
+    end.sdpMid = None
+    return end
 
 
 def _require(condition: bool, message: str, value: object) -> None:

@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any
 
 from .ice import transport as base
+from .ice.candidate import Candidate
+from .ice.events import AgentState
 from .ice.transport import GatheringState
 from .taskqueue import TaskQueue
 
@@ -17,6 +19,20 @@ class RTCIceTransport(base.RTCIceTransport):
         super().__init__(*args, **kwargs)
         self._tasks = TaskQueue()
         self._told_gathering_state: GatheringState = "new"
+        self._told_state: AgentState = "new"
+        self._knows_candidates = False
+
+    @property
+    def state(self) -> AgentState:
+        """`"new"` while there is nothing to check: until the peer's first candidate (W3C WebRTC §5.6.3)."""
+        state = super().state
+        return "new" if state == "checking" and not self._knows_candidates else state
+
+    def add_remote_candidate(self, candidate: Candidate | None, username_fragment: str | None = None) -> None:
+        super().add_remote_candidate(candidate, username_fragment)
+        if candidate is not None and not self._knows_candidates:
+            self._knows_candidates = True
+            self.emit("statechange")
 
     @property
     def gatheringState(self) -> GatheringState:
@@ -27,6 +43,10 @@ class RTCIceTransport(base.RTCIceTransport):
         if event == "gatheringstatechange":
             self._tasks.queue(partial(self._tell_gathering_state, self._gathering_state))
             return True
+        if event == "statechange":
+            if self.state == self._told_state:
+                return False
+            self._told_state = self.state
         if event == "icecandidate":
             self._tasks.queue(partial(super().emit, event, *args, **kwargs))
             return True

@@ -95,7 +95,7 @@ class RTCPeerConnection(ConnectionMedia):
         for one that is malformed or of a section or generation that is not there, `InvalidStateError` when closed.
         """
         parsed = ice_candidate(candidate)
-        if parsed is not None and parsed.sdpMid is None and parsed.sdpMLineIndex is None:
+        if parsed is not None and parsed.candidate and parsed.sdpMid is None and parsed.sdpMLineIndex is None:
             raise InvalidArgumentError("Candidate must have either sdpMid or sdpMLineIndex")
         self._assert_open()
 

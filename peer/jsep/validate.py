@@ -112,6 +112,10 @@ def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> 
             raise InvalidDescriptionError("Media sections in answer do not match offer")
         if offered.rejected and not answered.rejected:
             raise InvalidDescriptionError("the answer accepts a section that was not offered")
+        if not answered.rejected and answered.is_data != offered.is_data:
+            raise InvalidDescriptionError(
+                f"the answer speaks {answered.protocol!r} where {offered.protocol!r} was offered"
+            )
     for section in sdp.media:
         transport = session.section_transports.get(section.mid)
         if not local and transport is not None and not section.rejected and section.ice_ufrag:

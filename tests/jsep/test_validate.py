@@ -63,6 +63,7 @@ ANSWERS = {
     "fewer sections": (cut(ANSWER, "application"), "do not match offer"),
     "another order": (swapped(ANSWER), "do not match offer"),
     "other mids": (ANSWER.replace("a=mid:1", "a=mid:9").replace("0 1 2", "0 9 2"), "do not match offer"),
+    "another protocol": (ANSWER.replace("UDP/DTLS/SCTP", "UDP/BFCP"), "speaks 'UDP/BFCP'"),
     "no role": (ANSWER.replace("a=setup:active\r\n", ""), "'active' or 'passive'"),
     "both roles": (ANSWER.replace("a=setup:active", "a=setup:actpass"), "'active' or 'passive'"),
     "no rtcp-mux": (ANSWER.replace("a=rtcp-mux\r\n", ""), "RTCP mux"),

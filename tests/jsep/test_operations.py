@@ -32,11 +32,10 @@ class Log:
 
 async def test_operations_run_one_after_the_other_in_the_order_they_were_called() -> None:
     log = Log()
-    assert await asyncio.gather(log.operation("a", 5), log.operation("b", 0), log.operation("c")) == [
-        "a",
-        "b",
-        "c",
-    ]
+    done: list[str] = list(
+        await asyncio.gather(log.operation("a", 5), log.operation("b", 0), log.operation("c"))
+    )
+    assert done == ["a", "b", "c"]
     assert log.lines == [f"{name} {what}" for name in "abc" for what in ("begins", "ends")]
     assert log.emptied == 1
     assert log.chain.empty

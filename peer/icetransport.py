@@ -21,10 +21,13 @@ class RTCIceTransport(base.RTCIceTransport):
         self._told_gathering_state: GatheringState = "new"
         self._told_state: AgentState = "new"
         self._knows_candidates = False
+        self._passing = False
 
     @property
     def state(self) -> AgentState:
         """`"new"` while there is nothing to check: until the peer's first candidate (W3C WebRTC §5.6.3)."""
+        if self._passing:
+            return "checking"
         state = super().state
         return "new" if state == "checking" and not self._knows_candidates else state
 
@@ -44,9 +47,15 @@ class RTCIceTransport(base.RTCIceTransport):
             self._tasks.queue(partial(self._tell_gathering_state, self._gathering_state))
             return True
         if event == "statechange":
-            if self.state == self._told_state:
+            state = self.state
+            if state == self._told_state:
                 return False
-            self._told_state = self.state
+            if self._told_state == "new" and state in ("connected", "completed"):
+                # The peer's checks came before its candidates.
+                self._passing = True
+                super().emit(event)
+                self._passing = False
+            self._told_state = state
         if event == "icecandidate":
             self._tasks.queue(partial(super().emit, event, *args, **kwargs))
             return True

@@ -160,7 +160,7 @@ class RTCPeerConnection(ConnectionMedia):
             before = session.signaling_state
             next_state(before, "local", "rollback")
             await self._in_parallel()
-            self._told(rollback(session), before)
+            self._told(rollback(session), before, rolled_back=True)
             return
         if self._fresh_ice_servers is not None:
             await self._fresh_ice_servers.ready()
@@ -204,7 +204,7 @@ class RTCPeerConnection(ConnectionMedia):
         if description.type == "rollback":
             next_state(before, "remote", "rollback")
             await self._in_parallel()
-            self._told(rollback(session), before)
+            self._told(rollback(session), before, rolled_back=True)
             return
         kind: SdpType = description.type  # type: ignore[assignment]
         glare = kind == "offer" and before == "have-local-offer" and not self._configuration.aiortc_compat
@@ -216,7 +216,7 @@ class RTCPeerConnection(ConnectionMedia):
         check_description(session, kind, sdp, local=False)
         if glare:
             # Nothing below fails any more for an offer, so what is rolled back need not be brought back.
-            self._told(rollback(session), before)
+            self._told(rollback(session), before, rolled_back=True)
             before = session.signaling_state
         plan = plan_remote(session, kind, sdp)
         changes = apply_remote(session, kind, sdp, plan, description.sdp)
@@ -230,12 +230,15 @@ class RTCPeerConnection(ConnectionMedia):
         await asyncio.sleep(0)
         self._assert_open()
 
-    def _told(self, changes: Changes, before: str) -> None:
+    def _told(self, changes: Changes, before: str, *, rolled_back: bool = False) -> None:
         """Tell the application what a description brought about."""
         session = self._session
         for transceiver in changes.stopped:
             self._spawn(transceiver._release())
-        self._tasks.queue(self._update_states)
+        if rolled_back:
+            self._tasks.queue(self._update_states)
+        else:
+            self._update_states()
         if session.signaling_state != before:
             if session.signaling_state == "stable":
                 self._negotiation_needed = False

@@ -61,7 +61,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._agreed: Callable[[], RTCRtpParameters] = RTCRtpParameters
         """What has been negotiated, whether or not it is in use yet."""
         self._hidden = False
-        self._receptive = False
+        self._receptive = True
         self.stats_id = f"I{next(_numbers)}"
         self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
         self._heard: dict[int, tuple[int, tuple[bool, int] | None]] = {}
@@ -199,7 +199,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         await super()._send_rtcp_pli(media_ssrc)
 
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
-        if self._track.muted and self._enabled:
+        if self._track.muted and self._enabled and self._receptive:
             self._track._set_muted(False)
         if self._enabled:
             self.count(packet)

@@ -142,7 +142,7 @@ class AudioReceiver(RTCRtpReceiver):
         receiver_field(self, "active_ssrc")[ssrc] = clock.current_datetime()
         receiver_field(self, "remote_streams")[ssrc].add(packet)
         self.count(packet)
-        if self._track.muted:
+        if self._track.muted and self._receptive:
             self._track._set_muted(False)
         ticker = self._ticker
         timely = not ticker.running or now < ticker.due + 0.010

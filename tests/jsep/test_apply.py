@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
+from peer.jsep.sdp import SECTIONS_MAX
 from peer.mediastream import MediaStream
 from tests.peer_pair import negotiate
 from tests.simnet import in_virtual_time
@@ -135,3 +137,22 @@ async def test_sections_that_an_answer_bundles_share_the_transport_of_the_first(
         await a.setRemoteDescription(b.localDescription)
         assert len(a._transports.all) == len(b._transports.all) == 1
         assert a.getTransceivers()[0].sender.transport is a.getTransceivers()[1].sender.transport
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("policy", ["max-bundle", "max-compat"])
+@pytest.mark.parametrize("bundled", [True, False], ids=["bundled", "loose"])
+@in_virtual_time
+async def test_the_work_for_the_largest_offer_is_bounded(policy: str, bundled: bool) -> None:
+    head, _, section = text("offers", "no_setup").partition("m=")
+    if bundled:
+        head += f"a=group:BUNDLE {' '.join(str(number) for number in range(SECTIONS_MAX))}\r\n"
+    offer = head + "".join(f"m={section}a=mid:{number}\r\n" for number in range(SECTIONS_MAX))
+    async with connections(policy) as (pc,):
+        began = time.process_time()
+        for _ in range(2):
+            await pc.setRemoteDescription(described("offer", offer))
+            await pc.setLocalDescription()
+        # About five seconds; what grew with the square of the sections would take minutes.
+        assert time.process_time() - began < 30
+        assert len(pc._transports.all) <= 64

@@ -279,7 +279,10 @@ class ConnectionLife(EventEmitter):
         dtls = [transport.dtls.state for transport in transports]
         gathering = ice_gathering_state([transport.ice.gatheringState for transport in transports])
         checking: str = ice_connection_state(ice)
-        if self._configuration.aiortc_compat and checking in ("connected", "completed"):
+        compat = self._configuration.aiortc_compat
+        if compat and checking == "new" and any(transport.remote is not None for transport in transports):
+            checking = "checking"
+        elif compat and checking in ("connected", "completed"):
             # aiortc's ICE answers nobody before the description, so there it never is ahead of DTLS.
             checking = "checking" if {"new", "connecting"} & set(dtls) else "completed"
         if gathering == "complete":

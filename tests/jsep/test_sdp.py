@@ -43,14 +43,13 @@ def test_a_description_is_the_same_when_written_and_read_again(folder: str, name
     assert SessionDescription.parse(str(parsed)) == parsed
 
 
-@pytest.mark.parametrize(("folder", "name"), EVERYTHING)
 @pytest.mark.parametrize("end", ["\n", "\r", " \t\r\n", "\r\n\r\n", "\r\n   \r\n"])
-def test_line_ends_and_what_trails_make_no_difference(folder: str, name: str, end: str) -> None:
-    sdp = text(folder, name)
-    ended = SessionDescription.parse(sdp.replace("\r\n", end))
-    plain = SessionDescription.parse(sdp)
-    assert ended.media == plain.media
-    assert ended.groups == plain.groups
+def test_line_ends_and_what_trails_make_no_difference(end: str) -> None:
+    for folder, name in EVERYTHING:
+        sdp = text(folder, name)
+        ended = SessionDescription.parse(sdp.replace("\r\n", end))
+        plain = SessionDescription.parse(sdp)
+        assert (ended.media, ended.groups) == (plain.media, plain.groups), name
 
 
 def test_the_last_line_needs_no_end() -> None:

@@ -139,7 +139,7 @@ async def test_capabilities() -> None:
     """RTCRtp(Sender|Receiver).getCapabilities(kind) should return valid capabilities"""
     for kind in ("audio", "video"):
         for owner in (peer.RTCRtpSender, peer.RTCRtpReceiver):
-            capabilities = owner.getCapabilities(kind)
+            capabilities: Any = owner.getCapabilities(kind)
             assert capabilities.codecs
             assert all(codec.mimeType.startswith(kind) for codec in capabilities.codecs)
             assert "urn:ietf:params:rtp-hdrext:sdes:mid" in {e.uri for e in capabilities.headerExtensions}

@@ -336,7 +336,8 @@ async def test_codec_preferences(pcs: Connections) -> None:
     """setCodecPreferences() on audio transceiver with codecs reversed; with codecs not in capabilities should throw"""
     pc = pcs()
     transceiver = pc.addTransceiver("audio")
-    codecs = peer.RTCRtpReceiver.getCapabilities("audio").codecs
+    capabilities: Any = peer.RTCRtpReceiver.getCapabilities("audio")
+    codecs = capabilities.codecs
     transceiver.setCodecPreferences(codecs[::-1])
     line = next(line for line in (await pc.createOffer()).sdp.splitlines() if line.startswith("m=audio"))
     assert line.split()[3:] == ["101", "110", "8", "0", "9", "96"]

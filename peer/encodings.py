@@ -49,8 +49,8 @@ def initial_encodings(kind: str, given: Sequence[Mapping[str, Any]] | None) -> l
         drop_video_only(kind, each)
     if kind == "audio":
         del encodings[1:]
-        if encodings:
-            encodings[0].pop("rid", None)
+    if len(encodings) == 1:
+        encodings[0].pop("rid", None)
     if kind == "video" and encodings and any("scaleResolutionDownBy" in each for each in encodings):
         for each in encodings:
             each.setdefault("scaleResolutionDownBy", 1.0)

@@ -23,6 +23,7 @@ from .jsep.sdp import SessionDescription
 from .jsep.state import SdpType, next_state
 from .jsep.validate import check_description
 from .sessiondescription import RTCSessionDescription, session_description
+from .taskqueue import turns
 
 
 class RTCPeerConnection(ConnectionMedia):
@@ -218,6 +219,8 @@ class RTCPeerConnection(ConnectionMedia):
             # Nothing below fails any more for an offer, so what is rolled back need not be brought back.
             self._told(rollback(session), before, rolled_back=True)
             before = session.signaling_state
+            await turns()
+            self._assert_open()
         plan = plan_remote(session, kind, sdp)
         changes = apply_remote(session, kind, sdp, plan, description.sdp)
         self._can_trickle = sdp.trickle

@@ -329,6 +329,10 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         )
         self._use_encoding()
 
+    def _keep_first_encoding(self) -> None:
+        """Simulcast has not been agreed on (W3C WebRTC §4.4.1.5): the others are gone."""
+        del self._transaction.encodings[1:]
+
     @property
     def _encoding(self) -> Members:
         return self._transaction.encodings[0]

@@ -139,9 +139,9 @@ def rollback(session: Session) -> Changes:
             continue
         if fired and not receives(before.fired_direction):
             changes.remove_remote_track(session, transceiver)
-        elif [s.id for s in before.remote_streams] != [s.id for s in transceiver._remote_streams]:
-            changes.set_streams(session, transceiver, [s.id for s in before.remote_streams])
-        if receives(before.fired_direction) and not fired:
+        elif receives(before.fired_direction) and (
+            not fired or before.remote_streams != transceiver._remote_streams
+        ):
             changes.remote_direction(
                 session, transceiver, str(before.fired_direction), [s.id for s in before.remote_streams]
             )
@@ -249,7 +249,7 @@ def _apply_remote_section(
     if session.configuration.aiortc_compat and not receives(transceiver._fired_direction):
         # aiortc has no track before the peer names it.
         transceiver.receiver.track._id = _msid(section)[1] or transceiver.receiver.track._id
-    if not transceiver.stopped:
+    if not transceiver._is_stopped:
         streams = _msid(section)[0]
         if streams is None:
             streams = [session.default_remote_stream_id] if sends(section.direction) else []
@@ -378,6 +378,7 @@ def _apply_answer_directions(
                 changes.remove_remote_track(session, transceiver)
             transceiver._fired_direction = direction
         transceiver._setCurrentDirection(direction)
+        transceiver.sender._keep_first_encoding()
 
 
 def _stop(transceiver: RTCRtpTransceiver, session: Session, changes: Changes) -> None:

@@ -135,9 +135,15 @@ def create_answer(session: Session) -> SessionDescription:
             pass
         elif theirs.is_data and session.sctp is not None and session.data_mid == theirs.mid:
             section = _data_section(session.sctp, theirs.mid, theirs.legacy_data)
+            section.protocol = theirs.protocol
             if theirs.sctp_init is None:
                 section.sctp_init = None
-        elif theirs.is_media and transceiver is not None and not transceiver.stopped and transceiver._codecs:
+        elif (
+            theirs.is_media
+            and transceiver is not None
+            and not transceiver._is_stopped
+            and transceiver._codecs
+        ):
             direction = and_direction(transceiver.direction, reverse_direction(theirs.direction))
             section = _media_section(session, transceiver, theirs.mid, direction)
             section.codecs = preferred(copy.deepcopy(transceiver._codecs), transceiver._preferred_codecs)

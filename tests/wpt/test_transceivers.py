@@ -9,7 +9,7 @@ import pytest
 
 import peer
 
-from .setup import Connections, counter, exchangeIceCandidates, exchangeOfferAnswer, offer_of, turns
+from .setup import Connections, counter, exchangeIceCandidates, exchangeOfferAnswer, needed, offer_of, turns
 
 
 def audio() -> peer.MediaStreamTrack:
@@ -320,15 +320,21 @@ async def test_stop_of_the_first_keeps_the_bundle(pcs: Connections) -> None:
 
 
 async def test_stop_by_the_answerer(pcs: Connections) -> None:
-    """If a transceiver is stopped remotely, it is stopped and removed here too"""
+    """checkStopAfterSetRemoteOffer: the answer makes it inactive, and the next offer stops it on both sides"""
     pc1, pc2 = pcs(), pcs()
     mine = pc1.addTransceiver("audio")
     await pc1.setLocalDescription()
     await pc2.setRemoteDescription(pc1.localDescription)
-    pc2.getTransceivers()[0].stop()
+    theirs = pc2.getTransceivers()[0]
+    theirs.stop()
+    asked = needed(pc2)
     await pc2.setLocalDescription()
     await pc1.setRemoteDescription(pc2.localDescription)
-    assert mine.currentDirection == "stopped"
+    assert mine.currentDirection == "inactive"
+    assert (theirs.direction, theirs.currentDirection) == ("stopped", "inactive")
+    await asked
+    await exchangeOfferAnswer(pc2, pc1)
+    assert mine.currentDirection == theirs.currentDirection == "stopped"
     assert pc1.getTransceivers() == pc2.getTransceivers() == []
 
 

@@ -27,6 +27,9 @@ Setup: TypeAlias = Literal["actpass", "active", "passive", "holdconn"]
 DIRECTIONS: Final = ("inactive", "sendonly", "recvonly", "sendrecv")
 SETUPS: Final = ("actpass", "active", "passive", "holdconn")
 
+DATA_PROTOCOLS: Final = ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP")
+"""RFC 8841 §4, and the form before it."""
+
 SIZE_MAX: Final = 1024 * 1024
 """Characters. Real descriptions of large conferences stay well below."""
 SECTIONS_MAX: Final = 1024
@@ -116,7 +119,7 @@ class MediaSection:
 
     @property
     def is_data(self) -> bool:
-        return self.kind == "application" and "SCTP" in self.protocol
+        return self.kind == "application" and self.protocol in DATA_PROTOCOLS
 
     @property
     def legacy_data(self) -> bool:

@@ -12,6 +12,18 @@ from .sdp import MediaSection, SessionDescription
 from .session import Session
 from .state import SdpType
 
+MEDIA_PROTOCOLS: Final = (
+    "UDP/TLS/RTP/SAVPF",
+    "UDP/TLS/RTP/SAVP",
+    "TCP/DTLS/RTP/SAVPF",
+    "TCP/DTLS/RTP/SAVP",
+    "RTP/SAVPF",
+    "RTP/SAVP",
+    "RTP/AVPF",
+    "RTP/AVP",
+)
+"""RFC 9429 §5.1.2: old endpoints write the last four, and mean DTLS if they give a fingerprint."""
+
 _ICE_STRING: Final = re.compile(r"[A-Za-z0-9+/=#_-]+")
 """RFC 8839 §5.4 has letters, digits, "+" and "/". Old endpoints use the other four, and browsers let them."""
 
@@ -77,9 +89,9 @@ def _check_transport(section: MediaSection) -> None:
         )
     if not section.ice_ufrag or not section.ice_pwd:
         raise InvalidDescriptionError("ICE username fragment or password is missing")
-    # RFC 9429 §5.1.2: old endpoints write RTP/AVP, and mean DTLS if they give a fingerprint.
     if section.is_media and not (
-        "SAVP" in section.protocol or (section.protocol in ("RTP/AVP", "RTP/AVPF") and section.fingerprints)
+        section.protocol in MEDIA_PROTOCOLS
+        and (section.protocol not in ("RTP/AVP", "RTP/AVPF") or section.fingerprints)
     ):
         raise InvalidDescriptionError(f"media must be encrypted: {section.protocol!r} is not RTP over DTLS")
     unusable = [codec for codec in section.codecs if codec.payloadType in range(64, 96)]

@@ -162,3 +162,22 @@ async def test_a_peer_can_not_have_as_many_transports_as_it_asks_for() -> None:
         await pc.setLocalDescription()
         accepted = [s for s in answered(pc).media if not s.rejected]
         assert len(accepted) == len(pc._transports.all) == 64
+
+
+@pytest.mark.parametrize("protocol", ["UDP/DTLS/SCTP", "TCP/DTLS/SCTP"])
+@in_virtual_time
+async def test_data_is_answered_in_the_protocol_that_was_offered(protocol: str) -> None:
+    async with connections("max-bundle") as (pc,):
+        offer = text("offers", "chromium_data").replace("UDP/DTLS/SCTP", protocol)
+        await pc.setRemoteDescription(described("offer", offer))
+        await pc.setLocalDescription()
+        assert [(s.protocol, s.rejected) for s in answered(pc).media] == [(protocol, False)]
+
+
+@in_virtual_time
+async def test_data_over_a_protocol_nobody_knows_is_rejected() -> None:
+    async with connections("max-bundle") as (pc,):
+        offer = text("offers", "chromium").replace("UDP/DTLS/SCTP", "QUIC/SCTP")
+        await pc.setRemoteDescription(described("offer", offer))
+        await pc.setLocalDescription()
+        assert [s.rejected for s in answered(pc).media] == [False, False, True]

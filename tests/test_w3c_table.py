@@ -148,6 +148,7 @@ async def test_the_interfaces_dictionaries_and_statistics_have_the_members_that_
             "RTCRtpCodec": capabilities.codecs[0],
             "RTCRtpHeaderExtensionCapability": capabilities.headerExtensions[0],
             "RTCRtpContributingSource": peer.RTCRtpContributingSource,
+            "RTCRtpSynchronizationSource": audio.receiver.getSynchronizationSources()[0],
             "RTCDtlsFingerprint": peer.RTCCertificate.generateCertificate().getFingerprints()[0],
             "RTCIceCandidatePair": ice.getSelectedCandidatePair(),
         }

@@ -95,20 +95,22 @@ class Wire:
             self.busy -= 1
 
 
-def act(connection: Any, rng: random.Random) -> str:
+def act(
+    connection: Any, rng: random.Random, *, kinds: tuple[str, ...] = ("audio", "video"), stop: bool = True
+) -> str:
     """Something an application may do at any moment."""
     choice = rng.randrange(8)
     transceivers = connection.getTransceivers()
     if choice == 0 and len(transceivers) < 6:
-        connection.addTrack(Quiet("audio" if rng.random() < 0.5 else "video"))
+        connection.addTrack(Quiet(rng.choice(kinds)))
         return "addTrack"
     if choice == 1 and len(transceivers) < 6:
-        connection.addTransceiver("audio" if rng.random() < 0.5 else "video", direction="recvonly")
+        connection.addTransceiver(rng.choice(kinds), direction="recvonly")
         return "addTransceiver"
     if choice == 2 and (senders := [s for s in connection.getSenders() if s.track]):
         connection.removeTrack(rng.choice(senders))
         return "removeTrack"
-    if choice == 3 and transceivers:
+    if choice == 3 and transceivers and stop:
         transceiver = rng.choice(transceivers)
         if not transceiver.stopped:
             transceiver.stop()

@@ -68,7 +68,8 @@ async def run(seed: int, actions: int = 12) -> None:
             break
     await asyncio.sleep(0.3)
     try:
-        wrong = [repr(exc) for side in sides for exc in side.wrong]
+        # Candidates of an offer that was ignored may come after the offer that was not: the W3C has them refused.
+        wrong = [repr(e) for side in sides for e in side.wrong if "of another time" not in str(e)]
         assert not wrong, (wrong, done)
         assert not wire.busy, done
         agree(a, b)

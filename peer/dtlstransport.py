@@ -70,6 +70,8 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         self._settled = False
         self._early: deque[bytes] = deque(maxlen=EARLY_MESSAGES)
         self._given_up = False
+        self._expected: RTCDtlsParameters | None = None
+        self._rejected = False
 
     @property
     def state(self) -> str:
@@ -92,6 +94,7 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
 
     async def start(self, remoteParameters: RTCDtlsParameters) -> None:
         """Shake hands with the peer. Returns when `state` is `"connected"` or `"failed"`."""
+        self._expected = remoteParameters
         try:
             await super().start(remoteParameters)
         finally:
@@ -108,22 +111,36 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         self._end_flight()
         await super().stop()
 
+    async def _do_handshake(self) -> None:
+        # Judged during the handshake, so that the peer hears in an alert that its certificate is not taken.
+        self._ssl.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verify)  # type: ignore[union-attr]
+        await super()._do_handshake()
+        if self._rejected:
+            await self._write_ssl()
+            self._fail(
+                "the peer's certificate does not have the fingerprint its description gives",
+                "fingerprint-failure",
+            )
+
+    def _verify(self, _: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+        if depth == 0 and not self._is_expected(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)):
+            self._rejected = True
+        return not self._rejected
+
     def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:
+        """Done by `_verify` already."""
+
+    def _is_expected(self, certificate: bytes) -> bool:
         # RFC 8122 §5: of the strongest hash that both know, one fingerprint must match. The certificate itself is
         # not parsed further, so one with an odd version (OBS) is as good as any.
         given: dict[str, list[str]] = {}
-        for fingerprint in remoteParameters.fingerprints:
+        for fingerprint in self._expected.fingerprints if self._expected is not None else ():
             given.setdefault(fingerprint.algorithm.lower(), []).append(fingerprint.value.upper())
         algorithm = next((name for name in _HASHES if name in given), None)
-        certificates = self.getRemoteCertificates()
-        if algorithm is not None and certificates:
-            digest = hashlib.new(algorithm.replace("-", ""), certificates[0]).hexdigest().upper()
-            if ":".join(digest[i : i + 2] for i in range(0, len(digest), 2)) in given[algorithm]:
-                return
-        self._fail(
-            "the peer's certificate does not have the fingerprint its description gives",
-            "fingerprint-failure",
-        )
+        if algorithm is None:
+            return False
+        digest = hashlib.new(algorithm.replace("-", ""), certificate).hexdigest().upper()
+        return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2)) in given[algorithm]
 
     def _fail(self, message: str, detail: Any) -> None:
         logger.warning("DTLS failed: %s", message)

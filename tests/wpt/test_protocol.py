@@ -144,6 +144,7 @@ async def test_fingerprint_validation(pcs: Connections) -> None:
     ]
     await pc1.setRemoteDescription({"type": "answer", "sdp": "\r\n".join(wrong) + "\r\n"})
     await until(pc1, "connectionstatechange", lambda: pc1.connectionState == "failed")
+    await until(pc2, "connectionstatechange", lambda: pc2.connectionState == "failed")
 
 
 @pytest.mark.parametrize("missing", ["a=ice-ufrag", "a=ice-pwd", "a=fingerprint"])

@@ -315,7 +315,10 @@ class TurnClient:
 
     def _release(self, now: float) -> None:
         attributes = [(Attribute.LIFETIME, bytes(4))]
-        self.requests.start(Method.REFRESH, lambda _: attributes, self._released, now, attempts=3)
+        # Five times in two seconds: a lost one costs the server ten minutes, a dead server must not hold us up.
+        self.requests.start(
+            Method.REFRESH, lambda _: attributes, self._released, now, attempts=5, rto_max=0.5
+        )
 
     def _released(self, answer: Answer, now: float) -> None:
         if isinstance(answer, Refusal) and answer.code != MISMATCH:

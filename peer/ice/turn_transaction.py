@@ -99,6 +99,7 @@ class _Transaction:
     sent: int = 0
     started: float = 0.0
     rto: float = RTO
+    rto_max: float = RTO_MAX
     due: float = 0.0
     unsigned: Refusal | None = None
     """An error nobody signed. It is believed when nothing better comes."""
@@ -140,9 +141,10 @@ class Requests:
         now: float,
         *,
         attempts: int = ATTEMPTS,
+        rto_max: float = RTO_MAX,
     ) -> None:
         """Send a request. `attributes` is called with each transaction id the request gets; `done` once."""
-        transaction = _Transaction(method, attributes, done, attempts, b"", self.credentials)
+        transaction = _Transaction(method, attributes, done, attempts, b"", self.credentials, rto_max=rto_max)
         self._send_anew(transaction, now)
 
     def drop(self) -> None:
@@ -159,7 +161,7 @@ class Requests:
                 continue
             transaction.sent += 1
             last = transaction.sent == transaction.attempts
-            transaction.rto = min(transaction.rto * 2, RTO_MAX)
+            transaction.rto = min(transaction.rto * 2, transaction.rto_max)
             transaction.due = now + (
                 RTO_MAX if last and transaction.attempts == ATTEMPTS else transaction.rto
             )

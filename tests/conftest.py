@@ -67,6 +67,9 @@ def no_sockets_or_threads_left() -> Iterator[None]:
     if left_sockets:
         gc.collect()  # one that only waits for the collector is closed, but with a ResourceWarning
         left_sockets = _sockets() - sockets
+    for thread in set(threading.enumerate()) - threads:
+        if thread.name.startswith("asyncio-waitpid"):  # ends with the process it waits for, which has ended
+            thread.join(5)
     left_threads = [
         thread
         for thread in set(threading.enumerate()) - threads

@@ -280,9 +280,4 @@ def dtls_parameters(section: MediaSection) -> RTCDtlsParameters:
 
 
 def fingerprints(certificate: aiortc.RTCCertificate) -> list[tuple[str, str]]:
-    """What a description says of our certificate: SHA-256, which everybody knows (RFC 8122 §5)."""
-    return [
-        (each.algorithm, each.value.upper())
-        for each in certificate.getFingerprints()
-        if each.algorithm == "sha-256"
-    ]
+    return [(each.algorithm, each.value.upper()) for each in certificate.getFingerprints()]

@@ -35,8 +35,12 @@ class RTCCertificate(aiortc.RTCCertificate):
         return self.expires <= datetime.datetime.now(datetime.UTC)
 
     def getFingerprints(self) -> list[RTCDtlsFingerprint]:
-        """One per hash algorithm; the value in lower-case hexadecimal (W3C WebRTC §4.9.2)."""
-        return [RTCDtlsFingerprint(each.algorithm, each.value.lower()) for each in super().getFingerprints()]
+        """By SHA-256, which everybody knows (RFC 8122 §5), in lower-case hexadecimal (W3C WebRTC §4.9.2)."""
+        return [
+            RTCDtlsFingerprint(each.algorithm, each.value.lower())
+            for each in super().getFingerprints()
+            if each.algorithm == "sha-256"
+        ]
 
     @classmethod
     def of(cls, certificate: aiortc.RTCCertificate) -> RTCCertificate:

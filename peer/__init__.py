@@ -69,7 +69,7 @@ from .exceptions import (
 from .ice.candidate import Candidate
 from .ice.options import IceOptions
 from .ice_server_provider import IceServerProvider, IceServersUnavailable
-from .icecandidate import RTCIceCandidate
+from .icecandidate import RTCIceCandidate, RTCIceCandidatePair
 from .icetransport import RTCIceTransport
 from .mediastream import MediaStream, RemoteStreamTrack
 from .peerconnection import RTCPeerConnection
@@ -156,6 +156,7 @@ __all__ = [
     "RTCDtlsTransport",
     "RTCError",
     "RTCIceCandidate",
+    "RTCIceCandidatePair",
     "RTCIceGatherer",
     "RTCIceParameters",
     "RTCIceServer",

@@ -192,7 +192,7 @@ class Transports:
         reachable = asyncio.Event()
 
         def changed(*_: object) -> None:
-            pair = ice.getSelectedCandidatePair()
+            pair = ice.selected_pair
             if ice.state in ("connected", "completed") and pair is not transport.left_behind:
                 dtls.path_found()
                 reachable.set()
@@ -224,7 +224,7 @@ class Transports:
         transport.has_path = False
         transport.remote_dtls = None
         transport.ice.forgo_handshake()
-        transport.left_behind = transport.ice.getSelectedCandidatePair()
+        transport.left_behind = transport.ice.selected_pair
         transport.dtls = self._create_dtls(transport.ice)
         task = asyncio.ensure_future(self._forget(old))
         self._stopping.add(task)

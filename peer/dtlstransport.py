@@ -244,7 +244,7 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         self._end_flight()
         self._flight = flight
         self._flight_repetitions = 0
-        pair = self._ice.getSelectedCandidatePair()
+        pair = self._ice.selected_pair
         if pair is None:
             return  # see `path_found`
         round_trip = pair.rtt

@@ -51,7 +51,7 @@ async def _start_sctp(session: Session, transport: Transport, section: MediaSect
             sctp.set_peer_init(base64.b64decode(section.sctp_init, validate=True))
         except (binascii.Error, ValueError) as exc:
             logger.warning("a=sctp-init is ignored, and SCTP shakes hands instead: %s", exc)
-    pair = transport.ice.getSelectedCandidatePair()
+    pair = transport.ice.selected_pair
     if pair is not None and pair.rtt is not None:
         sctp.expect_round_trip(pair.rtt)
     size = section.max_message_size

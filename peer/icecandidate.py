@@ -1,8 +1,9 @@
-"""RTCIceCandidate (W3C WebRTC §4.8.1), and the ways a candidate is written."""
+"""RTCIceCandidate (W3C WebRTC §4.8.1), the ways a candidate is written, and pairs of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import aiortc
@@ -146,15 +147,16 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
 
     @classmethod
     def from_ice(
-        cls, candidate: Candidate, *, sdpMid: str | None, sdpMLineIndex: int | None
+        cls, candidate: Candidate, *, sdpMid: str | None = None, sdpMLineIndex: int | None = None
     ) -> RTCIceCandidate:
-        """A local candidate as it is signalled."""
+        """A candidate as it is signalled; or, with no section named, as `RTCIceTransport` shows it."""
         out = cls(
             candidate=candidate.to_sdp(),
-            sdpMid=sdpMid,
+            sdpMid="" if sdpMid is None and sdpMLineIndex is None else sdpMid,
             sdpMLineIndex=sdpMLineIndex,
             usernameFragment=candidate.username_fragment,
         )
+        out.sdpMid = sdpMid
         out.url = candidate.url
         out.relayProtocol = candidate.relay_protocol
         return out
@@ -175,6 +177,14 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
         return isinstance(other, RTCIceCandidate) and self.toJSON() == other.toJSON()
 
     __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class RTCIceCandidatePair:
+    """Two candidates that can reach each other (W3C WebRTC §5.6.4)."""
+
+    local: RTCIceCandidate
+    remote: RTCIceCandidate
 
 
 def ice_candidate(value: object) -> RTCIceCandidate | None:

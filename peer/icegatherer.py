@@ -9,7 +9,7 @@ from aiortc import RTCIceParameters
 from .icecandidate import RTCIceCandidate
 
 if TYPE_CHECKING:
-    from .ice.transport import RTCIceTransport
+    from .icetransport import RTCIceTransport
 
 
 class IceGathererView:
@@ -26,12 +26,7 @@ class IceGathererView:
 
     def getLocalCandidates(self) -> list[RTCIceCandidate]:
         """Those found so far, with no section named: the caller sets `sdpMid` or `sdpMLineIndex`."""
-        found = []
-        for candidate in self._transport.getLocalCandidates():
-            each = RTCIceCandidate.from_ice(candidate, sdpMid="", sdpMLineIndex=None)
-            each.sdpMid = None
-            found.append(each)
-        return found
+        return self._transport.getLocalCandidates()
 
     def getLocalParameters(self) -> RTCIceParameters | None:
         return self._transport.getLocalParameters()

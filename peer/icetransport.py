@@ -9,6 +9,7 @@ from .ice import transport as base
 from .ice.candidate import Candidate
 from .ice.events import AgentState
 from .ice.transport import GatheringState
+from .icecandidate import RTCIceCandidate, RTCIceCandidatePair
 from .taskqueue import TaskQueue
 
 
@@ -22,6 +23,30 @@ class RTCIceTransport(base.RTCIceTransport):
         self._told_state: AgentState = "new"
         self._knows_candidates = False
         self._passing = False
+        self._selected: RTCIceCandidatePair | None = None
+
+    def getLocalCandidates(self) -> list[RTCIceCandidate]:
+        """Those gathered since the last ICE restart, as the peer may know them. They name no media section."""
+        return [RTCIceCandidate.from_ice(each) for each in self.newest_local_candidates()]
+
+    def getRemoteCandidates(self) -> list[RTCIceCandidate]:
+        """Those the peer has signalled since the last ICE restart. They name no media section."""
+        return [
+            RTCIceCandidate.from_ice(each) for each in self.newest_remote_candidates() if each.type != "prflx"
+        ]
+
+    def getSelectedCandidatePair(self) -> RTCIceCandidatePair | None:
+        """The pair that packets are sent on, the same object until it changes; None as long as there is none."""
+        pair = self.selected_pair
+        if pair is None:
+            self._selected = None
+            return None
+        shown = RTCIceCandidatePair(
+            RTCIceCandidate.from_ice(pair.local), RTCIceCandidate.from_ice(pair.remote)
+        )
+        if shown != self._selected:
+            self._selected = shown
+        return self._selected
 
     @property
     def state(self) -> AgentState:

@@ -124,7 +124,7 @@ def _transport(report: RTCStatsReport, transports: Transports, transport: Transp
     if remote is not None:
         remote.put(report, now)
     pairs = ice.candidate_pairs()
-    selected = ice.getSelectedCandidatePair()
+    selected = ice.selected_pair
     parameters = ice.getLocalParameters()
     established = dtls.state == "connected" and dtls._ssl is not None
     report.put(

@@ -36,7 +36,8 @@ class Wire:
         self.deliver: Callable[[bytes], bool] = lambda data: True
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    def getSelectedCandidatePair(self) -> SimpleNamespace | None:
+    @property
+    def selected_pair(self) -> SimpleNamespace | None:
         return SimpleNamespace(rtt=ROUND_TRIP) if self.has_pair else None
 
     def _carry(self, flight: list[bytes]) -> None:

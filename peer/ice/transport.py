@@ -39,7 +39,7 @@ _DTLS: Final = range(20, 64)
 
 
 class RTCIceTransport(AsyncIOEventEmitter):
-    """The W3C's `RTCIceTransport` (WebRTC 1.0 §5.6), and what carries DTLS, SRTP and SCTP.
+    """What is under the W3C's `RTCIceTransport` (WebRTC 1.0 §5.6), and carries DTLS, SRTP and SCTP.
 
     An ICE restart is a second `gather`: a new generation gathers and checks beside the one in use, takes over
     when it has a pair, and the old one goes `IceOptions.restart_grace` seconds later. If the new one fails, the
@@ -104,20 +104,6 @@ class RTCIceTransport(AsyncIOEventEmitter):
         """Of the newest generation."""
         return self._gathering_state
 
-    def getLocalCandidates(self) -> list[Candidate]:
-        """Those of the newest generation, as the peer may know them."""
-        newest = self._succession.newest
-        return list(newest.shown_candidates) if newest is not None else []
-
-    def getRemoteCandidates(self) -> list[Candidate]:
-        """Those of the newest generation that knows its peer."""
-        started = self._succession.newest_started
-        return list(started.agent.remote_candidates) if started is not None else []
-
-    def getSelectedCandidatePair(self) -> CandidatePair | None:
-        """Where payload goes now."""
-        return self._pair
-
     def getLocalParameters(self) -> RTCIceParameters | None:
         """Of the newest generation; None before there is one."""
         newest = self._succession.newest
@@ -130,7 +116,22 @@ class RTCIceTransport(AsyncIOEventEmitter):
             return None
         return _parameters(started.remote, lite=started.remote_is_lite)
 
-    # For statistics
+    # Candidates and pairs: `peer.icetransport` shows them under the W3C's names
+
+    @property
+    def selected_pair(self) -> CandidatePair | None:
+        """Where payload goes now."""
+        return self._pair
+
+    def newest_local_candidates(self) -> list[Candidate]:
+        """Those of the newest generation, as the peer may know them."""
+        newest = self._succession.newest
+        return list(newest.shown_candidates) if newest is not None else []
+
+    def newest_remote_candidates(self) -> list[Candidate]:
+        """Those of the newest generation that knows its peer."""
+        started = self._succession.newest_started
+        return list(started.agent.remote_candidates) if started is not None else []
 
     def candidate_pairs(self) -> list[CandidatePair]:
         """All pairs of all living generations, the newest generation's last."""

@@ -298,7 +298,7 @@ class Session:
             sctp=self.sctp,
             transports=list(self.transports.all),
             ice={t: (t.local, len(t.gathered)) for t in self.transports.all},
-            pairs={t: t.ice.getSelectedCandidatePair() for t in self.transports.all},
+            pairs={t: t.ice.selected_pair for t in self.transports.all},
         )
 
     def sections(self, transport: Transport) -> list[tuple[int, MediaSection]]:

@@ -88,7 +88,7 @@ async def in_state(transport: RTCIceTransport, *states: str, timeout: float = 20
 
 async def moved(transport: RTCIceTransport) -> None:
     def on_newest() -> bool:
-        selected, newest = transport.getSelectedCandidatePair(), transport.getLocalParameters()
+        selected, newest = transport.selected_pair, transport.getLocalParameters()
         if selected is None or newest is None:
             return False
         return selected.local.username_fragment == newest.usernameFragment

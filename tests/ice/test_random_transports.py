@@ -88,7 +88,7 @@ class RandomWorld:
 
 
 def on_the_same_pair(pair: Pair) -> bool:
-    left, right = pair.left.getSelectedCandidatePair(), pair.right.getSelectedCandidatePair()
+    left, right = pair.left.selected_pair, pair.right.selected_pair
     return (
         left is not None
         and right is not None

@@ -193,7 +193,7 @@ async def test_checks_and_candidates_of_older_generations_change_nothing() -> No
             return [
                 (
                     side.state,
-                    side.getSelectedCandidatePair(),
+                    side.selected_pair,
                     side.candidate_pairs(),
                     side.remote_candidates(),
                     side.role,
@@ -245,7 +245,7 @@ async def test_a_restart_uses_the_servers_of_the_newest_configuration() -> None:
     async with transports(old, network=lab.networks) as pair:
         pair.negotiate()
         await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
-        assert pair.left.getLocalCandidates() == []
+        assert pair.left.newest_local_candidates() == []
         assert pair.errors
         for side in (pair.left, pair.right):
             side.set_options(replace(old, servers=[parse_server(url, "new", "new")]))

@@ -93,7 +93,7 @@ async def test_where_udp_is_blocked_an_active_candidate_reaches_a_passive_one() 
         generation.candidate_gathered(candidate, passive, candidate)
         await pair.connected()
         await pair.carries()
-        selected = pair.left.getSelectedCandidatePair()
+        selected = pair.left.selected_pair
         assert selected is not None
         assert (selected.local.protocol, selected.remote.tcp_type) == ("tcp", "passive")
         # The one that took the connection goes; the one that made it stays where it is.

@@ -18,7 +18,7 @@ async def test_two_transports_connect_and_carry_packets_both_ways() -> None:
         pair.negotiate()
         await pair.connected()
         await pair.carries()
-        selected = pair.left.getSelectedCandidatePair()
+        selected = pair.left.selected_pair
         assert selected is not None
         assert (selected.local.type, selected.remote.type) == ("host", "host")
         assert selected.packets_sent == selected.packets_received == 1
@@ -64,7 +64,7 @@ async def test_gathering_again_with_the_same_credentials_changes_nothing() -> No
     transport.gather(local)
     transport.gather(RTCIceParameters(usernameFragment=local.usernameFragment, password=local.password))
     await until(transport, "gatheringstatechange", lambda: transport.gatheringState == "complete")
-    assert len([each for each in transport.getLocalCandidates() if each.protocol == "udp"]) == 1
+    assert len([each for each in transport.newest_local_candidates() if each.protocol == "udp"]) == 1
     await transport.stop()
 
 
@@ -74,9 +74,9 @@ async def test_candidates_that_come_before_the_remote_credentials_are_kept() -> 
         pair.left.gather(here)
         pair.right.gather(there)
         await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
-        assert pair.right.getRemoteCandidates() == []
+        assert pair.right.newest_remote_candidates() == []
         pair.right.start(here)
-        assert pair.right.getRemoteCandidates()
+        assert pair.right.newest_remote_candidates()
         pair.left.start(there)
         await pair.connected()
 
@@ -89,9 +89,9 @@ async def test_candidates_of_a_generation_that_is_gone_are_dropped() -> None:
         assert stale is not None
         pair.negotiate()
         await pair.on_newest_generation()
-        before = pair.right.getRemoteCandidates()
+        before = pair.right.newest_remote_candidates()
         pair.right.add_remote_candidate(Candidate.from_sdp(stale.to_sdp().replace("127.0.0.1", "127.0.0.9")))
-        assert pair.right.getRemoteCandidates() == before
+        assert pair.right.newest_remote_candidates() == before
 
 
 async def test_dtls_can_start_before_there_is_a_path_and_its_first_flight_is_not_lost() -> None:
@@ -166,7 +166,7 @@ async def test_a_restart_carries_every_packet_and_moves_to_the_new_generation() 
     async with transports() as pair:
         pair.negotiate()
         await pair.connected("completed")
-        first = pair.left.getSelectedCandidatePair()
+        first = pair.left.selected_pair
         pair.negotiate()
         moved = asyncio.create_task(pair.on_newest_generation())
         sent = 0
@@ -176,7 +176,7 @@ async def test_a_restart_carries_every_packet_and_moves_to_the_new_generation() 
             await asyncio.sleep(0)
         received = [int.from_bytes((await pair.right._recv())[1:], "big") for _ in range(sent)]
         assert received == list(range(sent))
-        assert pair.left.getSelectedCandidatePair() is not first
+        assert pair.left.selected_pair is not first
         assert not {"disconnected", "failed", "checking"} & set(pair.states["left"][1:])
 
 
@@ -184,12 +184,12 @@ async def test_a_restart_that_is_not_answered_leaves_the_pair_as_it_was_and_can_
     async with transports() as pair:
         pair.negotiate()
         await pair.connected("completed")
-        local, selected = pair.left.getLocalParameters(), pair.left.getSelectedCandidatePair()
+        local, selected = pair.left.getLocalParameters(), pair.left.selected_pair
         pair.left.gather(ice_parameters("never"))
         await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
         pair.left.rollback()
         assert pair.left.getLocalParameters() == local
-        assert pair.left.getSelectedCandidatePair() is selected
+        assert pair.left.selected_pair is selected
         assert pair.left.state == "completed"
         await pair.carries()
 

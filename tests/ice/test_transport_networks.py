@@ -105,7 +105,7 @@ async def test_behind_two_symmetric_nats_a_relay_carries_and_is_given_back() -> 
         pair.negotiate()
         await pair.connected()
         await pair.carries()
-        selected = pair.left.getSelectedCandidatePair()
+        selected = pair.left.selected_pair
         assert selected is not None
         assert "relay" in (selected.local.type, selected.remote.type)
         assert net.turn.allocations
@@ -121,7 +121,7 @@ async def test_where_udp_is_blocked_the_relay_is_reached_over_tcp() -> None:
         pair.negotiate()
         await pair.connected()
         await pair.carries()
-        selected = pair.left.getSelectedCandidatePair()
+        selected = pair.left.selected_pair
         assert selected is not None
         assert selected.local.relay_protocol == "tcp"
     net.everything_is_closed()
@@ -138,7 +138,7 @@ async def test_when_the_selected_interface_goes_a_warm_backup_carries_on() -> No
         pair.left.on("networkchange", lambda: changes.append(net.world.clock.time()))
         pair.negotiate()
         await pair.connected("completed")
-        selected = pair.left.getSelectedCandidatePair()
+        selected = pair.left.selected_pair
         assert selected is not None
         assert selected.local.network == "eth0"
 
@@ -148,7 +148,7 @@ async def test_when_the_selected_interface_goes_a_warm_backup_carries_on() -> No
             await asyncio.sleep(3)
 
         lost = await numbered_packets(pair, asyncio.create_task(unplug()))
-        selected = pair.left.getSelectedCandidatePair()
+        selected = pair.left.selected_pair
         assert selected is not None
         assert selected.local.network == "eth1"
         # What was on its way when the interface went, and no more.
@@ -172,7 +172,7 @@ async def test_an_interface_that_comes_is_gathered_on_trickled_and_preferred() -
 
         assert await numbered_packets(pair, asyncio.create_task(plug())) == []
         assert any(each is not None and each.address == "198.51.100.1" for each in pair.signalled["left"])
-        selected = pair.left.getSelectedCandidatePair()
+        selected = pair.left.selected_pair
         assert selected is not None
         assert selected.local.address == "198.51.100.1"
 
@@ -272,7 +272,7 @@ async def test_a_restart_loses_nothing_of_its_own(loss: float) -> None:
             ]
             assert not runs
         assert set(pair.states["left"]) <= {"checking", "connected", "completed"}
-        assert len(pair.left.getLocalCandidates()) == len(pair.left.local_candidates())
+        assert len(pair.left.newest_local_candidates()) == len(pair.left.local_candidates())
 
 
 @in_virtual_time

@@ -113,5 +113,5 @@ async def test_when_the_relay_in_use_dies_another_one_takes_over(
 
 
 def relay_in_use(both: Pair) -> str | None:
-    selected = both.left.getSelectedCandidatePair()
+    selected = both.left.selected_pair
     return selected.local.url if selected is not None else None

@@ -43,7 +43,7 @@ async def test_relay_only_transports_connect_through_the_server(coturn: Coturn, 
         pair.negotiate()
         await pair.connected()
         await pair.carries()
-        selected = pair.left.getSelectedCandidatePair()
+        selected = pair.left.selected_pair
         assert selected is not None
         assert selected.local.type == "relay"
         assert selected.local.relay_protocol == transport
@@ -63,7 +63,7 @@ async def test_every_server_gives_its_relay_and_the_udp_one_is_preferred(coturn:
     )
     transport.gather(ice_parameters())
     await until(transport, "gatheringstatechange", lambda: transport.gatheringState == "complete")
-    relays = [each for each in transport.getLocalCandidates() if each.type == "relay"]
+    relays = [each for each in transport.newest_local_candidates() if each.type == "relay"]
     relays.sort(key=lambda each: -each.priority)
     assert [each.relay_protocol for each in relays] == ["udp", "tcp", "tls"]
     assert len({each.foundation for each in relays}) == 3
@@ -90,7 +90,7 @@ async def test_servers_that_are_no_use_cost_no_time_and_say_what_is_wrong(
         await pair.connected()
         assert time.monotonic() - started < 0.5
         await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
-        assert [each for each in pair.left.getLocalCandidates() if each.type == "relay"]
+        assert [each for each in pair.left.newest_local_candidates() if each.type == "relay"]
         errors = {each.url: each for each in pair.errors if isinstance(each, IceCandidateError)}
     codes = {url: error.errorCode for url, error in errors.items()}
     assert codes == {

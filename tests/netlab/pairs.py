@@ -10,8 +10,8 @@ def selected_pair(pc: Any) -> dict[str, Any] | None:
     if transport is None:
         return None
     ice = transport.transport
-    if hasattr(ice, "getSelectedCandidatePair"):
-        pair = ice.getSelectedCandidatePair()
+    if hasattr(ice, "selected_pair"):
+        pair = ice.selected_pair
         if pair is None:
             return None
         return {

@@ -162,7 +162,15 @@ async def test_ice_transport(pcs: Connections) -> None:
     await connected(pc1, pc2)
     one, two = pc1.sctp.transport.iceTransport, pc2.sctp.transport.iceTransport
     assert (one.role, two.role, one.component) == ("controlling", "controlled", "rtp")
-    assert one.getSelectedCandidatePair().local in one.local_candidates()
+    pair, opposite = one.getSelectedCandidatePair(), two.getSelectedCandidatePair()
+    assert (pair.local.address, pair.local.port) == (opposite.remote.address, opposite.remote.port)
+    assert (pair.remote.address, pair.remote.port) == (opposite.local.address, opposite.local.port)
+    assert one.getSelectedCandidatePair() is pair
+    for candidate in [*one.getLocalCandidates(), *one.getRemoteCandidates(), pair.local, pair.remote]:
+        assert isinstance(candidate, peer.RTCIceCandidate)
+        assert candidate.candidate.startswith("candidate:")
+        assert candidate.protocol in ("udp", "tcp")
+    assert all(candidate.type != "prflx" for candidate in one.getRemoteCandidates())
     assert one.getLocalCandidates()
     assert one.getRemoteCandidates()
     assert one.getLocalParameters().usernameFragment == two.getRemoteParameters().usernameFragment

@@ -145,6 +145,16 @@ class ConnectionLife(EventEmitter):
             return session.sctp
         return None
 
+    @property
+    def controlling(self) -> bool:
+        """Whether this side controls ICE (RFC 8445 §6.1.1): one of the two does. Not of the W3C's."""
+        return all(transport.ice.role == "controlling" for transport in self._transports.all)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the peer last gave a sign of life on the path in use, 0 before any. Not of the W3C's."""
+        return max((transport.ice.silence for transport in self._transports.all), default=0.0)
+
     def getConfiguration(self) -> RTCConfiguration:
         """A copy: changing it changes nothing here."""
         given = self._configuration.copy()

@@ -1,7 +1,8 @@
 """When to wait, to restart ICE, and to give up: a connection that breaks is looked after without anybody asking.
 
-Most disconnects heal alone, so `disconnected` gets a grace period; `failed` and a change of network get none. A restart
-that does not help is followed by others, further and further apart, until too long has passed without a path.
+Most silences end by themselves, so they get a grace period; `failed` and a change of network get none. A restart that
+does not help is followed by others, further and further apart, until too long has passed without a path. Both ends
+of a connection hear the same silence: the side that controls ICE restarts, and the other leaves it the time to.
 Signalling is the application's: a restart fires `negotiationneeded`, as `restartIce()` does (W3C WebRTC 1.0 §4.4.2).
 """
 
@@ -24,6 +25,7 @@ STEADY: Final = (
     10.0  # seconds of an unbroken connection, after which the next outage starts with a clean slate
 )
 NETWORK_SHADOW: Final = 10.0  # seconds after a change of network in which a disconnect is put down to it
+COURTESY: Final = 5.0  # seconds the controlled side waits for the other's restart, beyond its own grace
 JITTER: Final = 0.25
 LONGEST_PAUSE: Final = 30.0
 
@@ -43,17 +45,20 @@ class RecoveryReport:
 class Recovery(EventEmitter):
     """Restarts ICE on `pc` when it has to be, and says how it goes. All times in seconds.
 
-    - `grace`: how long `disconnected` may last before a restart. `failed` and network changes do not wait.
-    - `give_up`: how long the connection may be without a path before `lost`. The watch goes on: a connection that comes
-      back later still reports `reconnected`.
+    - `grace`: how long the path may be silent before a restart, counted from the last sign of life, though none comes
+      before `disconnected`. The side that ICE calls controlled waits 5 s more (less if `give_up` leaves less): one
+      outage, one restart. `failed` and network changes do not wait.
+    - `give_up`: how long the connection may stay `disconnected` or `failed` before `lost`. The watch goes on: a
+      connection that comes back later still reports `reconnected`.
     - `network_change`: whether a disconnect that comes with a change of local addresses is restarted at once, too.
-    - `retry`: the pause after the first restart; it doubles with each (30 s at most), a quarter more or less at random,
-      and also spaces restarts of outages that follow each other quickly.
+    - `retry`: the pause after the first restart, whichever side's; it doubles with each (30 s at most), a quarter more
+      or less at random, and also spaces restarts of outages that follow each other quickly. The checks of the restart
+      go on meanwhile, also from and to addresses that come up only then.
     - `connect`: how long the first negotiation may take to connect; None for ever.
 
-    Events, each with a `RecoveryReport`: `reconnecting` (a restart begins), `reconnected`, `lost`. A blip within
-    `grace` is no event. Raises `ValueError` for times that make no sense. `close()` ends the watch, and so does
-    closing `pc`.
+    Events, each with a `RecoveryReport`: `reconnecting` (a restart of ours begins), `reconnected`, `lost`. A blip
+    within `grace` is no event, nor is an outage that the other side's restart ends. Raises `ValueError` for times that make no
+    sense. `close()` ends the watch, and so does closing `pc`.
     """
 
     def __init__(
@@ -63,7 +68,7 @@ class Recovery(EventEmitter):
         give_up: float = 10.0,
         network_change: bool = True,
         *,
-        retry: float = 2.0,
+        retry: float = 5.0,
         connect: float | None = 30.0,
         rng: random.Random | None = None,
     ) -> None:
@@ -135,7 +140,8 @@ class Recovery(EventEmitter):
                 self._schedule(now)
             else:
                 self._down("disconnected")
-                self._schedule(now + self.grace)
+                wait = max(0.0, self.grace - self.pc.silence)
+                self._schedule(now + wait + self._courtesy(wait))
         elif state == "failed":
             self._down("failed")
             self._schedule(self._clock.time())
@@ -164,7 +170,9 @@ class Recovery(EventEmitter):
             # The remote is at it already: ours would only collide with its restart.
             self._pause()
             if self._restart_timer is not None:
-                self._schedule(self._not_before)
+                began = self._clock.time() if self._began is None else self._began
+                due = self._not_before + self._courtesy(self._not_before - began)
+                self._schedule(max(due, self._restart_timer.when()))
 
     def _never_connected(self) -> None:
         if self._steady_since is None and self.pc.connectionState != "connected":
@@ -194,6 +202,10 @@ class Recovery(EventEmitter):
             self._began = now
             self._reason = reason
             self._deadline = self._clock.call_later(self.give_up, self._give_up)
+
+    def _courtesy(self, wait: float) -> float:
+        """How much longer than `wait` after the break we leave it to the other side to restart."""
+        return 0.0 if self.pc.controlling else min(COURTESY, max(0.0, (self.give_up - wait) / 2))
 
     def _schedule(self, when: float) -> None:
         when = max(when, self._not_before)

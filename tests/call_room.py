@@ -204,6 +204,10 @@ class VirtualRoom:
         await self._stack.enter_async_context(member.call)
         return member
 
+    def offers(self) -> list[Any]:
+        """Every offer that was sent."""
+        return [message for message in self.relay.forwarded if isinstance(message, signaling.Offer)]
+
     async def until(self, condition: Any, what: str, seconds: float = 20.0) -> float:
         loop = asyncio.get_running_loop()
         began = loop.time()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.call_room import DELAY, Member, VirtualRoom
 from tests.simnet import in_virtual_time
 
@@ -57,6 +59,34 @@ async def test_a_short_cut_is_waited_out() -> None:
         assert restarts(alice, bob) == 0
         assert not alice.seen("lost", "left")
         assert not bob.seen("lost", "left")
+
+
+@pytest.mark.parametrize("signalling", ["alive", "cut as well"])
+@pytest.mark.parametrize("whose", ["caller", "called"])
+def test_a_cut_of_eight_seconds_is_restarted_once_by_one_side(whose: str, signalling: str) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        for seed in range(4):
+            async with VirtualRoom(seed=seed) as room:
+                alice, bob = await pair(room)
+                link = (bob if whose == "caller" else alice).nic.link
+                conversation = Conversation(alice, bob)
+                await asyncio.sleep(seed)
+                offers = len(room.offers())
+                room.relay.up = signalling == "alive"
+                link.up = False
+                await asyncio.sleep(8)
+                link.up = True
+                await asyncio.sleep(1)
+                room.relay.come_back()
+                await asyncio.sleep(30)
+                await conversation.end()
+                await room.until(conversation.each_heard_everything_once, "all that was said")
+                assert restarts(alice, bob) == 1
+                assert len(room.offers()) == offers + 1
+                assert not alice.seen("lost", "left") + bob.seen("lost", "left")
+
+    story()
 
 
 @in_virtual_time

@@ -26,6 +26,8 @@ class Connection(AsyncIOEventEmitter):
         super().__init__()
         self.connectionState = state
         self.signalingState = "stable"
+        self.controlling = True
+        self.silence = 0.0
         self.restarts: list[float] = []
 
     def restartIce(self) -> None:
@@ -162,7 +164,7 @@ def test_restarts_that_do_not_help_come_further_and_further_apart() -> None:
         pauses = [later - sooner for sooner, later in zip(pc.restarts, pc.restarts[1:], strict=False)]
         assert len(pauses) >= 4
         for number, pause in enumerate(pauses):
-            expected = min(2.0 * 2**number, 30.0)
+            expected = min(5.0 * 2**number, 30.0)
             assert 0.75 * expected <= pause <= 1.25 * expected
 
     watched(story, give_up=120.0)
@@ -186,8 +188,68 @@ def test_a_restart_by_the_remote_puts_ours_off() -> None:
         pc.signal("stable")
         await asyncio.sleep(1)
         assert pc.restarts == []
-        await asyncio.sleep(2)
+        await asyncio.sleep(6)
         assert len(pc.restarts) == 1
+
+    watched(story, give_up=20.0)
+
+
+def test_the_grace_is_counted_from_the_last_sign_of_life() -> None:
+    async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
+        pc.silence = 3.0
+        pc.become("disconnected")
+        await asyncio.sleep(1.9)
+        assert pc.restarts == []
+        await asyncio.sleep(0.2)
+        assert pc.restarts == [2.0]
+
+    watched(story)
+
+
+def test_a_silence_that_was_longer_than_the_grace_is_restarted_with_the_disconnect() -> None:
+    async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
+        pc.silence = 5.0
+        pc.become("disconnected")
+        assert pc.restarts == [0.0]
+
+    watched(story)
+
+
+def test_the_controlled_side_leaves_the_restart_to_the_other_and_then_does_it_itself() -> None:
+    async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
+        pc.controlling = False
+        pc.silence = 5.0
+        pc.become("disconnected")
+        await asyncio.sleep(4.9)
+        assert pc.restarts == []
+        await asyncio.sleep(0.2)
+        assert pc.restarts == [5.0]
+
+    watched(story)
+
+
+def test_the_controlled_side_restarts_before_it_gives_up_however_short_that_is() -> None:
+    async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
+        pc.controlling = False
+        pc.silence = 5.0
+        pc.become("disconnected")
+        await asyncio.sleep(3)
+        assert pc.restarts == [1.5]
+        assert diary.events == ["reconnecting", "lost"]
+
+    watched(story, grace=0.5, give_up=3.0)
+
+
+@pytest.mark.parametrize("trouble", ["failed", "networkchange"])
+def test_the_controlled_side_does_not_wait_either_where_waiting_is_of_no_use(trouble: str) -> None:
+    async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
+        pc.controlling = False
+        if trouble == "failed":
+            pc.become("failed")
+        else:
+            pc.emit("networkchange")
+            pc.become("disconnected")
+        assert pc.restarts == [0.0]
 
     watched(story)
 

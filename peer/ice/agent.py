@@ -110,6 +110,11 @@ class IceAgent:
         return self._selection.pair
 
     @property
+    def heard_at(self) -> float:
+        """When the peer last gave a sign of life where payload goes; minus infinity if never."""
+        return self._selection.heard_at
+
+    @property
     def pairs(self) -> list[CandidatePair]:
         """All pairs, for statistics."""
         return list(self._checklist)
@@ -402,6 +407,7 @@ class IceAgent:
             if pair.consent is not None:
                 pair.consent.shift(stall, now)
         self._selection.last_granted += stall
+        self._selection.last_heard += stall
         if self._started_at is not None:
             self._started_at += stall
 

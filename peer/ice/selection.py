@@ -33,8 +33,16 @@ class Selection:
         """There was a selected pair, and there is none."""
         self.last_granted = float("-inf")
         """The latest consent given on a pair that is no longer valid."""
+        self.last_heard = float("-inf")
+        """The latest sign of life on a pair that is no longer valid."""
         self._chosen_at = 0.0
         self._nominations = Nominations()
+
+    @property
+    def heard_at(self) -> float:
+        """The latest sign of life on the selected pair; without one, on those there were."""
+        pair = self.pair
+        return self.last_heard if pair is None or pair.consent is None else pair.consent.heard_at
 
     def add(self, pair: CandidatePair, now: float) -> None:
         """Its check succeeded."""
@@ -49,6 +57,7 @@ class Selection:
         if pair.consent is None:
             return
         self.last_granted = max(self.last_granted, pair.consent.granted_at)
+        self.last_heard = max(self.last_heard, pair.consent.heard_at)
         pair.consent = None
         self.valid.remove(pair)
         if pair is self.pair:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -115,6 +116,12 @@ class RTCIceTransport(AsyncIOEventEmitter):
         if started is None or started.remote is None:
             return None
         return _parameters(started.remote, lite=started.remote_is_lite)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the peer last gave a sign of life on the path in use; 0 while there has been none yet."""
+        heard = max((each.agent.heard_at for each in self._succession), default=-math.inf)
+        return max(0.0, self._time() - heard) if heard > -math.inf else 0.0
 
     # Candidates and pairs: `peer.icetransport` shows them under the W3C's names
 

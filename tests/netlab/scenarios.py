@@ -26,8 +26,8 @@ from tests.netlab.topology import Host, Site
 SETTLED = 1.5
 """Seconds of an undisturbed call before something happens."""
 AFTERWARDS = 1.5
-RECOVERY = {"grace": 5.0, "give_up": 20.0}
-IMPATIENT = {"grace": 1.0, "give_up": 20.0}
+RECOVERY: dict[str, float] = {}
+"""Of `peer.Recovery`: its defaults."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,6 @@ class Scene:
         alice_sites: int = 1,
         policy: str = "all",
         ice_servers: Callable[[], list[dict[str, Any]]] | None = None,
-        recovery: dict[str, float] = RECOVERY,
     ) -> Scene:
         """Alice (the caller) and Bob behind cone NATs; policy and servers, if other than usual, are Alice's."""
         server = server or await lab.server()
@@ -100,7 +99,7 @@ class Scene:
                 ice_servers() if ice_servers and party is alice else server.turn.ice_servers("stun"),
                 policy=policy if party is alice else "all",
                 media=("audio",),
-                recovery=recovery,
+                recovery=RECOVERY,
             )
         await asyncio.gather(*(party.join(server.signalling.url, "scene") for party in (alice, bob)))
         connected = await alice.call()
@@ -177,18 +176,16 @@ async def handover(lab: Lab, *subjects: str, after: float = 6.0) -> Outcome:
 
 async def short_cut(lab: Lab, *subjects: str, after: float = 5.0) -> Outcome:
     """Alice's line is dead for three seconds."""
-    return await _cut(lab, 3.0, subjects, RECOVERY, after)
+    return await _cut(lab, 3.0, subjects, after)
 
 
 async def long_cut(lab: Lab, *subjects: str, after: float = 5.0) -> Outcome:
-    """Alice's line is dead for eight seconds, and recovery waits one second after `disconnected`."""
-    return await _cut(lab, 8.0, subjects, IMPATIENT, after)
+    """Alice's line is dead for eight seconds."""
+    return await _cut(lab, 8.0, subjects, after)
 
 
-async def _cut(
-    lab: Lab, seconds: float, subjects: tuple[str, ...], recovery: dict[str, float], after: float
-) -> Outcome:
-    scene = await Scene.set(lab, _two(subjects), recovery=recovery)
+async def _cut(lab: Lab, seconds: float, subjects: tuple[str, ...], after: float) -> Outcome:
+    scene = await Scene.set(lab, _two(subjects))
     await scene.mark()
     await scene.sites[0].cut()
     await asyncio.sleep(seconds)

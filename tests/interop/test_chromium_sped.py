@@ -33,7 +33,7 @@ OFFER = """async () => {
 ACCEPT = "async sdp => { await pc.setRemoteDescription({type: 'answer', sdp}); return await received; }"
 ANSWER = """async ([sdp, setup]) => {
     window.pc = new RTCPeerConnection();
-    pc.ondatachannel = event => event.channel.send('through');
+    pc.ondatachannel = ({channel}) => channel.onmessage = ({data}) => channel.send(data);
     await pc.setRemoteDescription({type: 'offer', sdp});
     const answer = await pc.createAnswer();
     await pc.setLocalDescription({type: 'answer', sdp: answer.sdp.replace('setup:active', 'setup:' + setup)});
@@ -101,7 +101,10 @@ async def test_a_browser_answers(page: Any, rides: Rides, setup: str) -> None:
     connection = peer.RTCPeerConnection()
     try:
         received: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        connection.createDataChannel("x").on("message", received.set_result)
+        channel = connection.createDataChannel("x")
+        channel.on("message", received.set_result)
+        # Chromium may lose what its page sends as soon as it hears of a channel, so it only answers.
+        channel.on("open", lambda: channel.send("through"))
         await connection.setLocalDescription()
         await connection.gathering_complete()
         assert connection.localDescription is not None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
 from .exceptions import (
     InvalidAccessError,
@@ -14,9 +17,14 @@ from .exceptions import (
     InvalidModificationError,
     InvalidRangeError,
     InvalidStateError,
+    OperationError,
 )
+from .jsep.codecs import capabilities, codec_capability
+from .jsep.sdp import format_parameters, parse_parameters
 from .members import Members
 
+ENCODINGS_MAX: Final = 3
+"""How many encodings of one track are sent: browsers send as many."""
 _RID: Final = re.compile(r"[A-Za-z0-9]{1,255}")
 _VIDEO_ONLY: Final = ("scaleResolutionDownBy", "maxFramerate")
 _PRIORITIES: Final = ("very-low", "low", "medium", "high")
@@ -24,10 +32,10 @@ _READ_ONLY: Final = ("codecs", "headerExtensions", "rtcp")
 
 
 def initial_encodings(kind: str, given: Sequence[Mapping[str, Any]] | None) -> list[Members]:
-    """The encodings a transceiver begins with. One is sent, the first: there is no simulcast.
+    """The encodings a transceiver begins with; those beyond `ENCODINGS_MAX` are left out (W3C WebRTC §5.1).
 
     Raises `InvalidArgumentError` for a wrong `rid`, `InvalidAccessError` for a member that can not be set,
-    `InvalidRangeError` for a number out of range.
+    `InvalidRangeError` for a number out of range, `OperationError` for a codec that can not be sent.
     """
     encodings = [Members(each) for each in given or ()]
     rids = [each.get("rid") for each in encodings]
@@ -41,23 +49,62 @@ def initial_encodings(kind: str, given: Sequence[Mapping[str, Any]] | None) -> l
     for rid in named:
         if not isinstance(rid, str) or not _RID.fullmatch(rid):
             raise InvalidArgumentError(f"a rid is 1 to 255 letters and digits, not {rid!r:.50}")
+    choosable = [capability_member(codec) for codec in capabilities(kind).codecs]
     for each in encodings:
         if unsettable := [name for name in ("ssrc", "rtx", "fec") if name in each]:
             raise InvalidAccessError(f"{unsettable[0]} can not be chosen")
         each.setdefault("active", True)
         check_encoding(kind, each)
         drop_video_only(kind, each)
-    if kind == "audio":
-        del encodings[1:]
+        check_codec(each, choosable, OperationError)
+    del encodings[1 if kind == "audio" else ENCODINGS_MAX :]
     if len(encodings) == 1:
         encodings[0].pop("rid", None)
-    if kind == "video" and encodings and any("scaleResolutionDownBy" in each for each in encodings):
-        for each in encodings:
-            each.setdefault("scaleResolutionDownBy", 1.0)
-    elif kind == "video":
-        for power, each in enumerate(reversed(encodings)):
-            each["scaleResolutionDownBy"] = float(2**power)
+    scale_down(kind, encodings)
     return encodings or [_default(kind)]
+
+
+def scale_down(kind: str, encodings: Sequence[Members]) -> None:
+    """Each encoding without `scaleResolutionDownBy` gets one: 1 where others have it, else each half the next."""
+    if kind != "video":
+        return
+    given = any("scaleResolutionDownBy" in each for each in encodings)
+    for power, each in enumerate(reversed(encodings)):
+        each.setdefault("scaleResolutionDownBy", 1.0 if given else float(2**power))
+
+
+def capability_member(codec: RTCRtpCodecCapability) -> Members:
+    """A codec as `getCapabilities` tells it, as a dictionary."""
+    line = format_parameters(codec.parameters)
+    return Members(
+        mimeType=codec.mimeType,
+        clockRate=codec.clockRate,
+        **({} if codec.channels is None else {"channels": codec.channels}),
+        **({"sdpFmtpLine": line} if line else {}),
+    )
+
+
+def check_codec(encoding: Members, choosable: Sequence[Mapping[str, Any]], error: type[Exception]) -> None:
+    """Raises `error` when the encoding asks for a codec that is none of those."""
+    if encoding.get("codec") is None:
+        encoding.pop("codec", None)
+        return
+    wanted = codec_capability(encoding["codec"])
+    if wanted is None or not any(same_codec(capability_member(wanted), each) for each in choosable):
+        raise error(f"{encoding['codec']!r:.200} is no codec that can be sent here")
+    encoding["codec"] = capability_member(wanted)
+
+
+def same_codec(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether two codecs are one, in what makes them incompatible: name, clock, channels, profile."""
+
+    def key(codec: Mapping[str, Any]) -> tuple[Any, ...]:
+        parameters = parse_parameters(str(codec.get("sdpFmtpLine", "")))
+        profile = str(parameters.get("profile-level-id", ""))[:4].lower()
+        mode = str(parameters.get("packetization-mode", "")) if profile else ""
+        return codec["mimeType"].lower(), codec["clockRate"], codec.get("channels") or 1, profile, mode
+
+    return key(wanted) == key(known) and not wanted["mimeType"].lower().endswith(("/rtx", "/telephone-event"))
 
 
 def _default(kind: str) -> Members:
@@ -96,7 +143,7 @@ def check_encoding(kind: str, encoding: Mapping[str, Any]) -> None:
 
 
 class ParametersTransaction:
-    """`getParameters` and the `setParameters` that must follow it (W3C WebRTC §5.2.5)."""
+    """`getParameters` and the `setParameters` that must follow it at once (W3C WebRTC §5.2)."""
 
     def __init__(self, kind: str, encodings: list[Members]) -> None:
         self._kind = kind
@@ -104,24 +151,34 @@ class ParametersTransaction:
         self._last: Members | None = None
 
     def get(self, codecs: list[Members], extensions: list[Members], rtcp: Members) -> Members:
-        self._last = Members(
-            transactionId=secrets.token_hex(8),
-            encodings=copy.deepcopy(self.encodings),
-            codecs=codecs,
-            headerExtensions=extensions,
-            rtcp=rtcp,
-        )
+        if self._last is None:
+            self._last = Members(
+                transactionId=secrets.token_hex(8),
+                encodings=copy.deepcopy(self.encodings),
+                codecs=codecs,
+                headerExtensions=extensions,
+                rtcp=rtcp,
+            )
+            _soon(self._forget)
         return copy.deepcopy(self._last)
 
-    def set(self, parameters: Any) -> None:
-        """Raises what `RTCRtpSender.setParameters` raises; nothing has changed then."""
+    def _forget(self) -> None:
+        self._last = None
+
+    def set(self, parameters: Any) -> asyncio.Future[None]:
+        """Raises what `RTCRtpSender.setParameters` raises; nothing has changed then.
+
+        The future is done when `getParameters` tells the new state.
+        """
         if not isinstance(parameters, Mapping):
             raise InvalidArgumentError(
                 f"setParameters takes what getParameters gave, not {parameters!r:.100}"
             )
         last = self._last
         if last is None:
-            raise InvalidStateError("call getParameters first: setParameters takes what it gave, changed")
+            raise InvalidStateError(
+                "call getParameters again: setParameters takes what it gave, changed, before anything is awaited"
+            )
         for name in ("transactionId", "encodings", *_READ_ONLY):
             if parameters.get(name) is None:
                 raise MissingMember(f"{name} is missing")
@@ -130,21 +187,42 @@ class ParametersTransaction:
         for name in _READ_ONLY:
             if parameters[name] != last[name]:
                 raise InvalidModificationError(f"{name} can not be changed")
-        given = parameters["encodings"]
-        if len(given) != len(last["encodings"]):
+        given = [Members(each) for each in parameters["encodings"]]
+        if len(given) != len(last["encodings"]) or len(given) != len(self.encodings):
             raise InvalidModificationError("encodings can not be added or removed")
+        choosable = last["codecs"] or [capability_member(codec) for codec in capabilities(self._kind).codecs]
         for before, after in zip(last["encodings"], given, strict=True):
             for name in ("rid", "ssrc", "rtx", "fec"):
                 if before.get(name) != after.get(name):
                     raise InvalidModificationError(f"{name} can not be changed")
             check_encoding(self._kind, after)
-        self._last = None
-        self.encodings = [Members(each) for each in given]
-        for each in self.encodings:
-            each.setdefault("active", True)
-            drop_video_only(self._kind, each)
+            drop_video_only(self._kind, after)
+            check_codec(after, choosable, InvalidModificationError)
+            after.setdefault("active", True)
             if self._kind == "video":
-                each.setdefault("scaleResolutionDownBy", 1.0)
+                after.setdefault("scaleResolutionDownBy", 1.0)
+        self.encodings = given
+        done: asyncio.Future[None] = asyncio.get_event_loop().create_future()
+
+        def take_effect() -> None:
+            self._forget()
+            if not done.done():
+                done.set_result(None)
+
+        _soon(take_effect)
+        return done
+
+    def codecs_agreed(self, codecs: Sequence[Mapping[str, Any]]) -> None:
+        """A codec that has been negotiated away is no longer asked for (W3C WebRTC §4.4.1.5)."""
+        for each in self.encodings:
+            if "codec" in each and not any(same_codec(each["codec"], codec) for codec in codecs):
+                del each["codec"]
+
+
+def _soon(task: Callable[[], None]) -> None:
+    """Once the event loop has turned twice: what awaits nothing, or what is done already, comes before."""
+    loop = asyncio.get_event_loop()
+    loop.call_soon(loop.call_soon, task)
 
 
 class MissingMember(InvalidArgumentError, InvalidModificationError):

@@ -21,7 +21,8 @@ from .jsep.codecs import capabilities
 from .measured import Measured
 from .mediastream import RemoteStreamTrack
 from .members import Members
-from .rtpsender import UNBOUND, parameter_members
+from .rtpsender import parameter_members
+from .senderfeed import UNBOUND
 from .video_jitterbuffer import VideoJitterBuffer
 
 _numbers: Final = itertools.count(1)
@@ -58,7 +59,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._track: RemoteStreamTrack = RemoteStreamTrack(kind, track_id)
         self._track.receiver = self
         self._parameters: RTCRtpReceiveParameters | None = None
-        self._agreed: Callable[[], RTCRtpParameters] = RTCRtpParameters
+        self._agreed = RTCRtpParameters()
         """What has been negotiated, whether or not it is in use yet."""
         self._hidden = False
         self._receptive = True
@@ -121,7 +122,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
 
     def getParameters(self) -> Members:
         """What is received: `codecs`, `headerExtensions`, `rtcp`."""
-        codecs, extensions = parameter_members(self._agreed())
+        codecs, extensions = parameter_members(self._agreed)
         return Members(codecs=codecs, headerExtensions=extensions, rtcp=Members(reducedSize=True))
 
     def getContributingSources(self) -> list[RTCRtpContributingSource]:

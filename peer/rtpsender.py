@@ -31,18 +31,17 @@ from aiortc.rtp import (
     RtcpSrPacket,
 )
 from aiortc.stats import RTCStatsReport
-from av import VideoFrame
 
 from .aiortc_seams import sender_field, set_sender_field
 from .completion import Completion
-from .encodings import ParametersTransaction, initial_encodings
+from .encodings import ParametersTransaction, initial_encodings, same_codec
 from .exceptions import InvalidArgumentError, InvalidStateError, NotSupportedError
 from .jsep.codecs import capabilities
 from .jsep.operations import OperationsChain
 from .jsep.sdp import format_parameters
-from .measured import Measured
 from .mediastream import MediaStream
 from .members import Members
+from .senderfeed import UNBOUND, SenderFeed
 
 if TYPE_CHECKING:
     from .dtmf import RTCDTMFSender
@@ -51,108 +50,6 @@ logger = logging.getLogger("peer.rtp")
 
 
 _numbers: Final = itertools.count(1)
-
-
-class Unbound:
-    """Stands where a transport will be once there is a description to say which."""
-
-    state = "new"
-    _role = "auto"
-    _stats_id = "transport"
-
-    async def _send_rtp(self, data: bytes) -> None:
-        raise ConnectionError("there is no transport yet")
-
-    def _unregister_data_receiver(self, receiver: object) -> None:
-        pass
-
-    def _get_stats(self) -> RTCStatsReport:
-        return RTCStatsReport()
-
-
-UNBOUND: Final[Any] = Unbound()
-
-
-class SenderFeed(MediaStreamTrack):
-    """The track aiortc's sender reads: whichever the application has put there, and for as long as it lives.
-
-    aiortc ends a sender for good when its track ends, and stops the application's track when the sender ends.
-    This one only ever waits.
-    """
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-        self.source: MediaStreamTrack | None = None
-        self.measured = Measured()
-        self.max_framerate: float | None = None
-        self.scale = 1.0
-        self._last_frame = float("-inf")
-        self._changed = asyncio.Event()
-        self._reader: asyncio.Task[Any] | None = None
-        self._switching = False
-
-    def switch(self, source: MediaStreamTrack | None) -> None:
-        self.source = source
-        self._changed.set()
-        if self._reader is not None:
-            # It may be waiting for a frame of the old track, which may never come.
-            self._switching = True
-            self._reader.cancel()
-
-    async def recv(self) -> Any:
-        while True:
-            self._changed.clear()
-            source = self.source
-            if source is None or source.readyState != "live":
-                await self._changed.wait()
-                continue
-            task = asyncio.current_task()
-            assert task is not None
-            self._reader = task
-            try:
-                data = await source.recv()
-                if isinstance(data, VideoFrame):
-                    if self._too_soon():
-                        continue
-                    if self.scale > 1:
-                        data = await self._scaled(data)
-                    self.measured.video(data.width, data.height)
-                return data
-            except asyncio.CancelledError:
-                if not self._switching:
-                    raise
-                if task.uncancel() > 0:
-                    raise
-            except MediaStreamError:
-                await self._ended(source)
-            except Exception:
-                logger.exception("a track's recv() failed; nothing more is sent from it")
-                await self._ended(source)
-            finally:
-                self._reader = None
-                self._switching = False
-
-    def _too_soon(self) -> bool:
-        if self.max_framerate is None:
-            return False
-        now = time.monotonic()
-        # A frame that is a little early counts as on time, or 30 a second would become 15.
-        if self.max_framerate <= 0 or now - self._last_frame < 0.9 / self.max_framerate:
-            return True
-        self._last_frame = now
-        return False
-
-    async def _scaled(self, frame: VideoFrame) -> VideoFrame:
-        width, height = (max(2, int(side / self.scale) // 2 * 2) for side in (frame.width, frame.height))
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, lambda: frame.reformat(width=width, height=height))
-
-    async def _ended(self, source: MediaStreamTrack) -> None:
-        self._reader = None
-        while self.source is source:
-            self._changed.clear()
-            await self._changed.wait()
 
 
 def parameter_members(parameters: RTCRtpParameters) -> tuple[list[Members], list[Members]]:
@@ -179,7 +76,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
 
     def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
         kind = trackOrKind.kind if isinstance(trackOrKind, MediaStreamTrack) else trackOrKind
-        self._feed = SenderFeed(kind)
+        self._feed = self._create_feed(kind)
         self._streams: list[str] = []
         self._stopped = False
         self._ever_sent = False
@@ -199,7 +96,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._closed: Callable[[], bool] = lambda: False
         self._hidden = False
         """Whether the transport is only what the peer has offered so far (W3C WebRTC §5.2)."""
-        self._agreed: Callable[[], RTCRtpParameters] = RTCRtpParameters
+        self._agreed = RTCRtpParameters()
         """What has been negotiated, whether or not it is in use yet."""
         self._owner: Any = None
         """The connection that made it."""
@@ -217,6 +114,9 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             self._track_id = trackOrKind.id
         super().__init__(trackOrKind, UNBOUND if transport is None else transport)
         set_sender_field(self, "track", self._feed)
+
+    def _create_feed(self, kind: str) -> SenderFeed:
+        return SenderFeed(kind)
 
     @property
     def track(self) -> MediaStreamTrack | None:  # type: ignore[override]
@@ -305,33 +205,37 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     def getParameters(self) -> Members:
         """How the track is encoded: `encodings` (with `active`, `maxBitrate`, `maxFramerate`, `scaleResolutionDownBy`),
         `codecs`, `headerExtensions`, `rtcp`, and the `transactionId` that ties a `setParameters` to it."""
-        codecs, extensions = parameter_members(self._agreed())
+        codecs, extensions = parameter_members(self._agreed)
         rtcp = Members(reducedSize=True, **({} if self._cname is None else {"cname": self._cname}))
         return self._transaction.get(codecs, extensions, rtcp)
 
     def setParameters(self, parameters: Any) -> Completion[None]:
-        """Change how the track is encoded, without negotiation (W3C WebRTC §5.2.5).
+        """Change how the track is encoded, without negotiation (W3C WebRTC §5.2).
 
         Takes what `getParameters` gave, changed: `active`, `maxBitrate` (bits per second), `maxFramerate`,
-        `scaleResolutionDownBy` take effect at the next frame. What is returned may be awaited, and need not be.
-        Raises `InvalidStateError` when stopped or without a `getParameters` before, `InvalidModificationError` for
-        what can not be changed, `InvalidRangeError` and `InvalidArgumentError` for values that can not be.
+        `scaleResolutionDownBy` and `codec` take effect at the next frame. What `getParameters` gave is good until the
+        event loop has turned: await nothing in between. What is returned may be awaited, and need not be.
+        Raises `InvalidStateError` when stopped or without a `getParameters` just before, `InvalidModificationError`
+        for what can not be changed, `InvalidRangeError` and `InvalidArgumentError` for values that can not be.
         """
         if self._stopped:
             raise InvalidStateError("the sender is stopped")
-        self._transaction.set(parameters)
+        done = self._transaction.set(parameters)
         self._use_encoding()
-        return Completion.done(None)
+        return Completion(done)
 
-    def _set_encodings(self, encodings: list[Any] | None) -> None:
-        self._transaction = ParametersTransaction(
-            self._feed.kind, initial_encodings(self._feed.kind, encodings)
-        )
+    @property
+    def _encodings(self) -> list[Members]:
+        return self._transaction.encodings
+
+    def _set_encodings(self, encodings: list[Members]) -> None:
+        self._transaction.encodings = encodings
         self._use_encoding()
 
-    def _keep_first_encoding(self) -> None:
-        """Simulcast has not been agreed on (W3C WebRTC §4.4.1.5): the others are gone."""
-        del self._transaction.encodings[1:]
+    def _use_agreed(self, agreed: RTCRtpParameters) -> None:
+        """A negotiation is done: what can be sent from now on."""
+        self._agreed = agreed
+        self._transaction.codecs_agreed(parameter_members(agreed)[0])
 
     @property
     def _encoding(self) -> Members:
@@ -339,6 +243,8 @@ class RTCRtpSender(aiortc.RTCRtpSender):
 
     def _use_encoding(self) -> None:
         encoding = self._encoding
+        if self.started and self._parameters is not None:
+            self._use_parameters(self._chosen(self._parameters))
         self._feed.max_framerate = encoding.get("maxFramerate")
         self._feed.scale = float(encoding.get("scaleResolutionDownBy", 1.0))
         opus = getattr(self, "opus", None)
@@ -369,20 +275,27 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             super().setTransport(transport)
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
-        """Send with these parameters, the first codec of them; again, to change them."""
+        """Send with these parameters, and the codec the encoding asks for or else the first; again, to change them."""
         self._parameters = parameters
+        chosen = self._chosen(parameters)
         if not self.started:
             # aiortc's loop holds on to this object; changing it in place is how a codec changes.
-            self._codec = copy.deepcopy(parameters.codecs[0])
-            await super().send(
-                RTCRtpSendParameters(
-                    codecs=[self._codec, *parameters.codecs[1:]],
-                    headerExtensions=parameters.headerExtensions,
-                    muxId=parameters.muxId,
-                    rtcp=parameters.rtcp,
-                )
-            )
-            return
+            self._codec = copy.deepcopy(chosen.codecs[0])
+            await super().send(dataclasses.replace(chosen, codecs=[self._codec, *chosen.codecs[1:]]))
+        else:
+            self._use_parameters(chosen)
+
+    def _chosen(self, parameters: RTCRtpSendParameters) -> RTCRtpSendParameters:
+        wanted = self._encoding.get("codec")
+        if wanted is None:
+            return parameters
+        members = parameter_members(parameters)[0]
+        first = next((i for i, codec in enumerate(members) if same_codec(wanted, codec)), 0)
+        codecs = list(parameters.codecs)
+        codecs.insert(0, codecs.pop(first))
+        return dataclasses.replace(parameters, codecs=codecs)
+
+    def _use_parameters(self, parameters: RTCRtpSendParameters) -> None:
         assert self._codec is not None
         codec = parameters.codecs[0]
         if codec.mimeType.lower() != self._codec.mimeType.lower() or codec.clockRate != self._codec.clockRate:

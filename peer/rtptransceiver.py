@@ -20,6 +20,7 @@ from .exceptions import InvalidArgumentError, InvalidModificationError, InvalidS
 from .jsep.codecs import capabilities, codec_capability, receives, sends
 from .jsep.sdp import DIRECTIONS
 from .mediastream import MediaStream
+from .members import Members
 from .rtpreceiver import RTCRtpReceiver
 from .rtpsender import RTCRtpSender
 
@@ -58,8 +59,9 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._preferred_codecs: list[RTCRtpCodecCapability] = []
         self._codecs: list[RTCRtpCodecParameters] = []
         self._headerExtensions: list[RTCRtpHeaderExtensionParameters] = []
+        self._encodings_before: list[Members] | None = None
+        """The sender's encodings before the peer's pending offer proposed others."""
         receiver.track.transceiver = self
-        sender._agreed = receiver._agreed = self._agreed
         if kind == "audio":
             sender._dtmf = RTCDTMFSender(self)
 
@@ -154,8 +156,12 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._current_direction = None
 
     async def _release(self) -> None:
+        sent = self._sender.started
         await self._receiver.stop()
         await self._sender.stop()
+        if self._compat and sent and self._sender.track is not None:
+            # aiortc's senders take the application's track with them, and programs count on it.
+            self._sender.track.stop()
 
     def _setCurrentDirection(self, direction: str | None) -> None:
         self._current_direction = direction
@@ -163,8 +169,9 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._sender._enabled = sends(direction) and not self._stopping
         self._receiver._enabled = receives(direction) and not self._stopping
 
-    def _agreed(self) -> RTCRtpParameters:
-        return RTCRtpParameters(codecs=self._codecs, headerExtensions=self._headerExtensions)
+    def _agree(self, sent: RTCRtpParameters, received: RTCRtpParameters) -> None:
+        self._sender._use_agreed(sent)
+        self._receiver._agreed = received
 
     def _set_mid(self, mid: str | None) -> None:
         self._mid = mid

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiortc import RTCIceParameters
-from aiortc.rtcrtpparameters import RTCRtpCodecParameters
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpParameters
 
 from ..bundle import Transport, dtls_parameters, new_ice_parameters
 from ..configuration import RTCBundlePolicy
 from ..exceptions import InvalidModificationError, OperationError
 from ..ice.piggyback import ICE_OPTIONS
-from ..rtpsender import UNBOUND
 from ..rtptransceiver import RTCRtpTransceiver
+from ..senderfeed import UNBOUND
+from . import simulcast
 from .changes import Changes
 from .codecs import common_codecs, common_extensions, receives, reverse_direction, sends
 from .sdp import MediaSection, SessionDescription
@@ -38,8 +39,8 @@ def apply_local(session: Session, kind: SdpType, sdp: SessionDescription) -> Cha
         session.mids.add(section.mid)
         session.numbers.learn(section.codecs, section.header_extensions)
     if kind != "offer":
-        _apply_answer_directions(session, sdp, changes, local=True)
         session.pending_local = Description(kind, sdp)
+        _apply_answer_directions(session, sdp, changes, local=True)
         _unbundle_rejected(session, sdp)
     _show_transports(session)
     for transport, section in _tagged(session, sdp):
@@ -132,6 +133,7 @@ def rollback(session: Session) -> Changes:
             transceiver._set_mid(None)
             transceiver._fired_direction = None
             transceiver._codecs, transceiver._headerExtensions = [], []
+            simulcast.withdraw(transceiver)
             if transceiver._from_remote and not transceiver._added_by_track:
                 session.transceivers.remove(transceiver)
                 transceiver._stop_for_good()
@@ -149,6 +151,7 @@ def rollback(session: Session) -> Changes:
         transceiver._setCurrentDirection(before.current_direction)
         transceiver._fired_direction = before.fired_direction
         transceiver._codecs, transceiver._headerExtensions = before.codecs, before.extensions
+        simulcast.withdraw(transceiver)
     session.section_transports = dict(stable.section_transports)
     session.numbers = stable.numbers
     session.data_mid = stable.data_mid
@@ -249,6 +252,8 @@ def _apply_remote_section(
     if session.configuration.aiortc_compat and not receives(transceiver._fired_direction):
         # aiortc has no track before the peer names it.
         transceiver.receiver.track._id = _msid(section)[1] or transceiver.receiver.track._id
+    if kind == "offer":
+        simulcast.propose(transceiver, section)
     if not transceiver._is_stopped:
         streams = _msid(section)[0]
         if streams is None:
@@ -378,7 +383,26 @@ def _apply_answer_directions(
                 changes.remove_remote_track(session, transceiver)
             transceiver._fired_direction = direction
         transceiver._setCurrentDirection(direction)
-        transceiver.sender._keep_first_encoding()
+        simulcast.agree(transceiver, section, local=local)
+        _agree_codecs(session, transceiver, section.mid)
+
+
+def _agree_codecs(session: Session, transceiver: RTCRtpTransceiver, mid: str) -> None:
+    """What `getParameters` tells from now on (W3C WebRTC §5.2, §5.3): we send what the peer's description says in its
+    order, and receive what ours says."""
+    local = session.local.sdp.section(mid) if session.local else None
+    remote = session.remote.sdp.section(mid) if session.remote else None
+    if local is None or remote is None:
+        return
+    numbers = {codec.payloadType for codec in transceiver._codecs}
+    extensions = transceiver._headerExtensions
+    transceiver._agree(
+        RTCRtpParameters(
+            codecs=[codec for codec in remote.codecs if codec.payloadType in numbers],
+            headerExtensions=extensions,
+        ),
+        RTCRtpParameters(codecs=local.codecs, headerExtensions=extensions),
+    )
 
 
 def _stop(transceiver: RTCRtpTransceiver, session: Session, changes: Changes) -> None:
@@ -499,8 +523,10 @@ def _settle(session: Session, changes: Changes) -> None:
     session.bundle_head_moved = asyncio.get_event_loop().time() if moved else None
     session.bundle_head = head
     for transceiver in list(session.transceivers):
+        simulcast.settle(transceiver)
         if transceiver._is_stopped and (transceiver.mid is None or transceiver.mid in rejected):
             session.transceivers.remove(transceiver)
+            transceiver._set_mid(None)
     assert session.current_local is not None
     described = {(s.ice_ufrag, s.ice_pwd) for s in session.current_local.sdp.media}
     if not described & session.credentials_to_replace:

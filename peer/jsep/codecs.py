@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiortc.codecs import HEADER_EXTENSIONS
+from aiortc.codecs import HEADER_EXTENSIONS as _HEADER_EXTENSIONS
 from aiortc.rtcrtpparameters import (
     RTCRtpCapabilities,
     RTCRtpCodecCapability,
@@ -26,6 +26,16 @@ OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {"minptime": 10, "useinban
 _DYNAMIC: Final = (*range(96, 128), *range(35, 64))
 _TAKEN_BY_RTCP: Final = range(64, 96)
 
+
+HEADER_EXTENSIONS: Final = {
+    "audio": _HEADER_EXTENSIONS["audio"],
+    "video": [
+        *_HEADER_EXTENSIONS["video"],
+        # RFC 8852: which encoding of several a packet belongs to, or repairs.
+        RTCRtpHeaderExtensionParameters(id=10, uri="urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"),
+        RTCRtpHeaderExtensionParameters(id=11, uri="urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"),
+    ],
+}
 
 TELEPHONE_EVENTS: Final = {48000: 110, 8000: 101}
 """Clock rate → payload type: RFC 4733 events go by the clock of the codec beside them."""

@@ -12,6 +12,7 @@ from ..exceptions import InvalidStateError
 from ..ice.piggyback import ICE_OPTIONS
 from ..rtptransceiver import RTCRtpTransceiver
 from ..sctptransport import RTCSctpTransport
+from . import simulcast
 from .codecs import (
     and_direction,
     common_extensions,
@@ -152,7 +153,7 @@ def create_answer(session: Session) -> SessionDescription:
             section.header_extensions = common_extensions(transceiver.kind, theirs.header_extensions)
             section.protocol = theirs.protocol
             section.rtcp_rsize = theirs.rtcp_rsize
-            _describe_streams(session, section, transceiver, direction)
+            _describe_streams(session, section, transceiver, direction, theirs)
         if section is None or transport is None:
             answer.media.append(_rejected(theirs))
             continue
@@ -198,7 +199,11 @@ def _describe_formats(section: MediaSection, transceiver: RTCRtpTransceiver) -> 
 
 
 def _describe_streams(
-    session: Session, section: MediaSection, transceiver: RTCRtpTransceiver, direction: str
+    session: Session,
+    section: MediaSection,
+    transceiver: RTCRtpTransceiver,
+    direction: str,
+    offer: MediaSection | None = None,
 ) -> None:
     sender = transceiver.sender
     if sends(transceiver.direction):
@@ -209,6 +214,8 @@ def _describe_streams(
         ]
     if not sends(direction):
         return
+    if simulcast.describe(transceiver, section, offer):
+        return  # their packets are known by their RID
     section.ssrcs = [Ssrc(sender._ssrc, {"cname": session.cname})]
     if any(codec.name.lower() == "rtx" for codec in section.codecs):
         section.ssrcs.append(Ssrc(sender._rtx_ssrc, {"cname": session.cname}))

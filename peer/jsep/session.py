@@ -18,9 +18,11 @@ from ..datachannel import RTCDataChannel
 from ..ice.pair import CandidatePair
 from ..mediastream import MediaStream
 from ..rtpreceiver import RTCRtpReceiver
-from ..rtpsender import UNBOUND, RTCRtpSender
+from ..rtpsender import RTCRtpSender
 from ..rtptransceiver import RTCRtpTransceiver
 from ..sctptransport import RTCSctpTransport
+from ..senderfeed import UNBOUND
+from ..video_sender import VideoSender
 from .codecs import Numbers
 from .operations import OperationsChain
 from .sdp import MediaSection, SessionDescription
@@ -155,7 +157,7 @@ class Session:
         track_id: str | None = None,
     ) -> RTCRtpTransceiver:
         create_receiver: type[RTCRtpReceiver] = RTCRtpReceiver
-        create_sender: type[RTCRtpSender] = RTCRtpSender
+        create_sender: type[RTCRtpSender] = VideoSender
         if kind == "audio":
             create_receiver, create_sender = _audio_classes()
         transceiver = RTCRtpTransceiver(

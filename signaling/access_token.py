@@ -23,16 +23,22 @@ class AccessToken:
     """A token, or a function (may be async) that gives a fresh one."""
 
     def __init__(self, source: TokenSource | None) -> None:
+        if not (source is None or isinstance(source, str) or callable(source)):
+            raise TypeError(f"token must be text or a function that returns it, not {type(source).__name__}")
         self._source = source
         self._expires: float | None = None
         self._changed = asyncio.Event()
 
     async def fresh(self) -> str | None:
-        """Raises whatever the function raises."""
+        """Raises whatever the function raises, and TypeError when it returns something else than text."""
         if self._source is None or isinstance(self._source, str):
             return self._source
         token = self._source()
-        return await token if inspect.isawaitable(token) else token
+        if inspect.isawaitable(token):
+            token = await token
+        if not (token is None or isinstance(token, str)):
+            raise TypeError(f"the function for `token` returned {type(token).__name__} instead of text")
+        return token
 
     def expires_at(self, expires: float | None) -> None:
         """What the relay says of the token in use: Unix seconds, or never."""
@@ -51,9 +57,7 @@ class AccessToken:
             await asyncio.sleep(max(0.0, (self._expires - time.time()) * REFRESH_AT))
             try:
                 token = await self.fresh()
-            except (
-                Exception
-            ) as error:  # the application's function may raise anything; the old token still works
+            except Exception as error:  # the application's function may raise; the old token still works
                 logger.warning("no fresh access token: %s", error)
                 await asyncio.sleep(1.0)
                 continue

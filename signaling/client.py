@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from websockets.asyncio.client import ClientConnection as WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -28,6 +28,7 @@ from .messages import (
     EndOfCandidates,
     Hangup,
     IceCandidate,
+    Join,
     Offer,
     PeerInfo,
     Update,
@@ -53,6 +54,8 @@ SUPERSEDED = 4009
 FATAL_STATUSES = frozenset({400, 401, 403, 404, 405, 410})
 LASTING = 2.0
 """Seconds after which a connection counts as one that worked, when nothing was said over it."""
+
+NOT_JOINED = "not joined yet: use `async with SignalingClient(…) as client`"
 
 State: TypeAlias = Literal["connecting", "joined", "reconnecting", "closed"]
 
@@ -104,7 +107,10 @@ class SignalingClient:
     :param ping_interval, ping_timeout: seconds between pings, and without an answer until the connection is
         dead.
     :param backoff: waits between attempts.
-    :param on_state: called with each new `state`.
+    :param max_message_size: bytes of the largest message `send` takes. Relays answer what is too large for them
+        with an ErrorMessage, but close the connection on frames of several times that.
+    :param on_state: called with each new `state`. What it raises is logged.
+    :raises ValueError: for a room, name or metadata that no relay would take.
     """
 
     def __init__(
@@ -124,9 +130,13 @@ class SignalingClient:
         max_unacknowledged: int = 256,
         max_unacknowledged_size: int = 4_194_304,
         max_unread: int = 256,
+        max_message_size: int = 1_000_000,
         backoff: Backoff | None = None,
         on_state: Callable[[State], None] | None = None,
     ) -> None:
+        if not isinstance(url, str):
+            raise TypeError(f"url must be text such as 'ws://localhost:8080/ws', not {url!r}")
+        _check_join(room, name, metadata)
         self.url = url
         self.room = room
         self.name = name
@@ -137,6 +147,7 @@ class SignalingClient:
         self._close_timeout = close_timeout
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
+        self._max_message_size = max_message_size
         self._backoff = backoff or Backoff()
         self._on_state = on_state
         self._state: State = "connecting"
@@ -154,7 +165,7 @@ class SignalingClient:
     def id(self) -> str:
         """This peer's id in the room. Raises SignalingError before the first join."""
         if self._session.welcome is None:
-            raise SignalingError("not joined yet: use `async with SignalingClient(…) as client`")
+            raise SignalingError(NOT_JOINED)
         return self._session.welcome.id
 
     @property
@@ -214,6 +225,8 @@ class SignalingClient:
         return self
 
     async def __anext__(self) -> ClientEvent:
+        if self._runner is None and not self._closed:
+            raise SignalingError(NOT_JOINED)
         event = await self._inbox.get()
         if event is None:
             if self._error is not None:
@@ -225,10 +238,18 @@ class SignalingClient:
         """Queue a message of the protocol for the relay; returns its number in the session.
 
         Returns when it is queued, which is at once unless too much is unacknowledged. Raises SignalingClosed
-        when the client is closed. What the relay has to say against it (`unknown-peer`, `too-large` …) comes
-        as an ErrorMessage from iteration.
+        when the client is closed, and ValueError for what is not JSON or larger than `max_message_size`. What the
+        relay has to say against it (`unknown-peer`, `too-large` …) comes as an ErrorMessage from iteration.
         """
+        if not isinstance(message, BaseModel):
+            raise TypeError(f"send takes a message such as signaling.Offer(…), not {type(message).__name__}")
         frame = to_json(message)
+        size = len(frame) if frame.isascii() else len(frame.encode())
+        if size > self._max_message_size:
+            raise ValueError(
+                f"the message has {size} bytes, more than the {self._max_message_size} that signalling takes: "
+                "send it over a data channel"
+            )
         while not self._closed and not self._session.outbox.has_room(len(frame)):
             self._outbox_room.clear()
             await self._outbox_room.wait()
@@ -263,9 +284,10 @@ class SignalingClient:
 
     async def update(self, *, name: str | None = None, metadata: dict[str, Any] | None = None) -> int:
         """Change what the roster shows of this peer; the others get PeerUpdated."""
+        number = await self.send(Update(name=name, metadata=metadata))
         self.name = self.name if name is None else name
         self.metadata = self.metadata if metadata is None else metadata
-        return await self.send(Update(name=name, metadata=metadata))
+        return number
 
     # Life
 
@@ -315,6 +337,9 @@ class SignalingClient:
             if self._refused_for_good(error):
                 self._error = SignalingError(f"{self.url} refuses the connection: {_why(error)}")
             return _why(error)
+        except Exception as error:  # whatever it is, the application must hear of it
+            self._error = SignalingError(f"no connection to {self.url} can be made: {_why(error)}")
+            self._error.__cause__ = error
         return "the relay closed the connection"
 
     async def _carry(self, timeout: float) -> None:
@@ -378,6 +403,8 @@ class SignalingClient:
     def _refused_for_good(self, error: Exception) -> bool:
         if _superseded(error):
             return True
+        if isinstance(error, ssl_module.SSLCertVerificationError):
+            return self._state == "connecting"
         if not isinstance(error, InvalidStatus):
             return False
         status = error.response.status_code
@@ -387,7 +414,10 @@ class SignalingClient:
         if state != self._state:
             self._state = state
             if self._on_state is not None:
-                self._on_state(state)
+                try:
+                    self._on_state(state)
+                except Exception:  # the application's function may raise anything
+                    logger.exception("on_state(%r) failed", state)
 
     async def _stop(self) -> None:
         if self._runner is not None and not self._runner.done():
@@ -402,6 +432,16 @@ class SignalingClient:
             self._entered.set_exception(self._error or SignalingClosed("the signalling client is closed"))
         self._inbox.close()
         self._outbox_room.set()
+
+
+def _check_join(room: str, name: str, metadata: dict[str, Any] | None) -> None:
+    try:
+        to_json(Join(room=room, name=name, metadata=metadata))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise ValueError(f"{first['loc'][0]} {first['input']!r:.60} is wrong: {first['msg']}") from None
+    except ValueError as error:
+        raise ValueError(f"metadata must be JSON: {error}") from None
 
 
 def _superseded(error: BaseException | None) -> bool:

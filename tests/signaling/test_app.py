@@ -27,6 +27,7 @@ from signaling import (
     RelayServer,
     RelaySettings,
     SignalingClient,
+    SignalingError,
     create_app,
     messages,
 )
@@ -138,6 +139,9 @@ async def test_it_speaks_tls(tmp_path: Path) -> None:
         trusting = ssl.create_default_context(cafile=str(certificate))
         async with SignalingClient(server.url, room="room", ssl=trusting, **QUICK) as client:
             assert client.state == "joined"
+        with pytest.raises(SignalingError, match="self-signed certificate"):
+            async with asyncio.timeout(5):
+                await SignalingClient(server.url, room="room", open_timeout=60.0).__aenter__()
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,16 @@ async def test_close_leaves_the_applications_tracks_alone() -> None:
     assert track.readyState == "live"
 
 
+async def test_close_ends_the_tracks_that_were_sent_where_aiortcs_switch_is_on() -> None:
+    sent, unsent = Level(1000), Level(1000)
+    async with pair({"aiortc_compat": True, "iceServers": []}) as (a, b):
+        a.addTrack(sent)
+        await negotiate(a, b)
+        await connected(a, b)
+        b.addTrack(unsent)
+    assert (sent.readyState, unsent.readyState) == ("ended", "live")
+
+
 async def test_remove_track_mutes_it_at_the_other_end_and_takes_it_out_of_its_stream() -> None:
     async with pair() as (a, b):
         sender = a.addTrack(Level(1000), peer.MediaStream())

@@ -6,10 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
-import aiortc
 import pytest
 
 pytestmark = pytest.mark.real
@@ -29,24 +27,6 @@ EXCEPTIONS = {
     "test_connect_datachannel_then_audio": FLAPS,
     "test_setRemoteDescription_no_common_audio": "RFC 3551 §6: PCMU needs no rtpmap, so there is a common codec",
 }
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """aiortc's source distribution of the installed version, unpacked."""
-    directory = tmp_path_factory.mktemp("aiortc")
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-            *("--no-binary", "aiortc", "--dest", str(directory), f"aiortc=={aiortc.__version__}"),
-        ],
-        check=True,
-        timeout=300,
-    )
-    (archive,) = directory.glob("aiortc-*.tar.gz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(directory, filter="data")
-    return directory / f"aiortc-{aiortc.__version__}"
 
 
 def run(source: Path, *arguments: str) -> dict[str, str]:

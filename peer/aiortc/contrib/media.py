@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from aiortc.contrib.media import MediaBlackhole, MediaPlayer, MediaRecorder, MediaRelay
+from peer.contrib.media import MediaBlackhole, MediaPlayer, MediaRecorder, MediaRelay
 
 __all__ = ["MediaBlackhole", "MediaPlayer", "MediaRecorder", "MediaRelay"]

@@ -12,6 +12,10 @@ PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 py
 	$$python $(NEW_ENOUGH) && echo $$python && break; done),python3)
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 SUDO := $(if $(ROOT),,sudo -n)
+# Bytecode is kept, whatever the environment says: every test process imports the same modules.
+unexport PYTHONDONTWRITEBYTECODE
+# One test process per core, few enough that starting them pays; ARGS="-n 0" runs the tests in one.
+PARALLEL := --numprocesses auto --maxprocesses 4
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
 
 # program:package pairs; a package is installed only where its program is missing.
@@ -46,7 +50,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 fast: $(READY)
-	$(BIN)/python -m pytest -m "not real and not soak and not bench" $(ARGS)
+	$(BIN)/python -m pytest -m "not real and not soak and not bench" $(PARALLEL) --dist worksteal $(ARGS)
 
 real: $(READY) test-parts
 	$(BIN)/python -m pytest -m "(real or soak) and not bench" --timeout 180 $(ARGS)

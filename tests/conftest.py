@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+pytest_plugins = ["tests.signaling.figures"]
+
 CI = os.environ.get("CI") == "true"
 
 REAL_PARTS = {

@@ -15,7 +15,6 @@ import pytest
 import pytest_asyncio
 
 from signaling import RelayServer, SignalingClient
-from tests.signaling.figures import FIGURES
 from tests.signaling.redis_server import RedisServer
 from tests.signaling.settings import QUICK, relay_settings
 
@@ -78,15 +77,3 @@ def join(relays: list[RelayServer]) -> Callable[..., SignalingClient]:
 @pytest.fixture
 def tmp_socket(tmp_path: Path) -> Path:
     return tmp_path / "socket"
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not FIGURES:
-        return
-    terminalreporter.section("signalling under faults and attacks")
-    terminalreporter.line(f"{'':<44}{'tried':>8}{'survived':>10}{'messages':>10}{'lost':>6}{'let in':>8}")
-    for what, figure in sorted(FIGURES.items()):
-        counts = (
-            f"{figure.tried:>8}{figure.survived:>10}{figure.messages:>10}{figure.lost:>6}{figure.let_in:>8}"
-        )
-        terminalreporter.line(f"{what:<44}{counts}")

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
+from http.client import HTTPException
 from typing import IO, Any, TypeAlias
 
 from .configuration import RTCIceServer
@@ -213,8 +214,7 @@ class IceServerProvider:
     async def _fetch(self) -> None:
         headers = {"accept": "application/json", **self._headers}
         if self._token is not None:
-            token = self._token if isinstance(self._token, str) else self._token()
-            headers["authorization"] = f"Bearer {await token if inspect.isawaitable(token) else token}"
+            headers["authorization"] = f"Bearer {await self._fresh_token(self._token)}"
         data: bytes | None = None
         if self._body is not None:
             data = (self._body if isinstance(self._body, str) else json.dumps(self._body)).encode()
@@ -225,13 +225,23 @@ class IceServerProvider:
             self._fetched = normalise_ice_servers(json.loads(answer))
         except urllib.error.HTTPError as error:
             with contextlib.closing(error):
-                raise IceServersUnavailable(f"{self.url} answers HTTP {error.code}") from None
-        except OSError as error:
+                why = await asyncio.to_thread(_said_with, error, headers)
+                raise IceServersUnavailable(f"{self.url} answers HTTP {error.code}{why}") from None
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise IceServersUnavailable(f"{self.url} cannot be reached: {reason}") from None
         except (ValueError, RecursionError) as error:
             raise IceServersUnavailable(f"{self.url} does not answer with ICE servers: {error}") from None
         self._fetched_at = time.monotonic()
+
+    async def _fresh_token(self, source: TokenSource) -> str:
+        if isinstance(source, str):
+            return source
+        try:
+            token = source()
+            return await token if inspect.isawaitable(token) else token
+        except Exception as error:  # the application's function may raise anything
+            raise IceServersUnavailable(f"no access token for {self.url}: {error!r}") from error
 
     def _request(self, request: urllib.request.Request) -> bytes:
         with self._opener.open(request, timeout=self._timeout) as response:
@@ -239,6 +249,18 @@ class IceServerProvider:
         if len(answer) > LARGEST_ANSWER:
             raise ValueError("the answer is too large")
         return answer
+
+
+def _said_with(error: urllib.error.HTTPError, headers: Mapping[str, str]) -> str:
+    """What this project's relay and others say in the body of an error, unless it repeats what we sent."""
+    try:
+        message = json.loads(error.read(LARGEST_ANSWER))["message"]
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    sent = {value.rpartition(" ")[2] for value in headers.values()} - {""}
+    if not isinstance(message, str) or any(secret in message for secret in sent):
+        return ""
+    return f": {message[:200]}"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

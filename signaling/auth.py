@@ -81,11 +81,8 @@ class JWTAuthenticator:
             raise ValueError(
                 "algorithms must be of one kind, either HS* (shared secret) or public-key ones, and never none"
             )
-        raw = key.encode() if isinstance(key, str) else key
-        if kinds == {True} and len(raw) < 32:
-            raise ValueError(
-                "the JWT secret must have at least 32 bytes: make one with `openssl rand -hex 32`"
-            )
+        if kinds == {True}:
+            _check_secret(key)
         self._key = key
         self._algorithms = list(algorithms)
         self._issuer = issuer
@@ -94,7 +91,10 @@ class JWTAuthenticator:
 
     async def authenticate(self, token: str | None, headers: Mapping[str, str]) -> Grant:
         if not token:
-            raise Refused("unauthorized", "an access token is needed: put it in `token` of join")
+            raise Refused(
+                "unauthorized",
+                "an access token is needed: `token` of join, or over HTTP `Authorization: Bearer …`",
+            )
         try:
             claims = jwt.decode(
                 token,
@@ -110,6 +110,12 @@ class JWTAuthenticator:
         except jwt.InvalidTokenError as error:
             raise Refused("unauthorized", f"the access token is not valid: {type(error).__name__}") from None
         return _grant(claims)
+
+
+def _check_secret(key: str | bytes) -> None:
+    """RFC 7518 §3.2."""
+    if len(key.encode() if isinstance(key, str) else key) < 32:
+        raise ValueError("the JWT secret must have at least 32 bytes: make one with `openssl rand -hex 32`")
 
 
 def _grant(claims: dict[str, Any]) -> Grant:
@@ -143,9 +149,18 @@ def mint_token(
     now: float | None = None,
     **claims: Any,
 ) -> str:
-    """An access token for JWTAuthenticator, valid for `ttl` seconds. Raises ValueError for an unknown
-    permission.
+    """An access token for JWTAuthenticator.
+
+    :param key: the shared secret, or the private key in PEM of the authenticator's public one.
+    :param identity: who its bearer is; `room`: the rooms it is for, `*` for any.
+    :param ttl: seconds from `now` (Unix seconds, by default the clock's) that it is valid.
+    :param permissions: out of PERMISSIONS; None: all of them.
+    :param name: fixes the bearer's name in the room.
+    :param claims: further ones.
+    :raises ValueError: for an unknown permission, or a secret that JWTAuthenticator refuses.
     """
+    if algorithm.startswith("HS"):
+        _check_secret(key)
     issued = time.time() if now is None else now
     payload: dict[str, Any] = {
         **claims,

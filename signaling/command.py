@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -15,11 +16,18 @@ from .auth import mint_token
 from .logs import configure_logs
 from .schema import protocol_schema_text
 from .serve import RelayServer
-from .settings import RelaySettings
+from .settings import RelaySettings, misspelt
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False, help="A signalling relay for WebRTC.", pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    help="A signalling relay for WebRTC.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+logger = logging.getLogger("signaling.command")
 
 LogFormat = Literal["text", "json"]
 
@@ -79,8 +87,10 @@ def serve(
         settings = RelaySettings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
-        raise typer.BadParameter("; ".join(lines)) from None
+        raise typer.BadParameter("; ".join(line.replace("Value error, ", "") for line in lines)) from None
     configure_logs(settings.log_format, logging.DEBUG if verbose else logging.INFO)
+    for name, meant in misspelt(os.environ).items():
+        logger.warning("%s is no setting; is %s meant?", name, meant)
     try:
         server = RelayServer(
             settings,
@@ -107,7 +117,7 @@ def token(
     identity: Annotated[str, typer.Option(help="Who its bearer is.")],
     room: Annotated[str, typer.Option(help="Room, or several separated by commas; * for any.")],
     secret_file: Annotated[Path, typer.Option(help="File with the shared secret of access tokens.")],
-    ttl: Annotated[float, typer.Option(help="Seconds it is valid.")] = 3600,
+    ttl: Annotated[float, typer.Option(min=1, help="Seconds it is valid.")] = 3600,
     permissions: Annotated[
         str | None, typer.Option(help="signal, message, broadcast, update, turn; comma-separated [all].")
     ] = None,
@@ -115,6 +125,8 @@ def token(
 ) -> None:
     """Print an access token, signed with the relay's shared secret."""
     rooms = [part.strip() for part in room.split(",") if part.strip()]
+    if not rooms:
+        raise typer.BadParameter("name a room, or * for any", param_hint="--room")
     wanted = (
         None if permissions is None else [part.strip() for part in permissions.split(",") if part.strip()]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from types import TracebackType
 
@@ -29,7 +30,8 @@ class RelayServer:
     :param tls_certificate, tls_key: PEM files; with them it speaks https and wss.
     :param forwarded_allow_ips: addresses of proxies whose X-Forwarded-For is believed, comma-separated; none
         by default.
-    :raises OSError: the address is taken or not allowed.
+    :raises OSError: the address is taken or not allowed, or the store of the rooms cannot be reached.
+    :raises ValueError: nothing decides who may join, or the TLS files cannot be used.
 
     Leaving the block closes at once; `await server.drain()` before it moves the clients without their
     noticing.
@@ -91,7 +93,13 @@ class RelayServer:
         return "http" + self.url[2:].removesuffix("ws")
 
     async def __aenter__(self) -> RelayServer:
-        await self._server.begin()
+        try:
+            # Before uvicorn does, which would print a failure instead of raising it.
+            await self.relay.start()
+            await self._server.begin()
+        except BaseException:
+            await self.relay.stop()
+            raise
         self.port = self._server.servers[0].sockets[0].getsockname()[1]
         return self
 
@@ -119,7 +127,11 @@ class _Server(uvicorn.Server):
     """uvicorn without its signal handlers and its polling: this server begins and ends with a block."""
 
     async def begin(self) -> None:
-        self.config.load()
+        try:
+            self.config.load()
+        except OSError as error:  # ssl.SSLError is one
+            files = f"{self.config.ssl_certfile} and {self.config.ssl_keyfile}"
+            raise ValueError(f"{files} are no TLS certificate and its key: {error}") from error
         self.lifespan = self.config.lifespan_class(self.config)
         loop = asyncio.get_running_loop()
         await self.lifespan.startup()
@@ -133,6 +145,9 @@ class _Server(uvicorn.Server):
                 ssl=self.config.ssl,
                 backlog=self.config.backlog,
             )
+        except socket.gaierror as error:
+            await self.lifespan.shutdown()
+            raise OSError(f"{self.config.host!r} is no address of this host: {error.strerror}") from error
         except OSError:
             await self.lifespan.shutdown()
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .rooms import Limits
 
-__all__ = ["RelaySettings"]
+__all__ = ["RelaySettings", "misspelt"]
 
 
 class RelaySettings(BaseSettings):
@@ -156,3 +158,11 @@ class RelaySettings(BaseSettings):
             window_messages=self.window_messages,
             window_bytes=self.window_bytes,
         )
+
+
+def misspelt(variables: Iterable[str]) -> dict[str, str]:
+    """Environment variables that set nothing but are nearly the name of one that does, and that name."""
+    known = {f"SIGNALING_{field.upper()}" for field in RelaySettings.model_fields}
+    unknown = [name for name in variables if name.startswith("SIGNALING_") and name not in known]
+    nearest = {name: difflib.get_close_matches(name, known, 1, cutoff=0.85) for name in unknown}
+    return {name: close[0] for name, close in nearest.items() if close}

@@ -101,6 +101,12 @@ async def test_a_failed_refresh_keeps_what_is_still_good() -> None:
     ("answer", "text"),
     [
         ((401, ""), "HTTP 401"),
+        (
+            (401, {"code": "token-expired", "message": "The access token has expired."}),
+            "401: The access token has",
+        ),
+        ((403, {"message": "secret is not the token"}), "HTTP 403$"),
+        ((429, ["slow down"]), "HTTP 429$"),
         ((302, ""), "HTTP 302"),
         ((200, "<html>"), "does not answer with ICE servers"),
         ((200, "[" * 100_000), "does not answer with ICE servers"),
@@ -122,6 +128,17 @@ async def test_an_endpoint_that_is_not_there_leaves_the_fallback() -> None:
     assert await IceServerProvider("http://127.0.0.1:9/", fallback=fallback)() == fallback
     with pytest.raises(IceServersUnavailable, match="cannot be reached"):
         await IceServerProvider("http://127.0.0.1:9/")()
+
+
+async def test_whatever_stops_a_fetch_leaves_the_fallback() -> None:
+    def no_token() -> str:
+        raise LookupError("logged out")
+
+    fallback = [RTCIceServer("stun:s.example")]
+    assert await IceServerProvider("http://h:port/", fallback=fallback)() == fallback
+    assert await IceServerProvider("http://127.0.0.1:9/", token=no_token, fallback=fallback)() == fallback
+    with pytest.raises(IceServersUnavailable, match=r"no access token .*logged out"):
+        await IceServerProvider("http://127.0.0.1:9/", token=no_token)()
 
 
 def test_other_schemes_are_refused_at_once() -> None:

@@ -34,6 +34,7 @@ from signaling import (
 from signaling.command import app as command
 from signaling.logs import JSONFormatter, TextFormatter
 from signaling.schema import protocol_schema, protocol_schema_text
+from signaling.settings import misspelt
 from tests.interop.coturn import _make_certificate
 from tests.signaling.cluster import RelayProcess
 from tests.signaling.redis_server import RedisServer
@@ -92,7 +93,7 @@ async def test_a_relay_that_lost_redis_is_alive_but_not_ready_until_it_is_back(t
 
 async def test_a_relay_without_its_redis_says_so_when_it_starts() -> None:
     server = RelayServer(relay_settings(redis_url="unix:///nowhere/redis.sock"), port=0)
-    with pytest.raises(RuntimeError, match="could not start"):
+    with pytest.raises(OSError, match="Redis cannot be reached"):
         await server.__aenter__()
 
 
@@ -266,6 +267,65 @@ def test_the_command_says_which_argument_is_wrong(arguments: list[str], text: st
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 2
     assert text in " ".join(result.output.split())
+
+
+@leaving_the_logs_alone
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--redis", "redis://127.0.0.1:9"], "Redis cannot be reached"),
+        (["--redis", "nonsense"], "redis://"),
+        (["--tls-certificate", "/nowhere", "--tls-key", "/nowhere"], "/nowhere and /nowhere are no TLS"),
+        (["--host", "host.invalid"], "'host.invalid' is no address of this host"),
+    ],
+)
+def test_a_relay_that_cannot_start_says_why_in_one_line(arguments: list[str], text: str) -> None:
+    result = CliRunner().invoke(command, ["--development", "--port", "0", *arguments])
+    assert result.exit_code == 1
+    said = [line for line in result.output.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1
+    assert text in said[0]
+    assert "Traceback" not in result.output
+
+
+def test_a_variable_that_is_nearly_a_setting_is_noticed() -> None:
+    given = [
+        "SIGNALING_REDIS_URI",
+        "SIGNALING_DEVELOPMNT",
+        "SIGNALING_TURN_URLS",
+        "SIGNALING_SERVICE_HOST",
+        "HOME",
+    ]
+    assert misspelt(given) == {
+        "SIGNALING_REDIS_URI": "SIGNALING_REDIS_URL",
+        "SIGNALING_DEVELOPMNT": "SIGNALING_DEVELOPMENT",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--room", " , "], "name a room"),
+        (["--room", "a", "--ttl", "-5"], "--ttl"),
+        (["--room", "a", "--permissions", "sing"], "unknown permissions"),
+        (["--room", "a"], "at least 32 bytes"),
+    ],
+)
+def test_the_command_mints_no_token_that_no_relay_would_accept(
+    tmp_path: Path, arguments: list[str], text: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("short" if text.endswith("bytes") else SECRET)
+    result = CliRunner().invoke(
+        command, ["token", "--identity", "a", "--secret-file", str(secret), *arguments]
+    )
+    assert result.exit_code != 0
+    assert text in result.output
+
+
+def test_the_help_shows_the_defaults_in_brackets() -> None:
+    output = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert "* for any [this relay's own]" in output
 
 
 async def test_the_command_mints_tokens_its_relay_accepts(tmp_path: Path) -> None:

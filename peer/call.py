@@ -172,6 +172,7 @@ class Call(EventEmitter):
         self._setup = PeerSetup(
             connect=lambda: self._make_connection(self._configuration.copy()),
             send=self._send,
+            network_changed=client.network_changed,
             receive=self._receive,
             recovery=self._recovery,
             fresh_connections=fresh_connections,

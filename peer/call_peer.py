@@ -53,6 +53,8 @@ class PeerSetup:
     """Makes a connection that is not negotiated yet."""
     send: Callable[[dict[str, Any]], None]
     """Puts a signalling message on its way, in order; never blocks."""
+    network_changed: Callable[[], None]
+    """Tells signalling that the host's addresses have changed."""
     receive: Sequence[Literal["audio", "video"]]
     recovery: Mapping[str, Any] | None
     """Arguments for `Recovery`; None switches it off."""
@@ -272,6 +274,7 @@ class RemotePeer(EventEmitter):
         on("track", self._take_track)
         on("datachannel", self._take_channel)
         on("connectionstatechange", self._state_changed)
+        on("networkchange", lambda *_: self._setup.network_changed())
 
         for fanout in self._published:
             self._add_track(fanout)

@@ -46,7 +46,8 @@ def refresh_local(session: Session, transport: Transport) -> None:
 def add_remote(session: Session, candidate: RTCIceCandidate | None) -> None:
     """`addIceCandidate`, once it is its turn.
 
-    Raises `OperationError` for a candidate that is malformed, or of a section or generation that is not there.
+    Raises `OperationError` for a candidate that is malformed, or of a section or generation that is not there. One that
+    a restart has replaced in the descriptions is there until it has given its path up (the W3C refuses it earlier).
     """
     if session.remote is None:
         if len(session.early_candidates) >= EARLY_MAX:
@@ -104,6 +105,11 @@ def _add_to_section(session: Session, candidate: RTCIceCandidate) -> None:
     ufrag = candidate.usernameFragment
     matching = [section for section in sections if ufrag is None or _ufrag_of(session, section) == ufrag]
     if not matching:
+        transport = session.section_transports.get(sections[0].mid)
+        if ufrag is not None and transport is not None and transport.ice.knows_peer(ufrag):
+            # Replaced by a restart that has no path yet: the peer's new address may bring back the one there was.
+            transport.ice.add_remote_candidate(candidate.to_ice() if candidate.candidate else None, ufrag)
+            return
         raise OperationError(
             f"the remote description has no usernameFragment {ufrag!r}: the candidate is of another time"
         )

@@ -57,8 +57,8 @@ class Recovery(EventEmitter):
     - `connect`: how long the first negotiation may take to connect; None for ever.
 
     Events, each with a `RecoveryReport`: `reconnecting` (a restart of ours begins), `reconnected`, `lost`. A blip
-    within `grace` is no event, nor is an outage that the other side's restart ends. Raises `ValueError` for times that make no
-    sense. `close()` ends the watch, and so does closing `pc`.
+    within `grace` is no event, nor is an outage that the other side's restart ends. Raises `ValueError` for times that
+    make no sense. `close()` ends the watch, and so does closing `pc`.
     """
 
     def __init__(

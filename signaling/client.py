@@ -160,6 +160,8 @@ class SignalingClient:
         self._error: SignalingError | None = None
         self._entered: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._attempt: asyncio.Timeout | None = None
 
     @property
     def id(self) -> str:
@@ -289,6 +291,22 @@ class SignalingClient:
         self.metadata = self.metadata if metadata is None else metadata
         return number
 
+    def network_changed(self) -> None:
+        """Say that the host's addresses have changed, when something notices sooner than this client can.
+
+        A connection whose own address is gone is given up at once, and one that has kept it must answer within 2 s.
+        An attempt to connect that is under way begins anew, and nothing waits before the next. `Call` does this by
+        itself. May be called at any time, as often as there is reason to.
+        """
+        if self._closed or self._hurry.is_set():
+            return
+        if self._connection is not None:
+            self._connection.network_changed()
+        else:
+            self._hurry.set()
+            if self._attempt is not None and not self._attempt.expired():
+                self._attempt.reschedule(asyncio.get_running_loop().time())
+
     # Life
 
     async def _run(self) -> None:
@@ -299,6 +317,7 @@ class SignalingClient:
         try:
             while not self._leaving:
                 began = time.monotonic()
+                self._hurry.clear()
                 cause = await self._connect(None if patience is None else lost_at + patience - began)
                 if self._leaving or self._error is not None:
                     return
@@ -309,15 +328,19 @@ class SignalingClient:
                     if now - began >= LASTING or (self._connection is not None and self._connection.progress):
                         attempt = 0
                 self._connection = None
-                delay = self._backoff.delay(attempt)
-                attempt += 1
+                if self._hurry.is_set():
+                    attempt, delay = 0, 0.0
+                else:
+                    delay = self._backoff.delay(attempt)
+                    attempt += 1
                 if patience is not None and now + delay - lost_at >= patience:
                     self._error = SignalingError(
                         f"no connection to {self.url} within {patience:g} s: {cause}"
                     )
                     return
                 logger.info("connecting again in %.2f s: %s", delay, cause)
-                await asyncio.sleep(delay)
+                if delay and await self._hurried_within(delay):
+                    attempt = 0
         finally:
             self._finish()
 
@@ -342,13 +365,20 @@ class SignalingClient:
             self._error.__cause__ = error
         return "the relay closed the connection"
 
+    async def _hurried_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        return self._hurry.is_set()
+
     async def _carry(self, timeout: float) -> None:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as self._attempt:
             ws = await self._open()
         try:
             connection = ClientConnection(self, ws)
-            async with asyncio.timeout(self._open_timeout):
+            async with asyncio.timeout(self._open_timeout) as self._attempt:
                 await connection.enter(await self._fresh_token())
+            self._attempt = None
             self._connection = connection
             if self._leaving:
                 connection.leave()
@@ -357,6 +387,9 @@ class SignalingClient:
                 self._entered.set_result(None)
             await connection.run()
         finally:
+            self._attempt = None
+            if self._hurry.is_set():
+                ws.transport.abort()
             with contextlib.suppress(OSError):
                 await ws.close(1000 if self._leaving else MOVING)
 

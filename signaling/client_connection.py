@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from websockets.asyncio.client import ClientConnection as WebSocket
@@ -39,6 +40,8 @@ logger = logging.getLogger("signaling.client")
 ACK_DELAY = 0.25
 """Seconds an acknowledgement waits for more to acknowledge."""
 ACK_EVERY = 32
+PROBE_TIMEOUT = 2.0
+"""Seconds within which a connection must answer after a change of network."""
 FATAL_CODES = frozenset({"unauthorized", "token-expired", "not-allowed", "invalid-message", "too-large"})
 """Answers to a join that will be the same next time."""
 ENDING_CODES = frozenset({"unavailable", "session-lost", "too-slow", "superseded"})
@@ -56,6 +59,7 @@ class ClientConnection:
         self._wake = asyncio.Event()
         self._ack_timer: asyncio.TimerHandle | None = None
         self._move_timer: asyncio.TimerHandle | None = None
+        self._probe: asyncio.Task[None] | None = None
         self._leaving = False
         self._moving = False
         self.progress = False
@@ -69,6 +73,19 @@ class ClientConnection:
         self._leaving = True
         self._wake.set()
 
+    def network_changed(self) -> None:
+        """The host's addresses have changed: end a connection that has lost its own; ask any other whether it lives."""
+        if not _is_ours(self._ws.local_address):
+            self.abandon("its local address is gone")
+        elif self._probe is None:
+            self._probe = asyncio.create_task(self._prove_alive())
+
+    def abandon(self, why: str) -> None:
+        """End this connection without a word, for another one at once."""
+        logger.info("giving the connection up: %s", why)
+        self._client._hurry.set()
+        self._ws.transport.abort()
+
     async def enter(self, token: str | None) -> None:
         """Resume the session, or join anew. Raises JoinRefused if the answer is final, ConnectionError if
         not.
@@ -80,6 +97,8 @@ class ClientConnection:
         resuming = session.resume is not None
         if session.resume is not None:
             await self._say(Resume(session=session.resume.token, received=session.received, token=token))
+            for frame in session.frames_ahead():
+                await self._ws.send(frame)
         else:
             await self._join(token)
         while not isinstance(message := await self._next(), Welcome):
@@ -109,11 +128,22 @@ class ClientConnection:
             for timer in (self._ack_timer, self._move_timer):
                 if timer is not None:
                     timer.cancel()
+            if self._probe is not None:
+                tasks.append(self._probe)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
             task.result()
+
+    async def _prove_alive(self) -> None:
+        answered = await self._ws.ping()
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                await answered
+        except TimeoutError:
+            self.abandon("it has not survived a change of network")
+        self._probe = None
 
     async def _say(self, message: BaseModel) -> None:
         await self._ws.send(to_json(message))
@@ -211,3 +241,17 @@ class ClientConnection:
     def _move(self) -> None:
         self._moving = True
         self._wake.set()
+
+
+def _is_ours(address: Any) -> bool:
+    """Whether the host has an address, given as `getsockname` does; None, for a socket that is gone, is not."""
+    if address is None:
+        return False
+    host, _, *scope = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0, *scope))
+    except OSError:
+        return False
+    return True

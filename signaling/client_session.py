@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from typing import Final
 
 from .client_events import ClientEvent, SessionLost
 from .messages import (
@@ -18,6 +20,10 @@ from .messages import (
 from .window import Outbox
 
 __all__ = ["ClientSession", "MessageMissing"]
+
+AHEAD_FRAMES: Final = 64
+AHEAD_SIZE: Final = 65_536
+"""Characters. More than a restart has to say; less than would be a pity to send twice."""
 
 
 class MessageMissing(ConnectionError):
@@ -51,7 +57,7 @@ class ClientSession:
         if welcome.resumed:
             # The roster is brought up to date by what is sent again, in order.
             self.outbox.acknowledge(welcome.received)
-            self.sent = welcome.received
+            self.sent = max(self.sent, welcome.received)
         else:
             self.received = self.sent = 0
             self.peers = {peer.id: peer for peer in welcome.peers}
@@ -92,6 +98,20 @@ class ClientSession:
         if isinstance(message, PeerLeft):
             return self.peers.pop(message.id, None) is not None
         return True
+
+    def frames_ahead(self) -> Iterator[str]:
+        """What may follow a resume before it is answered: the first of what is not acknowledged.
+
+        What the relay has of that, it knows by the numbers.
+        """
+        self.sent = self.outbox.acknowledged
+        size = 0
+        while self.sent - self.outbox.acknowledged < AHEAD_FRAMES and size < AHEAD_SIZE:
+            frame = self.next_frame()
+            if frame is None:
+                return
+            size += len(frame)
+            yield frame
 
     def next_frame(self) -> str | None:
         """The next frame to send, numbered; None if all are sent."""

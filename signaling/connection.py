@@ -78,6 +78,8 @@ class Connection:
         )
         self._noticed = -NOTICE_INTERVAL
         self._session: Session | None = None
+        self._resuming = False
+        """What follows a resume without waiting is of the session that may be over: then it is passed over."""
         self._control: deque[str] = deque()
         self._control_room = asyncio.Event()
         self._wake = asyncio.Event()
@@ -166,14 +168,19 @@ class Connection:
             else:
                 try:
                     message = parse_client_message(text)
+                    if self._resuming and message.seq is not None:
+                        continue
                     if isinstance(message, Join):
                         self._attach(await join(self.relay, message, self._headers))
                         continue
                     if isinstance(message, Resume):
+                        self._resuming = True
                         self._attach(await resume(self.relay, message, self._headers))
                         continue
                     self._error("not-joined")
                 except MalformedMessage as error:
+                    if self._resuming and error.seq is not None:
+                        continue
                     self._error(error.code, str(error))
                 except Refused as error:
                     self._error(error.code, str(error))
@@ -217,10 +224,13 @@ class Connection:
 
     async def _too_large(self, text: str, limit: int) -> None:
         session = self._session
+        counts = self._resuming if session is None else session.resumable
         try:
-            seq = parse_client_message(text).seq if session is not None and session.resumable else None
+            seq = parse_client_message(text).seq if counts else None
         except MalformedMessage as error:
             seq = error.seq
+        if session is None and seq is not None:
+            return
         await self._refuse(seq, "too-large", f"the message is larger than {limit} bytes")
 
     async def _take(self, text: str) -> None:

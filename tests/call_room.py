@@ -18,7 +18,7 @@ from aiortc.mediastreams import MediaStreamError
 import signaling
 from peer import RTCPeerConnection
 from peer.call import Call
-from tests.simnet import Link, Nic, SimNetwork, VirtualClockLoop, World
+from tests.simnet import Link, Nat, Nic, SimNetwork, StunServer, VirtualClockLoop, World
 
 DELAY = 0.03  # seconds from a client to the relay and from there to another
 
@@ -102,6 +102,9 @@ class Client:
         self.relay.forward(self, message)
         return 0
 
+    def network_changed(self) -> None:
+        """The relay in memory does not mind."""
+
     def arrive(self) -> None:
         if not self.on_its_way or not self.relay.up:
             return
@@ -182,11 +185,19 @@ class VirtualRoom:
         for member in self.members:
             assert all(base._closed for base in member.network.open_sockets), "a socket is left open"
 
-    def member(self, name: str, *, link: Link | None = None, **options: Any) -> Member:
-        """A call that has not been entered yet."""
+    def stun(self) -> list[dict[str, str]]:
+        """`ice_servers`: a STUN server, 60 ms from everybody and back."""
+        StunServer(self.world.host("stun").attach("192.0.2.1", self.world.internet, Link(delay=0.01)))
+        return [{"urls": "stun:192.0.2.1"}]
+
+    def member(self, name: str, *, link: Link | None = None, nat: bool = False, **options: Any) -> Member:
+        """A call that has not been entered yet. `nat`: from behind a port-restricted one, in 10.0.N.0/24."""
         number = len(self.members) + 1
         host = self.world.host(name)
-        nic = host.attach(f"203.0.113.{number}", self.world.internet, link or Link(delay=0.02))
+        address, realm = f"203.0.113.{number}", self.world.internet
+        if nat:
+            address, realm = f"10.0.{number}.1", Nat.port_restricted(self.world, address).inside
+        nic = host.attach(address, realm, link or Link(delay=0.02))
         network = SimNetwork(host)
         call = Call(
             cast(Any, Client(self.relay, name)),

@@ -7,7 +7,6 @@ from .candidate_table import CandidateTable
 from .checklist import CheckList
 from .checks import Checks
 from .network import Address, DatagramBase
-from .pair import CandidatePair
 from .roles import Roles
 from .selection import Selection
 from .session import Session
@@ -88,12 +87,9 @@ class Answers:
         if fresh:
             self._session.log("valid", pair, rtt=pair.rtt)
             self._selection.add(pair, now)
-        self._confirmed(pair, transaction, now)
-        if fresh and pair.nomination is not None and not self._session.controlling:
-            self._selection.nominated_by_peer(pair, pair.nomination, transaction.id, now)
-
-    def _confirmed(self, pair: CandidatePair, transaction: Transaction, now: float) -> None:
         assert pair.consent is not None
         pair.consent.answer(now)
-        self._selection.answered(pair, now)
+        self._selection.answered(pair, now, fresh=fresh)
         self._selection.acknowledged(pair, transaction.nomination)
+        if fresh and pair.nomination is not None and not self._session.controlling:
+            self._selection.nominated_by_peer(pair, pair.nomination, transaction.id, now)

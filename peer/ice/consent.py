@@ -129,6 +129,10 @@ class Consent:
         latest = timings.disconnected_after - 2.5 * (pair.rtt or 0)
         return self.heard_at + min(silence, max(latest, timings.busy_silence))
 
+    def fell_silent(self, now: float, timings: IceTimings) -> bool:
+        """Whether steady traffic has stopped, for long enough to follow a peer that shows up elsewhere."""
+        return self.busy and now >= self.heard_at + timings.moved_silence
+
     def ask_again(self, pair: CandidatePair, now: float, timings: IceTimings) -> None:
         """There is reason to believe the next check would be answered: let it be soon."""
         self.due = min(self.due, max(now, self.checked_at + self.retry_after(pair, timings)))

@@ -36,6 +36,8 @@ class Selection:
         self.last_heard = float("-inf")
         """The latest sign of life on a pair that is no longer valid."""
         self._chosen_at = 0.0
+        self._told = False
+        """That there is none left."""
         self._nominations = Nominations()
 
     @property
@@ -76,10 +78,13 @@ class Selection:
         if self._session.controlling and self.pair is not None:
             self._nominate(self.pair)
 
-    def answered(self, pair: CandidatePair, now: float) -> None:
-        """A valid pair was heard from: is it the one to use?"""
+    def answered(self, pair: CandidatePair, now: float, *, fresh: bool) -> None:
+        """A valid pair was heard from: is it the one to use? `fresh`: it was not valid before."""
+        consent = None if self.pair is None else self.pair.consent
         if self.pair is None:
             self._select(pair, now, "valid again" if self.lost else "first valid")
+        elif fresh and consent is not None and consent.fell_silent(now, self._session.timings):
+            self._select(pair, now, "the peer has moved")
         elif pair is not self.pair and self._is_suspect(now):
             self._take_over(now)
         elif self._session.controlling:
@@ -118,7 +123,8 @@ class Selection:
         other = best(fresh) or best(self.valid)
         if other is not None:
             self._select(other, now, "takes over")
-        else:
+        elif not self._told:
+            self._told = True
             self._session.log("no pair left")
             self._selected(None, now)
 
@@ -163,7 +169,7 @@ class Selection:
         if self.pair is not None:
             self.pair.nominated = False
         self.pair = pair
-        self.lost = False
+        self.lost = self._told = False
         self._chosen_at = now
         self._session.log("selected", pair, why=why)
         self._reconsider()

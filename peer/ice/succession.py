@@ -86,6 +86,10 @@ class Succession:
         if len(waiting) < _WAITING_CANDIDATES:
             waiting.append(candidate)
 
+    def knows_peer(self, username_fragment: str) -> bool:
+        """Whether one that does not merely serve its grace has a peer with that fragment."""
+        return any(_peer_is(each, username_fragment) for each in self.living if each not in self._graces)
+
     def choose(self, grace: float) -> Generation | None:
         """The generation that carries from now on. `grace` is how long, in seconds, those before it stay."""
         carrier = next((each for each in reversed(self.living) if each.selected_pair), self.carrier)

@@ -245,6 +245,10 @@ class RTCIceTransport(AsyncIOEventEmitter):
             username_fragment = candidate.username_fragment
         self._succession.route(candidate, username_fragment)
 
+    def knows_peer(self, username_fragment: str) -> bool:
+        """Whether a generation that lives, and has not been succeeded, has a peer of that name."""
+        return self._succession.knows_peer(username_fragment)
+
     def rollback(self) -> None:
         """Discard the newest generation if it never learnt its peer and an older one lives."""
         newest = self._succession.newest

@@ -58,8 +58,16 @@ class Node:
             self.somebody.set()
         return str(welcome["id"])
 
+    async def part(self) -> None:
+        """From now on what there is to say waits for `rejoin`."""
+        for task in self.tasks:
+            task.cancel()
+
     async def rejoin(self) -> None:
-        """Connect to the relay anew, in the same place: after a change of address the old connection is dead."""
+        """Connect to the relay anew, in the same place: after a change of address the old connection is dead.
+
+        As the project's own client does, what waits is sent without waiting for the answer.
+        """
         self._disconnect()
         await self._connect({"resume": self.id})
 
@@ -67,12 +75,10 @@ class Node:
         url, join = self.joining
         self.socket = await connect(url, compression=None)
         await self.socket.send(json.dumps({**join, **more}))
+        self.tasks = [asyncio.create_task(self._send(self.socket))]
         welcome: dict[str, Any] = json.loads(await self.socket.recv())
         self.id = welcome["id"]
-        self.tasks = [
-            asyncio.create_task(self._receive(self.socket)),
-            asyncio.create_task(self._send(self.socket)),
-        ]
+        self.tasks.append(asyncio.create_task(self._receive(self.socket)))
         return welcome
 
     def _disconnect(self) -> None:

@@ -183,10 +183,10 @@ const lab = (() => {
         else last = last.then(() => receive(message));
       };
       socket.send(JSON.stringify({ ...join, ...more }));
+      state.socket = socket;
+      for (const text of state.unsent.splice(0)) socket.send(text);
     });
     state.id = welcome.id;
-    state.socket = socket;
-    for (const text of state.unsent.splice(0)) socket.send(text);
     return welcome;
   };
 
@@ -203,9 +203,12 @@ const lab = (() => {
       return welcome.id;
     },
 
-    async rejoin() {
+    async part() {
       state.socket.onmessage = null;
       state.socket = null;
+    },
+
+    async rejoin() {
       await connect({ resume: state.id });
     },
 

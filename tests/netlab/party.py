@@ -65,6 +65,10 @@ class Party:
     async def join(self, url: str, room: str) -> None:
         await self.endpoint.call("join", url=url, room=room, name=self.subject)
 
+    async def part(self) -> None:
+        """From now on what there is to say waits for `rejoin`: the connection to the relay is about to be lost."""
+        await self.endpoint.call("part")
+
     async def rejoin(self) -> None:
         """Connect to the relay anew, in the same place in the room: a change of address has killed the connection."""
         await self.endpoint.call("rejoin")

@@ -158,6 +158,7 @@ async def address_change(lab: Lab, *subjects: str, after: float = 8.0) -> Outcom
     """Alice's network gives her another address; her signalling connects anew as soon as that has happened."""
     scene = await Scene.set(lab, _two(subjects))
     await scene.mark()
+    await scene.alice.part()
     await scene.host.readdress(scene.sites[0])
     await scene.alice.rejoin()
     return await scene.outcome(after)
@@ -169,6 +170,7 @@ async def handover(lab: Lab, *subjects: str, after: float = 6.0) -> Outcome:
     await scene.mark()
     await scene.host.plug(scene.sites[1], "eth0", metric=50)
     await asyncio.sleep(2.0)
+    await scene.alice.part()
     await scene.host.unplug(scene.sites[0])
     await scene.alice.rejoin()
     return await scene.outcome(after)

@@ -31,6 +31,8 @@ class Link:
         self._ended: Close | None = None
         self._broken = False
         self._over = asyncio.Event()
+        self.local_address = ("127.0.0.1", 1)
+        self.answers_pings = True
         self._up.put_nowait({"type": "websocket.connect"})
         scope = {
             "type": "websocket",
@@ -94,6 +96,19 @@ class Link:
 
     async def wait_closed(self) -> None:
         await self._over.wait()
+
+    @property
+    def transport(self) -> Link:
+        return self
+
+    def abort(self) -> None:
+        self.break_off()
+
+    async def ping(self) -> asyncio.Future[float]:
+        pong: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        if self.answers_pings:
+            pong.set_result(0.0)
+        return pong
 
 
 class LinkedClient(SignalingClient):

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 pytest_plugins = ["tests.signaling.figures"]
 
 CI = os.environ.get("CI") == "true"
+# The same examples each time, and no bound on how long one takes: the machine may be busy.
+settings.load_profile("ci")
 
 REAL_PARTS = {
     "coturn": "turnserver",

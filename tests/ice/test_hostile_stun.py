@@ -226,7 +226,7 @@ _ALLOWED = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(script=st.lists(inputs, max_size=60), controlling=st.booleans())
 def test_whatever_happens_in_whatever_order_the_agent_stays_sane(
     script: list[tuple[str, object]], controlling: bool

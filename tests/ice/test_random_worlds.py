@@ -4,11 +4,10 @@ exists both sides come to use the same pair in time, where none exists both say 
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from tests.simnet import Link, Packet, VirtualClock, World
@@ -18,8 +17,6 @@ from tests.simnet.kinds import KINDS, NetworkKind, place
 # Where no relay is needed: see the reasons in `test_nat_matrix`.
 _CONES = ("open", "full cone", "address-restricted", "double cone")
 _SYMMETRIC = ("symmetric", "symmetric behind cone")
-
-CI = os.environ.get("CI") == "true"
 
 
 def meets_directly(one: NetworkKind, other: NetworkKind) -> bool:
@@ -147,12 +144,7 @@ class Meeting:
             assert end.agent.state == "closed"
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=CI,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(max_examples=60)
 @given(plan=plans)
 def test_both_sides_agree_on_a_pair_or_on_there_being_none(plan: Plan) -> None:
     meeting = Meeting(plan)
@@ -185,7 +177,7 @@ def test_both_sides_agree_on_a_pair_or_on_there_being_none(plan: Plan) -> None:
     meeting.close()
 
 
-@settings(max_examples=15, deadline=None, derandomize=CI, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(plan=plans, minutes=st.integers(1, 10))
 def test_a_call_that_came_to_be_lives_on(plan: Plan, minutes: int) -> None:
     plan.relay = True

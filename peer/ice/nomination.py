@@ -33,8 +33,12 @@ def is_better(new: CandidatePair, old: CandidatePair, *, settled_for: float, tim
             return False
         if comparable and gain >= timings.rtt_advantage:
             return True
-        # Half the advantage back, or two pairs that differ by just about it would take turns for ever.
-        if gain < -timings.rtt_advantage / 2:
+        # Half the advantage back, or two pairs that differ by just about it would take turns for ever. One sample from
+        # a busy machine is not enough to keep from a direct line what its priority says: two lines, two interfaces.
+        margin = timings.rtt_advantage / 2
+        if not comparable and not new.is_relayed:
+            margin = max(margin, old.rtt / 2)
+        if gain < -margin:
             return False
     elif new.is_relayed and old.rtt is not None:
         # Relays differ by where they stand, which no priority knows. Its round trip will be known in a second.

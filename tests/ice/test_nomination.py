@@ -67,6 +67,18 @@ def test_a_round_trip_shorter_by_ten_milliseconds_outweighs_priority_but_not_at_
     assert not better(nearly, high)
 
 
+def test_one_slow_answer_does_not_keep_a_new_line_from_its_place() -> None:
+    wifi, cable = valid(priority=1000, rtt=0.08), valid(priority=2000, rtt=0.11)
+    cable.rtt_samples = 1
+    assert better(cable, wifi, 0)
+    far = valid(priority=2000, rtt=0.13)
+    far.rtt_samples = 1
+    assert not better(far, wifi, 0)
+    relay = valid(priority=2000, rtt=0.11, kind="relay", relay_protocol="udp")
+    relay.rtt_samples = 1
+    assert not better(relay, valid(priority=1000, rtt=0.08, kind="relay", relay_protocol="udp"), 0)
+
+
 def test_two_pairs_that_differ_by_about_the_advantage_do_not_take_turns() -> None:
     high, low = valid(priority=2000, rtt=0.0499), valid(priority=1000, rtt=0.0401)
     # Below the advantage by now, but moving back has to be worth something, too.

@@ -29,7 +29,7 @@ from .jsep.session import Description, Session
 from .sctptransport import RTCSctpTransport
 from .sessiondescription import RTCSessionDescription
 from .states import connection_state, ice_connection_state, ice_gathering_state
-from .stats import collect, select
+from .stats import check_selector, collect, select
 from .taskqueue import TaskQueue, turns
 
 logger = logging.getLogger("peer.connection")
@@ -214,9 +214,12 @@ class ConnectionLife(EventEmitter):
 
         Raises `InvalidAccessError` for a track that is none of them, or of more than one.
         """
-        return await collect(self._session, self._transports, selector)
+        chosen = check_selector(self._session, selector)
+        await turns()
+        return await collect(self._session, self._transports, chosen)
 
     async def _stats_of(self, id: str) -> RTCStatsReport:
+        await turns()
         return select(await collect(self._session, self._transports, None), id)
 
     def close(self) -> Completion[None]:
@@ -389,6 +392,8 @@ class ConnectionLife(EventEmitter):
             transceiver._stop_for_good()
         for transport in self._transports.all:
             transport.dtls.give_up()
+            if not events:
+                transport.dtls.remove_all_listeners("statechange")  # who closes needs no telling (W3C §5.5)
         if events:
             for name in changed:
                 self.emit(name)
@@ -407,6 +412,4 @@ class ConnectionLife(EventEmitter):
 
 
 def _wrap(description: Description | None) -> RTCSessionDescription | None:
-    if description is None:
-        return None
-    return RTCSessionDescription(sdp=str(description), type=description.type)
+    return None if description is None else description.shown()

@@ -57,7 +57,8 @@ class ConnectionMedia(ConnectionLife):
             transceiver._direction = make_direction(True, receives(transceiver.direction))
         else:
             transceiver = session.create_transceiver(track.kind, "sendrecv", track)
-        transceiver._added_by_track = True
+            transceiver._added_by_track = True
+        transceiver._taken_by_track = True
         transceiver.sender._streams = ids
         self._update_negotiation_needed()
         return transceiver.sender
@@ -124,10 +125,10 @@ class ConnectionMedia(ConnectionLife):
         return list(self._session.transceivers)
 
     def getSenders(self) -> list[RTCRtpSender]:
-        return [t.sender for t in self._session.transceivers if not t.stopped]
+        return [t.sender for t in self._session.transceivers if not t._is_stopped]
 
     def getReceivers(self) -> list[RTCRtpReceiver]:
-        return [t.receiver for t in self._session.transceivers if not t.stopped]
+        return [t.receiver for t in self._session.transceivers if not t._is_stopped]
 
     def createDataChannel(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Final, TypeAlias
 
 import aiortc.rtcdatachannel
@@ -42,6 +43,9 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
         self._binary_type = "arraybuffer"
         self._priority = priority
         self._closed_here = False
+        self._sending = 0
+        self._unsent: deque[int] = deque()
+        """Bytes of each message that has not been handed to SCTP."""
         self.failure: Exception | None = None
         """Why it closed, when it was neither closed here nor by the peer's request."""
         super().__init__(transport, parameters, send_open)
@@ -80,12 +84,13 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
                 f"{self.bufferedAmount} bytes already wait in the data channel: "
                 "send after 'bufferedamountlow', or less at once"
             )
+        self._sending = len(data.encode()) if isinstance(data, str) else len(data)
         try:
             super().send(data)
         except ValueError as exc:
             raise InvalidArgumentError(*exc.args) from None
         self.messages_sent += 1
-        self.bytes_sent += len(data.encode()) if isinstance(data, str) else len(data)
+        self.bytes_sent += self._sending
 
     def close(self) -> None:
         """Close the channel; what has been sent still arrives. Does nothing when it is closing already."""
@@ -102,6 +107,15 @@ class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
             if self.failure is not None and self.listeners("error"):
                 super().emit("error", self.failure)
         return super().emit(event, *args, **kwargs)
+
+    def _addBufferedAmount(self, amount: int) -> None:
+        # An empty message is a byte on the wire (RFC 8831 §6.6), and none to the application.
+        if amount > 0:
+            amount = self._sending
+            self._unsent.append(amount)
+        elif self._unsent:
+            amount = -self._unsent.popleft()
+        super()._addBufferedAmount(amount)
 
     def _setReadyState(self, state: str) -> None:
         before = self.readyState

@@ -25,7 +25,8 @@ from .members import Members
 
 ENCODINGS_MAX: Final = 3
 """How many encodings of one track are sent: browsers send as many."""
-_RID: Final = re.compile(r"[A-Za-z0-9]{1,255}")
+_RID: Final = re.compile(r"[A-Za-z0-9]{1,16}")
+"""RFC 8851 §10, as long as a one-byte header extension has room for (RFC 8285 §4.2)."""
 _VIDEO_ONLY: Final = ("scaleResolutionDownBy", "maxFramerate")
 _PRIORITIES: Final = ("very-low", "low", "medium", "high")
 _READ_ONLY: Final = ("codecs", "headerExtensions", "rtcp")
@@ -48,7 +49,7 @@ def initial_encodings(kind: str, given: Sequence[Mapping[str, Any]] | None) -> l
         raise InvalidArgumentError("two encodings have the same rid")
     for rid in named:
         if not isinstance(rid, str) or not _RID.fullmatch(rid):
-            raise InvalidArgumentError(f"a rid is 1 to 255 letters and digits, not {rid!r:.50}")
+            raise InvalidArgumentError(f"a rid is 1 to 16 letters and digits, not {rid!r:.50}")
     choosable = [capability_member(codec) for codec in capabilities(kind).codecs]
     for each in encodings:
         if unsettable := [name for name in ("ssrc", "rtx", "fec") if name in each]:
@@ -92,14 +93,16 @@ def check_codec(encoding: Members, choosable: Sequence[Mapping[str, Any]], error
     wanted = codec_capability(encoding["codec"])
     if wanted is None or not any(same_codec(capability_member(wanted), each) for each in choosable):
         raise error(f"{encoding['codec']!r:.200} is no codec that can be sent here")
-    encoding["codec"] = capability_member(wanted)
+    if not isinstance(encoding["codec"], Mapping):
+        encoding["codec"] = capability_member(wanted)
 
 
 def same_codec(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """Whether two codecs are one, in what makes them incompatible: name, clock, channels, profile."""
 
     def key(codec: Mapping[str, Any]) -> tuple[Any, ...]:
-        parameters = parse_parameters(str(codec.get("sdpFmtpLine", "")))
+        line = codec.get("sdpFmtpLine")
+        parameters = codec.get("parameters", {}) if line is None else parse_parameters(str(line))
         profile = str(parameters.get("profile-level-id", ""))[:4].lower()
         mode = str(parameters.get("packetization-mode", "")) if profile else ""
         return codec["mimeType"].lower(), codec["clockRate"], codec.get("channels") or 1, profile, mode

@@ -105,7 +105,12 @@ class RTCPeerConnection(ConnectionMedia):
             await self._in_parallel()
             add_remote(self._session, parsed)
 
-        await self._chain.run(add)
+        try:
+            await self._chain.run(add)
+        except InvalidStateError:
+            if self._closing is None:
+                raise
+            # Closed meanwhile: nobody misses the candidate, and the W3C has nothing told either (§4.4.2).
 
     def restartIce(self) -> None:
         """Ask for new ICE credentials: `negotiationneeded` will fire, and the next offer carries them."""
@@ -191,8 +196,8 @@ class RTCPeerConnection(ConnectionMedia):
         sdp = SessionDescription.parse(text)
         if kind != "offer" and session.pending_remote is not None:
             name_as_offered(sdp, session.pending_remote.sdp)
-        check_own(session, kind, sdp)
         next_state(session.signaling_state, "local", kind)
+        check_own(session, kind, sdp)
         check_description(session, kind, sdp, local=True)
         before = session.signaling_state
         self._told(apply_local(session, kind, sdp), before)

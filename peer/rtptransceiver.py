@@ -53,6 +53,9 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._stopping = False
         self._is_stopped = False
         self._added_by_track = False
+        """Whether `addTrack` made it: then it may be what the peer's offer finds (RFC 9429 §5.10)."""
+        self._taken_by_track = False
+        """Whether `addTrack` uses it: then it stays when the peer's offer is rolled back."""
         self._from_remote = False
         self._fired_direction: str | None = None
         self._remote_streams: list[MediaStream] = []
@@ -61,6 +64,8 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._headerExtensions: list[RTCRtpHeaderExtensionParameters] = []
         self._encodings_before: list[Members] | None = None
         """The sender's encodings before the peer's pending offer proposed others."""
+        self._unicast = False
+        """Whether the peer has refused simulcast."""
         receiver.track.transceiver = self
         if kind == "audio":
             sender._dtmf = RTCDTMFSender(self)
@@ -146,7 +151,11 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._sender._stopped = True
         self._sender._enabled = False
         self._receiver._enabled = False
-        self._receiver.track.stop()
+        if self._compat or self._closed():
+            self._receiver.track.stop()
+        else:
+            # A task of its own (W3C WebRTC §5.4.3): who looks at the track at once finds it live.
+            asyncio.get_event_loop().call_soon(self._receiver.track.stop)
 
     def _stop_for_good(self) -> None:
         """ "Stop the RTCRtpTransceiver" (W3C WebRTC §5.4): by rejection, or because the connection closes."""

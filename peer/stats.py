@@ -57,9 +57,16 @@ SRTP_PROFILES: Final = {
 TLS_GROUPS: Final = {"x25519": "X25519", "prime256v1": "P-256", "secp256r1": "P-256", "secp384r1": "P-384"}
 
 
-async def collect(session: Session, transports: Transports, selector: Any) -> _RTCStatsReport:
-    """Raises `InvalidAccessError` for a track that is not of exactly one sender or receiver."""
-    owner = None if selector is None else _owner(session, selector)
+def check_selector(session: Session, selector: Any) -> str | None:
+    """The id of the statistics a track stands for; None stands for all.
+
+    Raises `InvalidAccessError` for a track that is not of exactly one sender or receiver.
+    """
+    return None if selector is None else _owner(session, selector)
+
+
+async def collect(session: Session, transports: Transports, owner: str | None) -> _RTCStatsReport:
+    """All there is, or what `owner` refers to."""
     if session.configuration.aiortc_compat:
         return await _as_aiortc(session)
     report = RTCStatsReport()
@@ -74,8 +81,9 @@ async def collect(session: Session, transports: Transports, selector: Any) -> _R
     for transport in transports.all:
         _transport(report, transports, transport, now)
     for transceiver in session.transceivers:
-        sender_stats(report, session, transceiver, now)
-        receiver_stats(report, session, transceiver, now)
+        if not transceiver.stopped:
+            sender_stats(report, session, transceiver, now)
+            receiver_stats(report, session, transceiver, now)
     if session.sctp is not None:
         _data_channels(report, session, now)
     return report if owner is None else select(report, owner)

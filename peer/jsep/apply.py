@@ -134,7 +134,7 @@ def rollback(session: Session) -> Changes:
             transceiver._fired_direction = None
             transceiver._codecs, transceiver._headerExtensions = [], []
             simulcast.withdraw(transceiver)
-            if transceiver._from_remote and not transceiver._added_by_track:
+            if transceiver._from_remote and not transceiver._taken_by_track:
                 session.transceivers.remove(transceiver)
                 transceiver._stop_for_good()
                 changes.stopped.append(transceiver)

@@ -22,6 +22,7 @@ from ..rtpsender import RTCRtpSender
 from ..rtptransceiver import RTCRtpTransceiver
 from ..sctptransport import RTCSctpTransport
 from ..senderfeed import UNBOUND
+from ..sessiondescription import RTCSessionDescription
 from ..video_sender import VideoSender
 from .codecs import Numbers
 from .operations import OperationsChain
@@ -39,9 +40,17 @@ class Description:
     sdp: SessionDescription
     text: str | None = None
     """As it came, as long as nothing has been added to it."""
+    _shown: RTCSessionDescription | None = None
 
     def __str__(self) -> str:
         return self.text if self.text is not None else str(self.sdp)
+
+    def shown(self) -> RTCSessionDescription:
+        """What the attributes tell: the same object until something is added to the description (W3C WebRTC §4.4.2)."""
+        text = str(self)
+        if self._shown is None or self._shown.sdp != text:
+            self._shown = RTCSessionDescription(sdp=text, type=self.type)
+        return self._shown
 
 
 @dataclass

@@ -48,7 +48,7 @@ def describe(transceiver: RTCRtpTransceiver, section: MediaSection, offer: Media
     if offer is not None:
         wanted = rids(offer, "recv")
         own = [rid for rid in own if rid in wanted]
-    if not own:
+    if not own or transceiver._unicast:
         return False
     section.rids = [f"{rid} send" for rid in own]
     section.simulcast = f"send {';'.join(own)}"
@@ -61,10 +61,7 @@ def agree(transceiver: RTCRtpTransceiver, answer: MediaSection, *, local: bool) 
     if not any("rid" in each for each in encodings):
         return
     accepted = rids(answer, "send" if local else "recv")
-    kept = [each for each in encodings if each.get("rid") in accepted]
+    transceiver._unicast = not accepted
+    kept = [each for each in encodings if each.get("rid") in accepted] or encodings[:1]
     if len(kept) != len(encodings):
-        transceiver.sender._set_encodings(kept or [without_rid(encodings[0])])
-
-
-def without_rid(encoding: Members) -> Members:
-    return Members({name: value for name, value in encoding.items() if name != "rid"})
+        transceiver.sender._set_encodings(kept)

@@ -54,6 +54,8 @@ def check_description(session: Session, kind: SdpType, sdp: SessionDescription, 
                 )
         if section.rejected or not (section.is_media or section.is_data):
             continue  # of another kind: it will be rejected
+        if not local:
+            _check_extensions(session, section)
         _check_transport(section)
         if _speaks_for_transport(sdp, section):
             _check_tagged(kind, section)
@@ -79,6 +81,25 @@ def _check_tagged(kind: SdpType, section: MediaSection) -> None:
         raise InvalidDescriptionError("DTLS setup attribute must be 'active' or 'passive' for an answer")
     if section.is_media and not section.rtcp_mux:
         raise InvalidDescriptionError("RTCP mux is not enabled")
+
+
+def _check_extensions(session: Session, section: MediaSection) -> None:
+    """An id keeps its meaning as long as the section lives (RFC 8285 §5)."""
+    before = (
+        session.current_remote.sdp.section(section.mid) if session.current_remote and section.mid else None
+    )
+    known = (
+        {extension.id: extension.uri for extension in before.header_extensions} if before is not None else {}
+    )
+    for extension in section.header_extensions:
+        if (
+            before is not None
+            and not before.rejected
+            and known.get(extension.id, extension.uri) != extension.uri
+        ):
+            raise InvalidDescriptionError(
+                f"header extension {extension.id} was {known[extension.id]} and becomes {extension.uri}"
+            )
 
 
 def _check_transport(section: MediaSection) -> None:
@@ -143,7 +164,9 @@ def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> 
 
 
 def _check_restart(transport: Transport, section: MediaSection) -> None:
-    """An answer may not restart ICE when the offer did not (RFC 8839 §4.4.1.1.1)."""
+    """An answer may not restart ICE when the offer did not (RFC 8839 §4.4.1.1.1); another peer must (RFC 8842 §5.5)."""
+    if transport.is_other_peer(section):
+        return
     if transport.restarts(section) and transport.started_with == transport.local.usernameFragment:
         raise InvalidDescriptionError(
             "the answer changes the ICE credentials, and the offer did not ask for it"

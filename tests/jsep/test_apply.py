@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -38,6 +39,7 @@ async def test_a_remote_offer_that_is_rolled_back_leaves_nothing_of_its_own() ->
         ):
             assert after[unchanged] == before[unchanged], unchanged
         assert len(tracks) == 3
+        await asyncio.sleep(0.01)
         assert [track.readyState for track in tracks] == ["live", "ended", "ended"]
 
 

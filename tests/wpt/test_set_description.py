@@ -66,20 +66,20 @@ async def test_creating_an_offer_twice(pcs: Connections) -> None:
 
 
 async def test_set_local_answer_in_stable(pcs: Connections) -> None:
-    """Calling setLocalDescription(answer) from stable state should reject with InvalidModificationError"""
+    """Calling setLocalDescription(answer) from stable state should reject with InvalidStateError"""
     pc = pcs()
     offer = await offer_of(pcs)
-    with pytest.raises(peer.InvalidModificationError):
+    with pytest.raises(peer.InvalidStateError):
         await pc.setLocalDescription(await answer_to(pcs, offer))
 
 
 async def test_set_local_answer_in_have_local_offer(pcs: Connections) -> None:
-    """Calling setLocalDescription(answer) from have-local-offer state should reject with InvalidModificationError"""
+    """Calling setLocalDescription(answer) from have-local-offer state should reject with InvalidStateError"""
     pc = pcs()
     pc.createDataChannel("test")
     offer = await pc.createOffer()
     await pc.setLocalDescription(offer)
-    with pytest.raises(peer.InvalidModificationError):
+    with pytest.raises(peer.InvalidStateError):
         await pc.setLocalDescription(await answer_to(pcs, offer))
 
 

@@ -94,14 +94,15 @@ async def test_an_answer_reorders(pcs: Connections) -> None:
 
 
 async def test_an_answer_without_simulcast(pcs: Connections) -> None:
-    """An answer that does not know simulcast leaves one encoding"""
+    """sRD(unicast answer) results in keeping the first encoding"""
     a, b = pcs(), pcs()
     sender = a.addTransceiver("video", TWO).sender
     await a.setLocalDescription()
     await b.setRemoteDescription(a.localDescription)
     await b.setLocalDescription()
     await a.setRemoteDescription(b.localDescription)
-    assert rids(sender) == [None]
+    assert rids(sender) == ["foo"]
+    assert "a=simulcast" not in (await a.createOffer()).sdp
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -286,8 +287,11 @@ async def test_stop(pcs: Connections) -> None:
     transceiver = pc.addTransceiver("audio")
     transceiver.stop()
     assert transceiver.direction == "stopped"
+    assert transceiver.receiver.track.readyState == "live", "it ends in a task of its own"
+    await asyncio.sleep(0)
     assert transceiver.receiver.track.readyState == "ended"
     assert transceiver.currentDirection is None
+    assert pc.getReceivers() == [transceiver.receiver], "exposed before negotiation"
     with pytest.raises(peer.InvalidStateError):
         transceiver.direction = "sendrecv"
     assert "m=audio" not in (await pc.createOffer()).sdp

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,8 @@ async def join(relay: Relay, message: Join, headers: Mapping[str, str]) -> Admis
     if peers is None:
         # The same join again, because its answer was lost.
         session, peers = await relay.backplane.resume(session.token, 0)
-        await relay.backplane.renew(session, grant.expires, grant.permissions)
+        async with _detached_unless_admitted(relay, session):
+            await relay.backplane.renew(session, grant.expires, grant.permissions)
     return Admission(session, peers, resumed=False, sent=0)
 
 
@@ -81,16 +83,26 @@ async def resume(relay: Relay, message: Resume, headers: Mapping[str, str]) -> A
     if message.token is not None:
         grant = await relay.authenticate(message.token, headers)
     session, peers = await relay.backplane.resume(token, message.received)
-    try:
+    async with _detached_unless_admitted(relay, session):
         if grant is not None:
             _check_owner(session, grant)
             await relay.backplane.renew(session, grant.expires, grant.permissions)
         elif session.expires is not None and session.expires <= time.time():
             raise Refused("token-expired", "resume with a fresh access token in `token`")
+    return Admission(session, peers, resumed=True, sent=message.received)
+
+
+@contextlib.asynccontextmanager
+async def _detached_unless_admitted(relay: Relay, session: Session) -> AsyncIterator[None]:
+    """A session that was taken over waits on for its peer when this one is refused, or goes away meanwhile."""
+    try:
+        yield
     except Refused:
         await relay.backplane.detach(session)
         raise
-    return Admission(session, peers, resumed=True, sent=message.received)
+    except BaseException:
+        relay.spawn(relay.backplane.detach(session))
+        raise
 
 
 async def refresh(

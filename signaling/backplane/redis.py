@@ -19,18 +19,18 @@ import json
 import logging
 import secrets
 from collections.abc import Awaitable
-from importlib.resources import files
 from typing import Any, cast
 
 import redis.asyncio as redis
-from redis.exceptions import RedisError, ResponseError
 
 from ..errors import Close, Refused
 from ..messages import PeerInfo
 from ..rooms import Limits, ResumeToken, Session, joined_frame, updated_frame
 from ..window import Outbox
 from .base import Backplane, SendResult
-from .script_calls import ScriptCalls
+from .room_script import RoomScript
+from .script_calls import UNREACHABLE
+from .subscription import Subscription
 
 __all__ = ["RedisBackplane"]
 
@@ -40,7 +40,6 @@ UNBOUNDED = 2**62
 """The mirror has no bounds of its own: Redis keeps them."""
 ACK_INTERVAL = 0.1
 ACK_EVERY = 64
-UNREACHABLE = (RedisError, OSError, TimeoutError)
 
 
 class RedisBackplane(Backplane):
@@ -69,7 +68,6 @@ class RedisBackplane(Backplane):
         self._prefix = prefix
         self._beat = beat
         self._dead_after = dead_after
-        self._patience = patience
         self._redis = redis.Redis.from_pool(
             redis.BlockingConnectionPool.from_url(
                 url,
@@ -80,7 +78,9 @@ class RedisBackplane(Backplane):
                 socket_connect_timeout=3.0,
             )
         )
-        self._script = ScriptCalls(self._redis, files(__package__).joinpath("rooms.lua").read_text())
+        self._script = RoomScript(
+            self._redis, prefix=prefix, node=self.node, limits=self.limits, patience=patience
+        )
         self._sessions: dict[str, Session] = {}
         self._pending: dict[str, list[tuple[int, str]]] = {}
         """Deliveries for sessions that are just being taken over."""
@@ -90,32 +90,43 @@ class RedisBackplane(Backplane):
         self._flush_now = asyncio.Event()
         self._deferred: dict[str, tuple[str, ...]] = {}
         """What could not be told to Redis when it happened: the last step of a session, by its id."""
-        self._listening = asyncio.Event()
-        self._heard = asyncio.Event()
+        self._joining: set[str] = set()
+        self._subscription = Subscription(
+            self._redis,
+            f"{prefix}node:{self.node}",
+            taken=self._delivered,
+            caught_up=self._synchronise,
+            # This node's own beats come along here.
+            silence=max(5.0, 4 * beat),
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     # Life
 
     async def start(self) -> None:
         try:
-            await self._call("beat", self._dead_after * 1000)
+            await self._script.call("beat", self._dead_after * 1000)
         except UNREACHABLE as error:
             await self._script.aclose()
             await self._redis.aclose()
             raise ConnectionError(f"Redis cannot be reached: {error}") from error
         self._tasks = [
-            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._subscription.run()),
             asyncio.create_task(self._keep_beating()),
             asyncio.create_task(self._keep_flushing()),
         ]
-        await self._listening.wait()
+        try:
+            await self._subscription.alive.wait()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(*UNREACHABLE):
-            await self._call("bye")
+            await self._script.call("bye")
         await self._script.aclose()
         for session in self._sessions.values():
             session.left = True
@@ -123,7 +134,7 @@ class RedisBackplane(Backplane):
         await self._redis.aclose()
 
     async def ready(self) -> bool:
-        if not self._listening.is_set():
+        if not self._subscription.alive.is_set():
             return False
         try:
             async with asyncio.timeout(2.0):
@@ -149,8 +160,10 @@ class RedisBackplane(Backplane):
             return None
         session.outbox = Outbox(max_frames=UNBOUNDED, max_size=UNBOUNDED)
         self._sessions[session.id] = session
+        self._joining.add(session.id)
+        answer: Any = None
         try:
-            answer = await self._patiently(
+            answer = await self._script.patiently(
                 "join",
                 session.id,
                 session.room,
@@ -165,19 +178,25 @@ class RedisBackplane(Backplane):
             )
             if answer[0] not in ("ok", "exists"):
                 raise Refused(answer[0])
-        except BaseException:
-            del self._sessions[session.id]
-            raise
+        finally:
+            self._joining.discard(session.id)
+            if answer is None:
+                self._doubt(session.id)
+            if (answer is None or answer[0] != "ok") and self._sessions.get(session.id) is session:
+                del self._sessions[session.id]
         if answer[0] == "exists":
-            del self._sessions[session.id]
             return None
+        self._deferred.pop(session.id, None)
         return [PeerInfo.model_validate_json(info) for info in answer[1]]
 
     async def resume(self, token: ResumeToken, received: int) -> tuple[Session, list[PeerInfo]]:
         mine = self._sessions.get(token.id)
         pending = self._pending[token.id] = []
+        answer: Any = None
         try:
-            answer = await self._patiently("resume", token.id, token.room, _digest(token.secret), received)
+            answer = await self._script.patiently(
+                "resume", token.id, token.room, _digest(token.secret), received
+            )
             if answer[0] != "ok":
                 raise Refused(answer[0])
             session = self._take_over(token, answer[2], answer[3])
@@ -185,6 +204,8 @@ class RedisBackplane(Backplane):
                 if number == session.outbox.last + 1:
                     session.outbox.append(frame)
         finally:
+            if answer is None:
+                self._doubt(token.id)
             if self._pending.get(token.id) is pending:
                 del self._pending[token.id]
         if mine is not None and mine.connection is not None:
@@ -242,7 +263,7 @@ class RedisBackplane(Backplane):
     async def _step(self, session: Session, number: int, command: str, *arguments: Any) -> SendResult:
         if session.left:
             return SendResult.GONE
-        result = SendResult(await self._eventually(command, *arguments))
+        result = SendResult(await self._script.eventually(command, *arguments))
         if result in (SendResult.ACCEPTED, SendResult.DUPLICATE):
             session.received = max(session.received, number)
         elif result is SendResult.GONE:
@@ -264,7 +285,7 @@ class RedisBackplane(Backplane):
     ) -> None:
         session.expires = expires
         session.permissions = permissions
-        await self._eventually("renew", session.id, *_grant_fields(expires, permissions))
+        await self._script.eventually("renew", session.id, *_grant_fields(expires, permissions))
 
     async def detach(self, session: Session) -> None:
         await self._let_go(session, "detach", session.id)
@@ -278,9 +299,15 @@ class RedisBackplane(Backplane):
             return
         self._forget(session)
         try:
-            await self._call(*step)
+            await self._script.call(*step)
         except UNREACHABLE:
             self._deferred[session.id] = step
+
+    def _doubt(self, id_: str) -> None:
+        """Nobody waits for Redis's answer any more, so it may have given this node a session that has no connection
+        here: such a one is to wait for its peer like any other.
+        """
+        self._deferred.setdefault(id_, ("detach", id_))
 
     def _forget(self, session: Session) -> None:
         session.left = True
@@ -290,32 +317,6 @@ class RedisBackplane(Backplane):
             self._acknowledged.pop(session.id, None)
 
     # Deliveries
-
-    async def _listen(self) -> None:
-        """Take what is published to this node; after every gap, read what was missed."""
-        delay = 0.05
-        while True:
-            try:
-                async with self._redis.pubsub(ignore_subscribe_messages=False) as channel:
-                    await channel.subscribe(f"{self._prefix}node:{self.node}")
-                    while (await channel.get_message(timeout=5.0) or {}).get("type") != "subscribe":
-                        pass
-                    await self._synchronise()
-                    self._listening.set()
-                    delay = 0.05
-                    while True:
-                        # This node's own beats come along here, so silence means the connection is dead.
-                        message = await channel.get_message(timeout=max(5.0, 4 * self._beat))
-                        if message is None:
-                            raise TimeoutError("Redis publishes nothing")
-                        if message["type"] == "message":
-                            await self._delivered(message["data"])
-            except UNREACHABLE as error:
-                if self._listening.is_set():
-                    logger.warning("lost Redis: %s", error)
-                self._listening.clear()
-                await asyncio.sleep(delay)
-                delay = min(1.0, delay * 2)
 
     async def _delivered(self, text: str) -> None:
         kind, _, rest = text.partition(" ")
@@ -353,8 +354,8 @@ class RedisBackplane(Backplane):
 
     async def _synchronise_one(self, session: Session) -> None:
         last = session.outbox.last
-        answer = await self._call("sync", session.id, last)
-        if session.left:
+        answer = await self._script.call("sync", session.id, last)
+        if session.left or (answer[0] != "ok" and session.id in self._joining):
             return
         if answer[0] == "lost":
             self._end(session, "session-lost", Close.SESSION_LOST)
@@ -371,14 +372,24 @@ class RedisBackplane(Backplane):
         while True:
             await asyncio.sleep(self._beat)
             try:
-                reborn = await self._call("beat", self._dead_after * 1000)
+                reborn = await self._script.call("beat", self._dead_after * 1000)
                 if reborn:
                     await self._synchronise()
-                for id_, step in list(self._deferred.items()):
-                    await self._call(*step)
-                    self._deferred.pop(id_, None)
+                await self._make_up()
             except UNREACHABLE as error:
                 logger.warning("Redis cannot be reached: %s", error)
+
+    async def _make_up(self) -> None:
+        """Tell Redis what it has not been told, except of peers that are here again or just coming."""
+        for id_ in list(self._deferred):
+            if id_ in self._sessions or id_ in self._pending or id_ not in self._deferred:
+                continue
+            step = self._deferred.pop(id_)
+            try:
+                await self._script.call(*step)
+            except BaseException:
+                self._deferred.setdefault(id_, step)
+                raise
 
     async def _keep_flushing(self) -> None:
         """Tell Redis what peers have acknowledged, together and a little later: it only frees memory
@@ -394,53 +405,12 @@ class RedisBackplane(Backplane):
     async def _flush(self, session: Session) -> None:
         number = session.outbox.acknowledged
         try:
-            await self._call("acknowledge", session.id, number)
+            await self._script.call("acknowledge", session.id, number)
         except UNREACHABLE:
             self._unflushed.add(session.id)
         else:
             if session.id in self._sessions:
                 self._acknowledged[session.id] = number
-
-    # Redis
-
-    async def _call(self, command: str, *arguments: Any) -> Any:
-        limits = self.limits
-        return await self._script.call(
-            self._prefix,
-            command,
-            self.node,
-            limits.window_messages,
-            limits.window_bytes,
-            int(limits.window_seconds * 1000),
-            limits.peers_per_room,
-            limits.rooms,
-            *arguments,
-        )
-
-    async def _patiently(self, command: str, *arguments: Any) -> Any:
-        """As `_call`, trying again for a while. Raises Refused (unavailable) then."""
-        try:
-            async with asyncio.timeout(self._patience):
-                return await self._eventually(command, *arguments)
-        except TimeoutError:
-            raise Refused("unavailable", "the relay cannot reach its store; try again") from None
-
-    async def _eventually(self, command: str, *arguments: Any) -> Any:
-        """As `_call`, trying again until Redis answers. Safe because every step may be repeated."""
-        delay = 0.02
-        while True:
-            try:
-                return await self._call(command, *arguments)
-            except ResponseError as error:
-                # A script that fails is a defect, except where Redis says it is only not ready.
-                if not str(error).startswith(
-                    ("LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "BUSY", "OOM")
-                ):
-                    raise
-            except UNREACHABLE:
-                pass
-            await asyncio.sleep(delay)
-            delay = min(0.5, delay * 2)
 
 
 def _digest(secret: str) -> str:

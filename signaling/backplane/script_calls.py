@@ -7,9 +7,12 @@ import hashlib
 from typing import Any
 
 import redis.asyncio as redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
-__all__ = ["ScriptCalls"]
+__all__ = ["UNREACHABLE", "ScriptCalls"]
+
+UNREACHABLE = (RedisError, OSError, TimeoutError)
+"""What is raised when Redis cannot be reached, or does not answer as it should."""
 
 LARGEST_BATCH = 128
 

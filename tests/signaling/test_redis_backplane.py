@@ -1,0 +1,156 @@
+"""Rooms in Redis, when an answer of Redis is late, lost, or nobody waits for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from signaling.backplane import SendResult
+from signaling.backplane.redis import RedisBackplane
+from signaling.errors import Refused
+from signaling.rooms import Limits, ResumeToken, Session
+from signaling.window import Outbox
+from tests.signaling.redis_server import RedisServer
+
+pytestmark = pytest.mark.real
+
+
+class SlowBackplane(RedisBackplane):
+    """`before` and `after` hold events that a command waits for, before Redis hears of it or before its answer is
+    taken; `unreachable` are commands that do not get through.
+    """
+
+    def __init__(self, url: str, *, prefix: str, **options: Any) -> None:
+        super().__init__(url, Limits(), prefix=prefix, **options)
+        self._answer = self._script.call
+        self._script.call = self._call  # type: ignore[method-assign]
+        self.before: dict[str, asyncio.Event] = {}
+        self.after: dict[str, asyncio.Event] = {}
+        self.unreachable: set[str] = set()
+        self.asked = asyncio.Condition()
+        self.answered: list[str] = []
+
+    async def _call(self, command: str, *arguments: Any) -> Any:
+        if command in self.unreachable:
+            raise RedisConnectionError("unreachable")
+        if command in self.before:
+            await self.before[command].wait()
+        answer = await self._answer(command, *arguments)
+        self.answered.append(command)
+        async with self.asked:
+            self.asked.notify_all()
+        if command in self.after:
+            await self.after[command].wait()
+        return answer
+
+    async def has_answered(self, command: str, times: int = 1) -> None:
+        async with asyncio.timeout(5), self.asked:
+            await self.asked.wait_for(lambda: self.answered.count(command) >= times)
+
+
+Backplanes = Callable[..., AbstractAsyncContextManager[SlowBackplane]]
+
+
+@pytest.fixture
+def backplane(redis_server: RedisServer) -> Backplanes:
+    prefix = f"test:{secrets.token_hex(4)}:"
+
+    @contextlib.asynccontextmanager
+    async def make(**options: Any) -> AsyncIterator[SlowBackplane]:
+        made = SlowBackplane(redis_server.url, prefix=prefix, **options)
+        await made.start()
+        try:
+            yield made
+        finally:
+            for event in (*made.before.values(), *made.after.values()):
+                event.set()
+            await made.stop()
+
+    return make
+
+
+def session(name: str = "", secret: str | None = None) -> Session:
+    return Session(
+        ResumeToken.new("room", secret), name, Outbox(max_frames=10, max_size=10_000), resumable=True
+    )
+
+
+async def test_a_peer_that_joins_while_the_node_catches_up_is_not_taken_for_lost(
+    backplane: Backplanes,
+) -> None:
+    async with backplane() as rooms:
+        other, newcomer = session(), session()
+        await rooms.join(other)
+        rooms.before["join"] = asyncio.Event()
+        joining = asyncio.create_task(rooms.join(newcomer))
+        await asyncio.sleep(0)
+        await rooms._synchronise()
+        rooms.before["join"].set()
+        assert [peer.id for peer in await joining or ()] == [other.id]
+        assert not newcomer.left
+        assert await rooms.send(other, 1, newcomer.id, '{"type":"message"}') is SendResult.ACCEPTED
+        async with asyncio.timeout(5):
+            while newcomer.outbox.last < 1:
+                await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("gone", ["cancelled", "out of patience"])
+async def test_a_peer_that_left_before_its_join_was_answered_does_not_stay_in_the_room(
+    backplane: Backplanes, gone: str
+) -> None:
+    async with backplane(beat=0.01, patience=5.0 if gone == "cancelled" else 0.05) as rooms:
+        rooms.after["join"] = asyncio.Event()
+        joining = asyncio.create_task(rooms.join(session()))
+        await rooms.has_answered("join")
+        if gone == "cancelled":
+            joining.cancel()
+        with pytest.raises((asyncio.CancelledError, Refused)):
+            await joining
+        await rooms.has_answered("detach")
+        assert rooms._deferred == {}
+        async with backplane() as elsewhere:
+            # It waits for its peer now, as after any outage, and is not this node's any more.
+            assert await elsewhere._redis.zcard(elsewhere._prefix + "away") == 1
+
+
+async def test_a_peer_whose_join_was_given_up_may_join_again_at_once(backplane: Backplanes) -> None:
+    async with backplane() as rooms:
+        rooms.after["join"] = asyncio.Event()
+        token = session(secret="a" * 22)
+        joining = asyncio.create_task(rooms.join(token))
+        await rooms.has_answered("join")
+        joining.cancel()
+        await asyncio.wait((joining,))
+        del rooms.after["join"]
+        assert await rooms.join(session(secret="a" * 22)) is None
+        again, _ = await rooms.resume(token.token, 0)
+        await rooms.has_answered("beat", times=rooms.answered.count("beat") + 2)
+        assert "detach" not in rooms.answered
+        assert await rooms.send(again, 1, again.id, "{}") is SendResult.ACCEPTED
+
+
+async def test_what_could_not_be_told_of_an_old_connection_is_not_told_of_a_new_one(
+    backplane: Backplanes,
+) -> None:
+    async with backplane(beat=0.01) as rooms:
+        mine = session()
+        await rooms.join(mine)
+        rooms.unreachable.add("detach")
+        await rooms.detach(mine)
+        assert mine.id in rooms._deferred
+        rooms.after["resume"] = asyncio.Event()
+        resuming = asyncio.create_task(rooms.resume(mine.token, 0))
+        await rooms.has_answered("resume")
+        rooms.unreachable.clear()
+        await rooms.has_answered("beat", times=rooms.answered.count("beat") + 3)
+        rooms.after["resume"].set()
+        again, _ = await resuming
+        assert rooms._deferred == {}
+        assert await rooms.send(again, 1, again.id, "{}") is SendResult.ACCEPTED

@@ -80,11 +80,15 @@ class Balancer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+        for _ in range(2):  # an aborted transport closes its socket a turn later
+            await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._carry(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also when the task is cancelled before it has done anything.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(len(self.relays)):
@@ -96,7 +100,6 @@ class Balancer:
             except OSError:
                 continue
         else:
-            writer.close()
             return
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -105,8 +108,7 @@ class Balancer:
         except* OSError:
             pass
         finally:
-            for end in (writer, far_writer):
-                end.transport.abort()
+            far_writer.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -41,12 +41,14 @@ class Cutter(Balancer):
         self.steady = False
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        carrying = asyncio.create_task(super()._carry(reader, writer))
-        if not self.steady:
-            await asyncio.wait((carrying,), timeout=self._rng.uniform(0.02, 0.25))
-            self.cut += not carrying.done()
-            carrying.cancel()
-        await asyncio.gather(carrying, return_exceptions=True)
+        if self.steady:
+            await super()._carry(reader, writer)
+            return
+        try:
+            async with asyncio.timeout(self._rng.uniform(0.02, 0.25)):
+                await super()._carry(reader, writer)
+        except TimeoutError:
+            self.cut += 1
 
 
 SPEAK = """async ({url, room, count}) => {

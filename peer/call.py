@@ -18,10 +18,11 @@ import signaling
 
 from .call_feed import Feed
 from .call_outbox import Outbox
-from .call_peer import RESERVED, PeerSetup, RemotePeer
+from .call_peer import PeerSetup, RemotePeer, check_channel
 from .configuration import RTCConfiguration, configuration
 from .events import EventEmitter
 from .peerconnection import RTCPeerConnection
+from .recovery import check_options
 from .track_fanout import Fanout
 
 # What sends and receives audio is loaded now, if it is installed, and not while the first peer waits for its answer.
@@ -150,7 +151,7 @@ class Call(EventEmitter):
             raise ValueError(f"liveness must be a positive number of seconds, not {liveness!r}")
         self._configuration = _configuration(configuration, ice_servers)
         self._offer = offer
-        self._recovery = {} if recovery is True else (dict(recovery) if recovery else None)
+        self._recovery = _recovery_options(recovery)
         self._fresh_connections = fresh_connections
         self._liveness = liveness
         self._make_connection = connect
@@ -189,10 +190,14 @@ class Call(EventEmitter):
 
     async def __aenter__(self) -> Call:
         await self.signaling.__aenter__()
-        assert self.signaling.welcome is not None
-        self._outbox.start()
-        self._welcomed(self.signaling.welcome)
-        self._reader = asyncio.create_task(self._read(), name="call: signalling in")
+        try:
+            assert self.signaling.welcome is not None
+            self._outbox.start()
+            self._welcomed(self.signaling.welcome)
+            self._reader = asyncio.create_task(self._read(), name="call: signalling in")
+        except BaseException:
+            await self.leave()
+            raise
         return self
 
     async def __aexit__(
@@ -218,9 +223,15 @@ class Call(EventEmitter):
         return self.ended
 
     def publish(self, track: MediaStreamTrack) -> None:
-        """Send `track` to everybody, now and later. It is read once, however many listen, and never stopped here."""
-        if self.ended is not None:
-            raise CallEnded(self.ended)
+        """Send `track` to everybody, now and later. It is read once, however many listen, and never stopped here.
+
+        Raises `CallEnded`, as do `send`, `broadcast`, `open_channel` and `call`.
+        """
+        self._assert_goes_on()
+        if not isinstance(track, MediaStreamTrack):
+            raise TypeError(
+                f"publish takes a MediaStreamTrack, such as an AudioSource, not {type(track).__name__}"
+            )
         if any(fanout.track is track for fanout in self._published):
             return
         fanout = Fanout(track)
@@ -240,6 +251,7 @@ class Call(EventEmitter):
         Messages for a peer whose chat is not open yet wait for it, at most 50. Raises `ChatBacklogFull` beyond when
         `to` is given; without it the message is lost to that peer alone, with a warning in the log.
         """
+        self._assert_goes_on()
         if to is not None:
             self._peer(to).send(text)
             return
@@ -253,17 +265,19 @@ class Call(EventEmitter):
 
     def broadcast(self, data: Any, to: RemotePeer | str | None = None) -> None:
         """Send application data (anything JSON) over the relay, to everybody in the room or to one peer."""
-        if self.ended is not None:
-            raise CallEnded(self.ended)
+        self._assert_goes_on()
         message: dict[str, Any] = {"type": "message", "data": data}
         if to is not None:
             message["to"] = to.id if isinstance(to, RemotePeer) else to
         self._outbox.put(message)
 
     def open_channel(self, label: str, **options: Any) -> None:
-        """Open a data channel to every peer, now and later: `peer.channels[label]`. Options: `createDataChannel`'s."""
-        if label in RESERVED:
-            raise ValueError(f"the call uses the data channel {label!r} itself: choose another label")
+        """Open a data channel to every peer, now and later: `peer.channels[label]`. Options: `createDataChannel`'s.
+
+        Raises what `createDataChannel` raises for options that can not be, also while nobody is there.
+        """
+        self._assert_goes_on()
+        check_channel(label, options)
         self._opened[label] = options
         for peer in self.peers.values():
             peer.open_channel(label, **options)
@@ -275,8 +289,7 @@ class Call(EventEmitter):
         """
         if id not in self.signaling.peers:
             raise KeyError(f"nobody in the room has the id {id!r}")
-        if self.ended is not None:
-            raise CallEnded(self.ended)
+        self._assert_goes_on()
         peer = self.peers.get(id) or self._meet(self.signaling.peers[id], offers=True)
         assert peer is not None
         return peer
@@ -372,7 +385,11 @@ class Call(EventEmitter):
             peer.open_channel(label, **options)
         self.emit("peer", peer)
         if peer.left is None:
-            peer.start()
+            try:
+                peer.start()
+            except BaseException:
+                peer.close("no connection can be made")
+                raise
         return peer
 
     def _gone(self, id: str, reason: str) -> None:
@@ -411,6 +428,10 @@ class Call(EventEmitter):
             raise KeyError(f"nobody in the call has the id {peer!r}")
         return found
 
+    def _assert_goes_on(self) -> None:
+        if self.ended is not None:
+            raise CallEnded(self.ended)
+
     def _send(self, message: dict[str, Any]) -> None:
         if self.ended is None:
             self._outbox.put(message)
@@ -425,6 +446,15 @@ class Call(EventEmitter):
             feed.end()
         self._over.set()
         self.emit("ended", reason)
+
+
+def _recovery_options(given: bool | Mapping[str, Any]) -> dict[str, Any] | None:
+    if isinstance(given, bool):
+        return {} if given else None
+    if not isinstance(given, Mapping):
+        raise TypeError(f"recovery takes True, False or a dictionary of Recovery's arguments, not {given!r}")
+    check_options(**given)
+    return dict(given)
 
 
 def _configuration(value: Any, ice_servers: IceServers | None) -> RTCConfiguration:

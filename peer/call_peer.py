@@ -14,6 +14,7 @@ Over the wire (the page in `examples/browser_call` speaks the same):
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from aiortc import MediaStreamTrack
 
 from .call_chat import Chat
 from .call_liveness import Liveness
+from .connection_media import channel_parameters
 from .events import EventEmitter
 from .jsep.sdp import SessionDescription
 from .negotiation import Negotiation, session_of
@@ -30,19 +32,29 @@ from .peerconnection import RTCPeerConnection
 from .recovery import Recovery, RecoveryReport
 from .track_fanout import Fanout, FanoutTrack
 
-__all__ = ["ChannelOptions", "PeerSetup", "RemotePeer"]
+__all__ = ["ChannelOptions", "PeerSetup", "RemotePeer", "check_channel"]
 
 logger = logging.getLogger(__name__)
 
 CHAT: Final = ("chat", 100)
 LIVENESS: Final = ("liveness", 101)
-RESERVED: Final = (CHAT[0], LIVENESS[0])
 INBOX: Final = 500
 STEP: Final = 10.0  # seconds
 FAREWELL: Final = 0.5  # seconds that signalling may take to tell why a connection was closed
 
 ChannelOptions: TypeAlias = Mapping[str, Any]
 Step: TypeAlias = Callable[[], Awaitable[None]]
+
+
+def check_channel(label: str, options: ChannelOptions) -> None:
+    """Raises what `createDataChannel` would for these options, and ValueError for what the call uses itself."""
+    inspect.signature(RTCPeerConnection.createDataChannel).bind(None, label, **options)
+    channel = channel_parameters(label, options, keep_id=False)
+    for taken, id in (CHAT, LIVENESS):
+        if label == taken or channel.id == id:
+            raise ValueError(
+                f"the call uses the data channel {taken!r} (id {id}) itself: choose another label and id"
+            )
 
 
 @dataclass(frozen=True)
@@ -157,8 +169,7 @@ class RemotePeer(EventEmitter):
 
         Returns the present connection's `RTCDataChannel`; `channels[label]` is always the newest.
         """
-        if label in RESERVED:
-            raise ValueError(f"the call uses the data channel {label!r} itself: choose another label")
+        check_channel(label, options)
         self._opened[label] = options
         if self._task is None:
             return None
@@ -198,9 +209,7 @@ class RemotePeer(EventEmitter):
         self.left = reason
         self._connected.set()
         self._detach()
-        for track in self.tracks:
-            track.stop()
-        self.tracks.clear()
+        self._end_tracks()
         task = self._task
         self._task = asyncio.create_task(self._finish(task, self.pc), name=f"goodbye to {self.id}")
         self.emit("left", reason)
@@ -322,9 +331,7 @@ class RemotePeer(EventEmitter):
         if self._negotiation.session is not None:
             self._retired.add(self._negotiation.session)
         self._detach()
-        for track in self.tracks:
-            track.stop()
-        self.tracks.clear()
+        self._end_tracks()
         old, self.pc = self.pc, self._setup.connect()
         self._attach()
         self.emit("state", self.pc.connectionState)
@@ -339,6 +346,12 @@ class RemotePeer(EventEmitter):
     def _add_track(self, fanout: Fanout) -> None:
         self._published[fanout] = reader = fanout.subscribe()
         self.pc.addTrack(reader)
+
+    def _end_tracks(self) -> None:
+        # Each takes itself out of the list as it ends.
+        for track in tuple(self.tracks):
+            track.stop()
+        self.tracks.clear()
 
     def _take_track(self, track: MediaStreamTrack) -> None:
         self.tracks.append(track)

@@ -163,7 +163,7 @@ class ConnectionMedia(ConnectionLife):
                 "priority": priority,
             }
         self._assert_open()
-        parameters = _channel_parameters(label, options, keep_id=self._configuration.aiortc_compat)
+        parameters = channel_parameters(label, options, keep_id=self._configuration.aiortc_compat)
         first = self._session.sctp is None
         sctp = self._session.create_sctp()
         if parameters.id is not None and parameters.id in sctp._data_channels:
@@ -183,7 +183,8 @@ class ChannelIdTaken(OperationError, ValueError):
     """There is a data channel of that id (W3C `OperationError`)."""
 
 
-def _channel_parameters(label: Any, options: Mapping[str, Any], *, keep_id: bool) -> RTCDataChannelParameters:
+def channel_parameters(label: Any, options: Mapping[str, Any], *, keep_id: bool) -> RTCDataChannelParameters:
+    """`createDataChannel`'s options as they are used. Raises InvalidArgumentError (W3C WebRTC 1.0 §6.1)."""
     if not isinstance(label, str):
         raise InvalidArgumentError(f"the label of a data channel is a string, not {label!r:.100}")
     life, retransmits, id = options.get("maxPacketLifeTime"), options.get("maxRetransmits"), options.get("id")

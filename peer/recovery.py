@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .events import EventEmitter
 
-__all__ = ["Recovery", "RecoveryReport"]
+__all__ = ["Recovery", "RecoveryReport", "check_options"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,15 +73,7 @@ class Recovery(EventEmitter):
         rng: random.Random | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("grace", grace), ("give_up", give_up), ("retry", retry), ("connect", connect)):
-            if value is not None and value < 0:
-                raise ValueError(f"{name} must not be negative, but is {value!r}")
-        if give_up <= grace:
-            raise ValueError(
-                f"give_up ({give_up} s) must be longer than grace ({grace} s), or no restart ever happens"
-            )
-        if retry <= 0:
-            raise ValueError("retry must be more than 0 s, or restarts would storm")
+        check_options(grace, give_up, network_change, retry=retry, connect=connect, rng=rng)
         self.pc = pc
         self.grace = grace
         self.give_up = give_up
@@ -251,3 +243,24 @@ class Recovery(EventEmitter):
         return RecoveryReport(
             reason=self._reason, duration=self._clock.time() - began, restarts=self._restarts
         )
+
+
+def check_options(
+    grace: float = 5.0,
+    give_up: float = 10.0,
+    network_change: bool = True,
+    *,
+    retry: float = 5.0,
+    connect: float | None = 30.0,
+    rng: random.Random | None = None,
+) -> None:
+    """Raises ValueError for arguments of `Recovery` that make no sense, before there is a connection to look after."""
+    for name, value in (("grace", grace), ("give_up", give_up), ("retry", retry), ("connect", connect)):
+        if value is not None and value < 0:
+            raise ValueError(f"{name} must not be negative, but is {value!r}")
+    if give_up <= grace:
+        raise ValueError(
+            f"give_up ({give_up} s) must be longer than grace ({grace} s), or no restart ever happens"
+        )
+    if retry <= 0:
+        raise ValueError("retry must be more than 0 s, or restarts would storm")

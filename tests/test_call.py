@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import signaling
-from peer.call import Call
+from peer.call import Call, CallEnded
 from peer.call_chat import ChatBacklogFull
 from peer.call_peer import INBOX
 from tests.call_room import DELAY, Beeps, VirtualRoom, frames
@@ -289,8 +289,11 @@ def test_options_that_make_no_sense_are_refused() -> None:
         ({"offer": "sometimes"}, "offer must be 'newcomer', 'always' or 'never'"),
         ({"receive": ("smell",)}, "receive takes 'audio' and 'video'"),
         ({"liveness": -1.0}, "liveness must be a positive number"),
+        ({"recovery": {"grace": -1.0}}, "grace must not be negative"),
+        ({"recovery": {"graces": 3.0}}, "graces"),
+        ({"recovery": 5.0}, "recovery takes True, False or a dictionary"),
     ):
-        with pytest.raises(ValueError, match=complaint):
+        with pytest.raises((ValueError, TypeError), match=complaint):
             Call.join("ws://localhost/ws", room="r", **options)
 
 
@@ -316,3 +319,100 @@ async def test_a_bad_line_slows_but_does_not_stop_it() -> None:
             alice.call.send(f"{number}")
         await room.until(lambda: len(bob.heard()) == 20, "all messages")
         assert bob.heard() == [f"{number}" for number in range(20)]
+
+
+@in_virtual_time
+async def test_a_call_that_cannot_be_entered_leaves_nothing_behind() -> None:
+    def no_connection(configuration: Any) -> Any:
+        raise OSError("no more connections")
+
+    async with VirtualRoom() as room:
+        await room.join("alice")
+        before = asyncio.all_tasks()
+        bob = room.member("bob")
+        bob.call._make_connection = no_connection
+        with pytest.raises(OSError, match="no more connections"):
+            await bob.call.__aenter__()
+        assert bob.call.signaling.state == "closed"
+        assert bob.call.ended is not None
+        await room.until(lambda: asyncio.all_tasks() <= before, "the end of its tasks")
+
+
+@in_virtual_time
+async def test_a_peer_with_whom_no_connection_can_be_made_is_not_among_the_peers() -> None:
+    attempts: list[Any] = []
+
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        make = alice.call._make_connection
+
+        def connect(configuration: Any) -> Any:
+            attempts.append(pc := make(configuration))
+            if len(attempts) <= 2:
+                pc.createDataChannel = None  # type: ignore[assignment]
+            return pc
+
+        alice.call._make_connection = connect
+        await room.join("bob")
+        await room.until(lambda: len(attempts) == 2, "alice's attempt when bob joins, and when he offers")
+        assert alice.call.peers == {}
+        assert [pc.connectionState for pc in attempts] == ["closed", "closed"]
+        await room.join("carol")
+        await room.until(lambda: alice.connected, "carol's connection with alice")
+
+
+@in_virtual_time
+async def test_channels_that_could_not_be_opened_are_refused_before_anybody_is_there() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        for wrong, error in (
+            ({"label": 5}, "label"),
+            ({"label": "x", "speed": 1}, "speed"),
+            ({"label": "x", "maxRetransmits": -1}, "maxRetransmits"),
+            ({"label": "x", "maxRetransmits": 1, "maxPacketLifeTime": 1}, "both"),
+            ({"label": "x", "negotiated": True}, "ID"),
+            ({"label": "x", "negotiated": True, "id": 100}, "id 100"),
+            ({"label": "chat"}, "itself"),
+        ):
+            with pytest.raises((ValueError, TypeError), match=error):
+                alice.call.open_channel(**wrong)
+        await room.join("bob")
+        await room.all_connected()
+
+
+@in_virtual_time
+async def test_all_tracks_of_a_peer_end_with_it() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        bob = await room.join("bob")
+        for _ in range(3):
+            bob.call.publish(Beeps())
+        await room.until(lambda: len(alice.seen("track")) == 3, "three tracks")
+        peer = alice.peer("bob")
+        tracks = list(peer.tracks)
+        peer.hang_up()
+        assert [track.readyState for track in tracks] == ["ended"] * 3
+
+
+@in_virtual_time
+async def test_what_is_asked_of_a_call_that_is_over_is_refused_with_the_reason() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        await alice.call.leave()
+        await alice.call.leave()
+        for ask in (
+            lambda: alice.call.send("too late"),
+            lambda: alice.call.broadcast("too late"),
+            lambda: alice.call.publish(Beeps()),
+            lambda: alice.call.open_channel("late"),
+        ):
+            with pytest.raises(CallEnded, match="you hung up"):
+                ask()  # type: ignore[no-untyped-call]
+
+
+@in_virtual_time
+async def test_only_tracks_can_be_published() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        with pytest.raises(TypeError, match=r"MediaStreamTrack.*not bytes"):
+            alice.call.publish(b"speech")  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from peer.ice.local_candidate import (
 )
 from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, Network, PublishedName
 from peer.ice.options import IceOptions
+from peer.ice.renewal import Renewals
 from peer.ice.servers import StunServer, TurnServer
 from peer.ice.stun_client import StunError, StunQueries
 from peer.ice.tcp import TcpActiveBase
@@ -81,8 +82,10 @@ class Gatherer:
         self._receiver: DatagramReceiver = self
         self._preferences = LocalPreferences()
         self._queries = StunQueries(network, rng=rng)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._bases: dict[str, list[DatagramBase]] = {}
+        self._relays: dict[DatagramBase, tuple[Interface, TurnServer, int]] = {}
+        self._renewals = Renewals(self._relayed, rng)
         self._found: list[tuple[Candidate, DatagramBase, Candidate | None]] = []
         self._names: dict[str, PublishedName] = {}
         self._errors: list[IceCandidateError] = []
@@ -129,6 +132,7 @@ class Gatherer:
         gone = [address for address in self._bases if address not in addresses]
         new = [interface for interface in usable if interface.address not in self._bases]
         for address in gone:
+            self._renewals.end(address)
             for base in self._bases.pop(address):
                 self._forget(base)
                 if self._sink is not None:
@@ -138,8 +142,9 @@ class Gatherer:
         return bool(gone or new)
 
     def update_credentials(self, servers: Sequence[StunServer | TurnServer]) -> None:
-        """Give running allocations the credentials their servers have in this list."""
+        """Give running allocations, and those to be made again, the credentials their servers have in this list."""
         by_url = {server.url: server for server in servers if isinstance(server, TurnServer)}
+        self._renewals.update_credentials(by_url)
         for base in self._all_bases():
             if isinstance(base, TurnAllocation) and (server := by_url.get(base.server.url)) is not None:
                 base.update_credentials(server.username, server.credential)
@@ -152,6 +157,7 @@ class Gatherer:
         self._sink = None
         for task in self._tasks:
             task.cancel()
+        self._tasks.update(self._renewals.close())
         self._queries.close()
         for base in self._all_bases():
             base.close()
@@ -170,21 +176,28 @@ class Gatherer:
         self._queries.receive(data, base, address)
 
     def base_lost(self, base: DatagramBase, error: Exception | None) -> None:
+        """The base will never carry anything again. A relay's server is asked for another, until it gives one."""
+        lost = self._relays.get(base)
         self._forget(base)
+        if lost is not None and not self._closed:
+            interface, server, place = lost
+            self._bases[interface.address].remove(base)
+            self._renewals.begin(interface, server, place)
 
     def _all_bases(self) -> list[DatagramBase]:
         return [base for bases in self._bases.values() for base in bases]
 
     def _forget(self, base: DatagramBase) -> None:
         self._found = [entry for entry in self._found if entry[1] is not base]
+        self._relays.pop(base, None)
         self._queries.let_go(base)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("gathering went wrong", exc_info=error)
@@ -255,11 +268,11 @@ class Gatherer:
             server_reflexive_candidate(interface, base.local_address, mapped, server, preference), base
         )
 
-    async def _relayed(self, interface: Interface, server: TurnServer, place: int) -> None:
-        """RFC 8656 §7."""
-        address = await self._server_address(interface, server)
+    async def _relayed(self, interface: Interface, server: TurnServer, place: int, tell: bool = True) -> bool:
+        """RFC 8656 §7. `tell`: of failure. Whether it has come about."""
+        address = await self._server_address(interface, server, tell)
         if address is None:
-            return
+            return False
         versions = set(self.options.ip_versions)
         try:
             allocation = await self._patiently(
@@ -278,12 +291,14 @@ class Gatherer:
                 ),
             )
         except (OSError, TurnError) as error:
-            self._fail((interface.address, 0), server, error)
-            return
+            if tell:
+                self._fail((interface.address, 0), server, error)
+            return False
         preference = self._preferences.of(interface)
         for base in (allocation, allocation.additional):
             if base is not None:
                 self._own(interface, base)
+                self._relays[base] = (interface, server, place)
                 relayed = base.local_address
                 self._tell(
                     relayed_candidate(
@@ -291,17 +306,23 @@ class Gatherer:
                     ),
                     base,
                 )
+        return True
 
-    async def _server_address(self, interface: Interface, server: StunServer | TurnServer) -> Address | None:
-        """Where to reach a server from an interface; None if there is no way, and the reason told."""
+    async def _server_address(
+        self, interface: Interface, server: StunServer | TurnServer, tell: bool = True
+    ) -> Address | None:
+        """Where to reach a server from an interface; None if there is no way, and the reason told if wanted."""
         try:
             async with asyncio.timeout(self.options.gathering_timeout):
                 found = [ipaddress.ip_address(host) for host in await self._network.resolve(server.host)]
         except TimeoutError:
-            self._fail(None, server, OSError(f"looking up {server.host} takes too long"))
+            if tell:
+                self._fail(None, server, OSError(f"looking up {server.host} takes too long"))
             return None
         except OSError as error:
-            self._fail(None, server, OSError(f"{server.host} cannot be resolved: {error.strerror or error}"))
+            if tell:
+                why = f"{server.host} cannot be resolved: {error.strerror or error}"
+                self._fail(None, server, OSError(why))
             return None
         local = ipaddress.ip_address(interface.address)
         for address in found:

@@ -20,6 +20,13 @@ logger = logging.getLogger(__name__)
 
 _CHALLENGES_KEPT: Final = 64
 
+DOUBT: Final = 2.0
+"""Seconds for which nothing at all came back from a server, though there was something to send, before it is asked
+whether it still has the allocation: one that has restarted says nothing by itself."""
+
+DOUBT_AGAIN: Final = 10.0
+"""At least this many seconds between such questions."""
+
 # The nonce a server gave last is good for the next allocation, and saves it a round trip (RFC 8489 §9.2.3).
 _challenges: WeakKeyDictionary[Network, OrderedDict[tuple[Address, str], Challenge]] = WeakKeyDictionary()
 
@@ -62,6 +69,8 @@ class TurnAllocation:
             challenge=self._known.get(self._known_as),
         )
         self._outcome: asyncio.Future[Allocated | Refused] | None = None
+        self._unanswered_since: float | None = None
+        self._asked = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._gone = asyncio.Event()
@@ -77,7 +86,13 @@ class TurnAllocation:
         return self._local
 
     def send(self, data: bytes, address: Address) -> None:
-        message = self._client.wrap(data, address, self._time())
+        now = self._time()
+        message = self._client.wrap(data, address, now)
+        if self._unanswered_since is None:
+            self._unanswered_since = now
+        elif now - self._unanswered_since >= DOUBT and now - self._asked >= DOUBT_AGAIN:
+            self._asked = now
+            self._client.refresh(now)
         if self._client.requests.outgoing:
             self._pump()
         if message is not None:
@@ -123,6 +138,7 @@ class TurnAllocation:
 
     def _received(self, message: bytes) -> None:
         client = self._client
+        self._unanswered_since = None
         payload = client.unwrap(message, self._time())
         if payload is not None:
             receiver = self.receiver

@@ -109,6 +109,7 @@ class TurnClient:
         self._permissions = Permissions(self.requests, self._lose)
         self._channels = Channels(self.requests, self._lose)
         self._refresh_due: float | None = None
+        self._refreshing = False
         self._expires = 0.0
         self._close_due: float | None = None
 
@@ -145,6 +146,11 @@ class TurnClient:
         """Newer credentials, for when the server refuses the ones the allocation was made with."""
         requests = self.requests
         requests.spare = None if credentials == requests.credentials else credentials
+
+    def refresh(self, now: float) -> None:
+        """Ask the server now whether the allocation still lives, unless it is being asked already."""
+        if self._state == "allocated" and not self._refreshing:
+            self._refresh(now)
 
     def wrap(self, data: bytes, address: Address, now: float) -> bytes | None:
         """The message that brings `data` to a peer through the server; None if it cannot get there.
@@ -288,11 +294,13 @@ class TurnClient:
         self._refresh_due = now + max(min(lifetime, LIFETIME_MAX) / 2, 1.0)
 
     def _refresh(self, now: float) -> None:
+        self._refreshing = True
         self._refresh_due = self._expires
         attributes = [(Attribute.LIFETIME, pack("!I", LIFETIME))]
         self.requests.start(Method.REFRESH, lambda _: attributes, self._refresh_answered, now)
 
     def _refresh_answered(self, answer: Answer, now: float) -> None:
+        self._refreshing = False
         if self._state != "allocated":
             return
         if isinstance(answer, StunMessage):

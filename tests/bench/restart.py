@@ -29,6 +29,7 @@ TITLES = {
     "cut-8s": "line dead for 8 s",
     "relay-dies": "relay killed, another in the list",
     "relay-vanishes": "relay gone without a word",
+    "relay-restarts": "the only relay restarts",
     "credential": "TURN credential expires",
 }
 

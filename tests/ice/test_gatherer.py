@@ -366,6 +366,104 @@ async def test_the_last_interface_is_not_given_up() -> None:
     await gatherer.aclose()
 
 
+def relay_place(url: str = "turn:192.0.2.10:3479") -> tuple[Place, IceOptions]:
+    place = Place()
+    place.host.attach("198.51.100.1", place.world.internet, Link(delay=0.02))
+    return place, IceOptions(tcp=False, servers=servers(url))
+
+
+def relay_of(sink: Sink) -> DatagramBase:
+    [base] = [base for _, candidate, base in sink.gathered if candidate.type == "relay"]
+    return base
+
+
+async def speak(base: DatagramBase, seconds: float) -> None:
+    """Send payload every tenth of a second, answered or not."""
+    for _ in range(int(seconds * 10)):
+        base.send(b"\x80 payload", ("203.0.113.9", 9))
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@in_virtual_time
+async def test_a_relay_that_has_lost_its_allocations_is_asked_for_another_by_itself(transport: str) -> None:
+    place, options = relay_place(f"turn:192.0.2.10:3479?transport={transport}")
+    gatherer, sink = place.start(options)
+    await sink.complete.wait()
+    base = relay_of(sink)
+    place.turn.drop_allocations()
+    # What is sent on a relay that has forgotten us vanishes without a word.
+    await speak(base, 4)
+    first, second = sink.of_type("relay")
+    assert (first.address, first.port) != (second.address, second.port)
+    assert len(place.turn.allocations) == 1
+    assert sink.errors == []
+    await gatherer.aclose()
+    assert place.turn.allocations == {}
+
+
+@in_virtual_time
+async def test_a_relay_that_is_away_for_long_is_asked_less_and_less_often_and_told_of_once() -> None:
+    place, options = relay_place()
+    gatherer, sink = place.start(options)
+    await sink.complete.wait()
+    base = relay_of(sink)
+    place.turn.drop_allocations()
+    place.turn.refuse_with = 508
+    place.turn.methods.clear()
+    await speak(base, 300)
+    attempts = place.turn.methods.count("ALLOCATE")
+    assert 10 <= attempts <= 30
+    assert [error.errorCode for error in sink.errors] == [508]
+    place.turn.refuse_with = None
+    await asyncio.sleep(40)
+    assert len(sink.of_type("relay")) == 2
+    await gatherer.aclose()
+    assert place.turn.allocations == {}
+
+
+@in_virtual_time
+async def test_a_lost_relay_is_asked_with_the_newest_credentials() -> None:
+    place, options = relay_place()
+    gatherer, sink = place.start(options)
+    await sink.complete.wait()
+    base = relay_of(sink)
+    place.turn.drop_allocations()
+    place.turn.let_in("user-2", "secret-2")
+    gatherer.update_credentials([parse_server("turn:192.0.2.10:3479", "user-2", "secret-2")])
+    await speak(base, 5)
+    assert len(sink.of_type("relay")) == 2
+    assert sink.errors == []
+    await gatherer.aclose()
+    assert place.turn.allocations == {}
+
+
+@in_virtual_time
+async def test_a_lost_relay_is_forgotten_with_its_interface_and_with_the_gatherer() -> None:
+    for end in ("interface", "gatherer"):
+        place, options = relay_place()
+        gatherer, sink = place.start(options)
+        await sink.complete.wait()
+        base = relay_of(sink)
+        place.turn.drop_allocations()
+        place.turn.refuse_with = 508
+        await speak(base, 4)
+        if end == "interface":
+            place.host.attach("198.51.100.2", place.world.internet)
+            place.host.nics[0].remove()
+            assert gatherer.interfaces_changed()
+        else:
+            await gatherer.aclose()
+        place.turn.methods.clear()
+        place.turn.refuse_with = None
+        await asyncio.sleep(60)
+        assert [candidate.related_address for candidate in sink.of_type("relay")] == (
+            ["198.51.100.1", "198.51.100.2"] if end == "interface" else ["198.51.100.1"]
+        )
+        await gatherer.aclose()
+        assert place.turn.allocations == {}
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.01, 0.05, 0.09, 0.13, 1.0])
 @in_virtual_time
 async def test_closing_at_any_moment_leaves_no_allocation(moment: float) -> None:

@@ -235,6 +235,21 @@ async def _lose_relay(
     return outcome
 
 
+async def relay_server_restarts(lab: Lab, *subjects: str, after: float = 8.0) -> Outcome:
+    """Alice may only be reached through a relay, has one TURN server, and that is killed and started again."""
+    server = await lab.server()
+    scene = await Scene.set(
+        lab, _two(subjects), server, policy="relay", ice_servers=lambda: server.turn.ice_servers("udp")
+    )
+    await scene.mark()
+    server.turn.process.kill()
+    again = await TurnServer.start(lab, server.host, server.turn.address)
+    outcome = await scene.outcome(after)
+    await scene.alice.leave()
+    await again.released()
+    return outcome
+
+
 def ephemeral(server: Server, secret: str, lifetime: float) -> list[dict[str, Any]]:
     """Credentials good for `lifetime` seconds (the TURN REST API's: `<expiry>:<user>` and its HMAC)."""
     username = f"{int(time.time() + lifetime)}:alice"
@@ -281,5 +296,6 @@ SCENARIOS: dict[str, Callable[..., Awaitable[Outcome]]] = {
     "cut-8s": long_cut,
     "relay-dies": relay_server_dies,
     "relay-vanishes": relay_server_vanishes,
+    "relay-restarts": relay_server_restarts,
     "credential": credential_expires,
 }

@@ -103,6 +103,15 @@ async def test_a_call_goes_on_when_its_relay_server_is_gone_and_another_is_in_th
     assert "failed" not in outcome.states()
 
 
+async def test_a_call_goes_on_when_its_only_relay_server_restarts(lab: Lab) -> None:
+    outcome = await scenarios.relay_server_restarts(lab, "ours", "ours", after=6.0)
+
+    assert outcome.offers == 0
+    assert outcome.moved
+    # It takes two seconds to suspect the server rather than the peer; the rest is its being away.
+    assert outcome.audio_silence < 4.0, outcome
+
+
 async def test_a_call_goes_on_when_its_turn_credential_expires(lab: Lab) -> None:
     outcome = await scenarios.credential_expires(lab, "ours", "ours", after=2.0)
 

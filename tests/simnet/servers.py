@@ -129,11 +129,17 @@ class TurnServer:
         self._made_by: set[bytes] = set()
         self._nic = nic
         self._relay_nic = relay_nic or nic
-        self._key = md5(f"{username}:{realm}:{password}".encode()).digest()
+        self._key = b""
+        self.let_in(username, password)
         self._socket = nic.bind(port)
         self._socket.received = self._datagram
         self.address: Address = self._socket.address
         listen(nic, port, self._accepted)
+
+    def let_in(self, username: str, password: str) -> None:
+        """These are the credentials now, and no others."""
+        self.username = username
+        self._key = md5(f"{username}:{self.realm}:{password}".encode()).digest()
 
     def also_listen(self, port: int) -> None:
         """Take TCP connections on another port too, as in 443."""

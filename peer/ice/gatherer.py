@@ -210,7 +210,10 @@ class Gatherer:
     async def _gather(self) -> None:
         usable = usable_interfaces(self._network.interfaces(), self.options)
         if not usable:
-            logger.warning("there is no network interface to gather candidates on")
+            logger.warning(
+                "there is no network interface to gather candidates on, or bind, interface_filter and ip_versions "
+                "leave none"
+            )
         self._gather_on(usable)
 
     def _gather_on(self, interfaces: list[Interface]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class IceOptions:
     """Options of one ICE transport. The defaults suit a peer that joins calls from anywhere.
 
-    Raises `ValueError` for values that cannot work, and says which.
+    Raises `ValueError` or `TypeError` for values that cannot work, and says which.
     """
 
     servers: Sequence[StunServer | TurnServer] = ()
@@ -83,7 +83,15 @@ class IceOptions:
     def __post_init__(self) -> None:
         if self.policy not in ("all", "relay"):
             raise ValueError(f"policy must be 'all' or 'relay', not {self.policy!r}")
+        if self.interface_filter is not None and not callable(self.interface_filter):
+            raise TypeError(f"interface_filter must be a function, not {self.interface_filter!r}")
+        if self.tls is not None and not isinstance(self.tls, ssl.SSLContext):
+            raise TypeError(f"tls must be an ssl.SSLContext, not {self.tls!r}")
+        if not isinstance(self.timings, IceTimings):
+            raise TypeError(f"timings must be IceTimings, not {self.timings!r}")
         if self.ports is not None:
+            if not isinstance(self.ports, tuple | list) or len(self.ports) != 2:
+                raise TypeError(f"ports must be (first, last), not {self.ports!r}")
             first, last = self.ports
             if not 1 <= first <= last <= 65535:
                 raise ValueError(
@@ -91,6 +99,8 @@ class IceOptions:
                 )
         if not self.ip_versions or not set(self.ip_versions) <= {4, 6}:
             raise ValueError(f"ip_versions must be (4,), (6,) or (4, 6), not {tuple(self.ip_versions)!r}")
+        if isinstance(self.bind, str):
+            raise TypeError(f"bind takes several addresses: bind=[{self.bind!r}]")
         for address in (*self.bind, *self.nat_1to1, *self.nat_1to1.values()):
             try:
                 ipaddress.ip_address(address)

@@ -112,6 +112,8 @@ class AudioSink:
         *,
         queue_ms: int = 1000,
     ) -> None:
+        if not isinstance(track, MediaStreamTrack):
+            raise TypeError(f"AudioSink listens to a MediaStreamTrack, not {type(track).__name__}")
         if track.kind != "audio":
             raise ValueError(f"AudioSink hears audio tracks, and this is a {track.kind} track")
         if channels not in (1, 2):

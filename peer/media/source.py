@@ -112,6 +112,11 @@ class AudioSource(BlockTrack):
                 )
             samples = int16_samples(array)
         else:
+            if not isinstance(pcm, bytes | bytearray | memoryview):
+                # bytes() would take a list of samples for octets, and a number for a length.
+                raise TypeError(
+                    f"audio is bytes of 16-bit samples, a numpy array or an AudioFrame, not {type(pcm).__name__}"
+                )
             data = bytes(pcm)
             if len(data) % (2 * self.channels):
                 raise ValueError(
@@ -126,7 +131,7 @@ class AudioSource(BlockTrack):
 
         Waits while the queue is full. Returns True when all of it is queued, False if a `clear` threw it away first.
         Writers are served one after the other. Cancelled, the part that was queued stays.
-        Raises `ValueError` for what is not audio and `MediaStreamError` once the track is stopped.
+        Raises `TypeError` or `ValueError` for what is not audio and `MediaStreamError` once the track is stopped.
         """
         samples = self._samples(pcm)
         epoch = self._epoch

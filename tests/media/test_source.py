@@ -286,6 +286,9 @@ def test_what_is_not_audio_is_refused_in_words() -> None:
     frame.sample_rate = 8000
     with pytest.raises(ValueError, match="8000 Hz"):
         source._samples(frame)
+    for nonsense in (4, [1, 2], "speech", None):
+        with pytest.raises(TypeError, match="bytes of 16-bit samples"):
+            source._samples(nonsense)  # type: ignore[arg-type]
     for wrong in ({"sample_rate": 100}, {"channels": 3}, {"queue_ms": 1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             AudioSource(**wrong)

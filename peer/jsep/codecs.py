@@ -27,14 +27,27 @@ _DYNAMIC: Final = (*range(96, 128), *range(35, 64))
 _TAKEN_BY_RTCP: Final = range(64, 96)
 
 
+_EXTENSION_IDS: Final = {
+    "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time": 2,
+    "urn:ietf:params:rtp-hdrext:sdes:mid": 9,
+    "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id": 10,
+    "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id": 11,
+    "urn:ietf:params:rtp-hdrext:ssrc-audio-level": 12,
+}
+"""Ids that mean the same in libwebrtc's offers, or nothing. It refuses another meaning for an id that it has offered
+for a section, also when it has rolled that offer back, and we were never told of it."""
+
 HEADER_EXTENSIONS: Final = {
-    "audio": _HEADER_EXTENSIONS["audio"],
-    "video": [
-        *_HEADER_EXTENSIONS["video"],
-        # RFC 8852: which encoding of several a packet belongs to, or repairs.
-        RTCRtpHeaderExtensionParameters(id=10, uri="urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"),
-        RTCRtpHeaderExtensionParameters(id=11, uri="urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"),
-    ],
+    kind: [RTCRtpHeaderExtensionParameters(id=_EXTENSION_IDS[uri], uri=uri) for uri in uris]
+    for kind, uris in {
+        "audio": [each.uri for each in _HEADER_EXTENSIONS["audio"]],
+        "video": [
+            *(each.uri for each in _HEADER_EXTENSIONS["video"]),
+            # RFC 8852: which encoding of several a packet belongs to, or repairs.
+            "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+            "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+        ],
+    }.items()
 }
 
 TELEPHONE_EVENTS: Final = {48000: 110, 8000: 101}

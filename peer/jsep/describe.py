@@ -8,6 +8,7 @@ import copy
 from aiortc import RTCIceParameters
 
 from ..bundle import Transport, fingerprints, new_ice_parameters
+from ..configuration import RTCBundlePolicy
 from ..exceptions import InvalidStateError
 from ..ice.piggyback import ICE_OPTIONS
 from ..rtptransceiver import RTCRtpTransceiver
@@ -88,6 +89,14 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
                 recyclable.append(index)
             add(_rejected(known))
 
+    # Answering an offer that has a new section before the tagged one, Chromium tags that one, and fails: the bundle
+    # goes on behind it, or else, where every section shall be used, begins anew with that one.
+    keeps_tag = session.configuration.bundlePolicy != RTCBundlePolicy.MAX_COMPAT
+    if keeps_tag:
+        tagged = (i for i, s in enumerate(offer.media) if s.mid == session.bundle_head and not s.rejected)
+        first = next(tagged, 0)
+        recyclable = [index for index in recyclable if index >= first]
+
     taken = {section.mid for section in offer.media}
 
     def new_mid() -> str:
@@ -109,8 +118,8 @@ def create_offer(session: Session, *, ice_restart: bool = False) -> SessionDescr
 
     bundled = [section.mid for section in offer.media if not section.rejected]
     if bundled:
-        # The tagged section stays tagged: see begin_again.
-        bundled.sort(key=lambda mid: mid != session.bundle_head)
+        if keeps_tag:  # see begin_again
+            bundled.sort(key=lambda mid: mid != session.bundle_head)
         offer.groups.append(Group("BUNDLE", bundled))
     session.offered = [
         (owners.get(s.mid), planned[s.mid][1] if s.mid in planned and not s.rejected else None)
@@ -165,7 +174,8 @@ def create_answer(session: Session) -> SessionDescription:
             section.implicit_mid = True
         answer.media.append(section)
     if accepted:
-        answer.groups.append(Group("BUNDLE", accepted))
+        # RFC 9143 §7.3.1: the tagged section is the first one of the offer's that is accepted.
+        answer.groups.append(Group("BUNDLE", [mid for mid in bundle if mid in accepted]))
     return answer
 
 

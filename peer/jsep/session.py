@@ -262,7 +262,12 @@ class Session:
                 return same[0]
         used = {transport for _, transport in known}
         spare = [transport for transport in self.transports.all if transport not in used]
-        return spare[0] if spare else self.transports.create()
+        transport = spare[0] if spare else self.transports.create()
+        if known and not transport.gathered:
+            # One set of credentials for what is going to be one transport. To a peer like Chromium a section that goes
+            # from others to the bundle's has restarted ICE, when it comes to be the tagged one.
+            transport.local = known[0][1].local
+        return transport
 
     def _kind(self, mid: str) -> str | None:
         transceiver = self.transceiver(mid)

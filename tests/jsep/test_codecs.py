@@ -11,6 +11,9 @@ from .test_sdp import parse
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+REPAIRED = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 
 
 def codec(name: str, number: int, **parameters: int | str | None) -> RTCRtpCodecParameters:
@@ -124,3 +127,14 @@ def test_feedback_is_what_both_sides_have() -> None:
     lines = ["a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 nack pli", "a=rtcp-fb:96 transport-cc"]
     (codec,) = common_codecs("video", parse(*lines, kind="video").codecs, [])
     assert [(f.type, f.parameter) for f in codec.rtcpFeedback] == [("nack", "pli")]
+
+
+def test_the_first_ids_mean_nothing_else_in_the_offers_of_libwebrtc() -> None:
+    # As it numbers when audio comes first, and when video does.
+    theirs = (
+        {1: LEVEL, 2: SEND_TIME, 4: MID, 14: "toffset", 13: "orientation", 3: "twcc", 10: RID, 11: REPAIRED},
+        {1: "toffset", 2: SEND_TIME, 3: "orientation", 4: "twcc", 9: MID, 10: RID, 11: REPAIRED, 14: LEVEL},
+    )
+    for kind in ("audio", "video"):
+        for extension in Numbers().number_extensions(kind):
+            assert all(known.get(extension.id, extension.uri) == extension.uri for known in theirs)

@@ -56,7 +56,10 @@ async def test_the_bundle_policy_says_how_many_transports_an_offer_asks_for(
         pc.addTransceiver("audio")
         pc.addTransceiver("video")
         pc.createDataChannel("x")
-        assert len({section.ice_ufrag for section in (await offered(pc)).media}) == transports
+        offer = await offered(pc)
+        assert len({id(transport) for _, transport in pc._session.offered}) == transports
+        # It is to become one: a change of credentials on the way there would look like a restart.
+        assert len({section.ice_ufrag for section in offer.media}) == 1
 
 
 @in_virtual_time
@@ -85,16 +88,59 @@ async def test_a_restart_changes_the_credentials_and_nothing_else_of_the_section
 @in_virtual_time
 async def test_a_stopped_section_is_offered_rejected_and_its_place_taken_by_the_next() -> None:
     async with connections("max-bundle", "max-bundle") as (a, b):
+        a.addTransceiver("video")
+        second = a.addTransceiver("audio")
+        a.addTransceiver("audio")
+        await negotiate(a, b)
+        second.stop()
+        offer = await offered(a)
+        assert [s.port == 0 for s in offer.media] == [False, True, False]
+        assert offer.bundle == ["0", "2"]
+        await negotiate(a, b)
+        a.createDataChannel("x")
+        offer = await offered(a)
+        assert [(s.kind, s.mid) for s in offer.media] == [
+            ("video", "0"),
+            ("application", "3"),
+            ("audio", "2"),
+        ]
+        assert offer.bundle == ["0", "3", "2"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "sections", "bundle"),
+    [
+        ("max-bundle", ["audio", "video", "application"], ["1", "2"]),
+        ("balanced", ["audio", "video", "application"], ["1", "2"]),
+        ("max-compat", ["application", "video"], ["2", "1"]),
+    ],
+)
+@in_virtual_time
+async def test_nothing_new_goes_before_the_tagged_section_unless_every_section_shall_be_used(
+    policy: str, sections: list[str], bundle: list[str]
+) -> None:
+    async with connections(policy, policy) as (a, b):
         first = a.addTransceiver("audio")
         a.addTransceiver("video")
         await negotiate(a, b)
         first.stop()
-        offer = await offered(a)
-        assert [(s.port == 0, s.mid in offer.bundle) for s in offer.media] == [(True, False), (False, True)]
         await negotiate(a, b)
         a.createDataChannel("x")
         offer = await offered(a)
-        assert [(s.kind, s.mid) for s in offer.media] == [("application", "2"), ("video", "1")]
+        assert [s.kind for s in offer.media] == sections
+        assert offer.bundle == bundle
+
+
+@in_virtual_time
+async def test_an_answer_tags_the_section_that_the_offer_does() -> None:
+    async with connections("max-bundle", "max-bundle") as (a, b):
+        a.addTransceiver("audio")
+        a.addTransceiver("video")
+        await a.setLocalDescription()
+        offer = a.localDescription.sdp.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 1 0")
+        await b.setRemoteDescription({"type": "offer", "sdp": offer})
+        await b.setLocalDescription()
+        assert answered(b).bundle == ["1", "0"]
 
 
 @in_virtual_time

@@ -67,7 +67,6 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {
         "__started",
         "__transport",
         "__remote_streams",
-        "__active_ssrc",
         "__jitter_buffer",
     ),
 }

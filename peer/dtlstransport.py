@@ -1,8 +1,9 @@
 """RTCDtlsTransport (W3C WebRTC §5.5), over aiortc's.
 
 What is ours: lost handshake flights are sent again after the round trip that ICE measured rather than after a
-second; packets that arrive before their receiver does are kept; RTP is routed by MID (RFC 9143 §9.2); every
-authenticated packet tells ICE that the peer lives; certificates are judged by their fingerprint alone.
+second; packets that arrive before their receiver does are kept; RTP is routed by MID (RFC 9143 §9.2), and handled as it
+comes from the socket, without a turn of the event loop; every authenticated packet tells ICE that the peer lives;
+certificates are judged by their fingerprint alone.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import aiortc.rtcdtlstransport as base
 import pylibsrtp
-from aiortc import clock
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsParameters
+from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
 from aiortc.rtp import RtpPacket, is_rtcp
 from OpenSSL import SSL, crypto
 
+from .eager import begin
 from .exceptions import RTCError
+from .rtp_reader import RtpReader
 
 if TYPE_CHECKING:
     from .ice.transport import RTCIceTransport
@@ -37,6 +41,7 @@ EARLY_MESSAGES: Final = 64
 DATAGRAM_MAX: Final = 1200
 FLIGHT_DATAGRAM_MAX: Final = 900
 """Of a handshake: small enough to ride in a connectivity check."""
+NTP_TO_UNIX_SECONDS: Final = 2_208_988_800
 
 _HASHES: Final = ("sha-512", "sha-384", "sha-256")
 """Best first (RFC 8122 §5); what is weaker is not taken."""
@@ -46,10 +51,14 @@ class MidRouter(base.RtpRouter):
     """Routes a stream nobody announced by the MID its packets carry (RFC 9143 §9.2), then as aiortc does."""
 
     def route_rtp(self, packet: RtpPacket) -> base.RtpReceiver | None:
+        capable = self.payload_type_table.get(packet.payload_type, ())
+        receiver = self.ssrc_table.get(packet.ssrc)
+        if receiver is not None:
+            return receiver if receiver in capable else None
         mid = packet.extensions.mid
-        if mid is not None and packet.ssrc not in self.ssrc_table:
+        if mid is not None:
             receiver = self.mid_table.get(mid)
-            if receiver is not None and receiver in self.payload_type_table.get(packet.payload_type, ()):
+            if receiver is not None and receiver in capable:
                 self.ssrc_table[packet.ssrc] = receiver
                 return receiver
         return super().route_rtp(packet)
@@ -61,7 +70,9 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
     def __init__(self, transport: RTCIceTransport, certificates: Sequence[RTCCertificate]) -> None:
         super().__init__(transport, list(certificates))  # type: ignore[arg-type]
         self._ice: RTCIceTransport = transport
+        self._ice._take_media = self._receive_at_once
         self._rtp_router = MidRouter()
+        self._rtp_reader = RtpReader(self._rtp_header_extensions_map)
         self._flight: list[bytes] | None = None
         self._flight_timer: asyncio.TimerHandle | None = None
         self._flight_interval = FLIGHT_INTERVAL_UNKNOWN
@@ -158,7 +169,7 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         first = data[0]
         if 127 < first < 192:
             if self._rx_srtp is not None:
-                await self._receive_srtp(data)
+                self._receive_srtp(data)
         elif 19 < first < 64:
             await self._receive_dtls(data)
 
@@ -178,19 +189,51 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
             self._settled = self.encrypted
         return await self._ice._recv()
 
-    async def _receive_srtp(self, data: bytes) -> None:
-        arrived = clock.current_ms()
+    def _receive_at_once(self, data: bytes) -> bool:
+        """SRTP as it comes from the socket. False: it must wait its turn, there are no keys yet."""
+        if self._rx_srtp is None or self._state != base.State.CONNECTED:
+            return False
+        self._receive_srtp(data)
+        return True
+
+    def _receive_srtp(self, data: bytes) -> None:
+        arrived = int((time.time() + NTP_TO_UNIX_SECONDS) * 1000)
         try:
             if is_rtcp(data):
                 packet = self._rx_srtp.unprotect_rtcp(data)
                 self._authenticated()
-                await self._handle_rtcp_data(packet)
+                handling = begin(self._handle_rtcp_data(packet))
             else:
                 packet = self._rx_srtp.unprotect(data)
                 self._authenticated()
-                await self._handle_rtp_data(packet, arrival_time_ms=arrived)
+                handling = begin(self._handle_rtp_data(packet, arrival_time_ms=arrived))
         except pylibsrtp.Error as exc:
             logger.debug("an SRTP packet was dropped: %s", exc)
+        except ConnectionError as exc:
+            logger.debug("an answer to a packet was not sent: %s", exc)
+        except Exception:
+            logger.exception("a packet could not be handled and was dropped")
+        else:
+            if handling is not None:
+                self._in_background(handling)
+
+    async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
+        try:
+            packet = self._rtp_reader.read(data)
+        except ValueError as exc:
+            logger.debug("an RTP packet was dropped: %s", exc)
+            return
+        receiver = self._rtp_router.route_rtp(packet)
+        if receiver is not None:
+            await receiver._handle_rtp_packet(packet, arrival_time_ms=arrival_time_ms)
+
+    def _register_rtp_receiver(self, receiver: base.RtpReceiver, parameters: RTCRtpReceiveParameters) -> None:
+        super()._register_rtp_receiver(receiver, parameters)
+        self._rtp_reader.forget()
+
+    def _register_rtp_sender(self, sender: base.RtpSender, parameters: RTCRtpSendParameters) -> None:
+        super()._register_rtp_sender(sender, parameters)
+        self._rtp_reader.forget()
 
     async def _receive_dtls(self, data: bytes) -> None:
         self._ssl.bio_write(data)  # type: ignore[union-attr]

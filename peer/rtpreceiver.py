@@ -65,8 +65,9 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._receptive = True
         self.stats_id = f"I{next(_numbers)}"
         self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
-        self._heard: dict[int, tuple[int, tuple[bool, int] | None]] = {}
-        """Of each SSRC, the RTP timestamp of the last packet, and its audio level (RFC 6464) if it said one."""
+        self._heard: dict[int, tuple[float, int, tuple[bool, int] | None]] = {}
+        """Of each SSRC, when its last packet came (seconds since the epoch), the RTP timestamp of that, and its audio
+        level (RFC 6464) if it said one."""
         self._contributing: dict[int, datetime.datetime] = {}
         self.measured = Measured()
         self.bytes_received = 0
@@ -133,18 +134,18 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
 
     def getSynchronizationSources(self) -> list[RTCRtpSynchronizationSource]:  # type: ignore[override]
         """The streams that sent in the last 10 seconds, newest first (W3C WebRTC §5.3.1)."""
-        sources = []
-        for each in super().getSynchronizationSources():
-            timestamp, level = self._heard.get(each.source, (0, None))
-            sources.append(
-                RTCRtpSynchronizationSource(
-                    timestamp=each.timestamp,
-                    source=each.source,
-                    rtpTimestamp=timestamp,
-                    audioLevel=None if level is None else _linear(level[1]),
-                    voiceActivityFlag=None if level is None else level[0],
-                )
+        since = time.time() - 10
+        sources = [
+            RTCRtpSynchronizationSource(
+                timestamp=datetime.datetime.fromtimestamp(came, datetime.UTC),
+                source=ssrc,
+                rtpTimestamp=timestamp,
+                audioLevel=None if level is None else _linear(level[1]),
+                voiceActivityFlag=None if level is None else level[0],
             )
+            for ssrc, (came, timestamp, level) in self._heard.items()
+            if came >= since
+        ]
         return sorted(sources, key=lambda source: source.timestamp, reverse=True)
 
     def setTransport(self, transport: Any) -> None:
@@ -174,20 +175,21 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         """For statistics: a packet that is this receiver's."""
         self.bytes_received += len(packet.payload)
         self.header_bytes_received += 12 + 4 * len(packet.csrc)
-        self.last_packet_at = time.time() * 1000
+        now = time.time()
+        self.last_packet_at = now * 1000
         level = packet.extensions.audio_level
         codec = receiver_field(self, "codecs").get(packet.payload_type) if level is not None else None
         if codec is not None:
             self.measured.audio_packet(-level[1], packet.timestamp, codec.clockRate)
         self.last_payload_type = packet.payload_type
-        self._heard[packet.ssrc] = packet.timestamp, level
+        self._heard[packet.ssrc] = now, packet.timestamp, level
         if len(self._heard) > CONTRIBUTING_MAX:
             del self._heard[next(iter(self._heard))]
         self.frames_received += packet.marker
         if packet.csrc:
-            now = clock.current_datetime()
+            at = clock.current_datetime()
             for source in packet.csrc:
-                self._contributing[source] = now
+                self._contributing[source] = at
             while len(self._contributing) > CONTRIBUTING_MAX:
                 del self._contributing[next(iter(self._contributing))]
 

@@ -268,6 +268,74 @@ async def test_two_tracks_of_a_kind_without_announced_ssrc_are_routed_by_mid(pai
     assert {(await tracks["a"].packets.get()).ssrc for _ in range(2)} == {2}
 
 
+def receive_audio(pair: Pair, receiver: object) -> None:
+    """Of payload type 96, at the server."""
+    codec = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48000, channels=2, payloadType=96)
+    pair.server._register_rtp_receiver(receiver, RTCRtpReceiveParameters(codecs=[codec]))  # type: ignore[arg-type]
+
+
+async def protected(pair: Pair, *numbers: int) -> list[bytes]:
+    """Audio as it is on the wire, and never arrived."""
+    wire = pair.wires[1]
+    wire.deliver = lambda data: False
+    before = len(wire.sent)
+    for number in numbers:
+        packet = RtpPacket(payload_type=96, sequence_number=number, ssrc=1, payload=b"x")
+        await pair.client._send_rtp(packet.serialize())
+    return wire.sent[before:]
+
+
+async def test_media_is_handled_as_it_comes_without_a_turn_of_the_loop(pair: Pair) -> None:
+    assert not pair.server._receive_at_once(b"\x80" * 40)  # no keys yet: it waits its turn
+    await pair.connect()
+    track = Track()
+    receive_audio(pair, track)
+    data = await protected(pair, 1, 2)
+    heard = pair.wires[0].heard
+    assert [pair.server._receive_at_once(each) for each in data] == [True, True]
+    assert [track.packets.get_nowait().sequence_number for _ in data] == [1, 2]
+    assert pair.wires[0].heard == heard + 2
+
+
+async def test_a_packet_that_cannot_be_handled_does_not_end_the_connection(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Track):
+        async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+            if packet.sequence_number == 1:
+                raise RuntimeError("cannot")
+            await super()._handle_rtp_packet(packet, arrival_time_ms)
+
+    await pair.connect()
+    track = Failing()
+    receive_audio(pair, track)
+    first, second = await protected(pair, 1, 2)
+    pair.server._receive_at_once(first)
+    pair.wires[0]._queue.put_nowait(second)  # as one that had to wait its turn
+    assert (await track.packets.get()).sequence_number == 2
+    assert pair.server.state == "connected"
+    assert "could not be handled" in caplog.text
+
+
+async def test_a_receiver_that_has_to_wait_holds_nothing_up(pair: Pair) -> None:
+    gate = asyncio.Event()
+
+    class Waiting(Track):
+        async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+            if packet.sequence_number == 1:
+                await gate.wait()
+            await super()._handle_rtp_packet(packet, arrival_time_ms)
+
+    await pair.connect()
+    track = Waiting()
+    receive_audio(pair, track)
+    for each in await protected(pair, 1, 2):
+        pair.server._receive_at_once(each)
+    assert track.packets.get_nowait().sequence_number == 2
+    gate.set()
+    assert (await track.packets.get()).sequence_number == 1
+
+
 def test_a_large_flight_is_split_between_records_and_nothing_is_lost() -> None:
     records = [
         b"\x16\xfe\xfd" + bytes(8) + size.to_bytes(2, "big") + bytes(size) for size in (500, 600, 700, 90)

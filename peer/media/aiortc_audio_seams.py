@@ -9,6 +9,7 @@ import inspect
 from typing import Any, Final
 
 import aiortc
+from aiortc.rtcrtpreceiver import StreamStatistics
 
 from ..aiortc_seams import PINNED, AiortcSeamError
 
@@ -43,6 +44,20 @@ for _cls, _names in ((aiortc.RTCRtpReceiver, _RECEIVER), (aiortc.RTCRtpSender, _
             f"aiortc {aiortc.__version__}: {_cls.__name__} lacks {', '.join(_missing)}, "
             f"which audio relies on: install aiortc {PINNED}.*"
         )
+
+
+def count_sent(sender: Any, ntp: int, timestamp: int, size: int) -> None:
+    """A packet with a payload of `size` bytes has gone out: what sender reports say (RFC 3550 §6.4.1)."""
+    sender._RTCRtpSender__ntp_timestamp = ntp
+    sender._RTCRtpSender__rtp_timestamp = timestamp
+    sender._RTCRtpSender__octet_count += size
+    sender._RTCRtpSender__packet_count += 1
+
+
+def stream_statistics(receiver: Any) -> dict[int, StreamStatistics]:
+    """What receiver reports say of each SSRC (RFC 3550 §6.4.2)."""
+    streams: dict[int, StreamStatistics] = receiver._RTCRtpReceiver__remote_streams
+    return streams
 
 
 def set_receiver_field(receiver: aiortc.RTCRtpReceiver, name: str, value: Any) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from aiortc import RTCRtpCodecParameters, clock
+from aiortc import RTCRtpCodecParameters
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
@@ -14,7 +14,7 @@ from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
 from ..aiortc_seams import receiver_field
 from ..mediastream import RemoteStreamTrack
 from ..rtpreceiver import RTCRtpReceiver
-from .aiortc_audio_seams import set_receiver_field
+from .aiortc_audio_seams import set_receiver_field, stream_statistics
 from .blocks import AudioBlock, BlockTrack
 from .decoders import create_decoder
 from .opus_settings import OpusSettings
@@ -23,6 +23,9 @@ from .playout import BLOCK_SECONDS, Playout
 
 FIRST_BLOCK_AFTER_SECONDS = 0.015
 """From the first packet to the first block; how regular packets are is not known yet."""
+AHEAD_SECONDS = 0.008
+"""How much earlier than due a block is played when the packet it needs comes: the margin that packet did not need. One
+wake-up of the process does for both, and waking up is what costs most in a call."""
 OTHER_SSRC_AFTER_SECONDS = 0.2
 NTP_TO_UNIX_SECONDS = 2_208_988_800
 
@@ -139,15 +142,17 @@ class AudioReceiver(RTCRtpReceiver):
             self._use_ssrc(ssrc)
         self._heard_at = now
         assert self._playout is not None
-        receiver_field(self, "active_ssrc")[ssrc] = clock.current_datetime()
-        receiver_field(self, "remote_streams")[ssrc].add(packet)
+        stream_statistics(self)[ssrc].add(packet)
         self.count(packet)
         if self._track.muted and self._receptive:
             self._track._set_muted(False)
         ticker = self._ticker
         timely = not ticker.running or now < ticker.due + 0.010
         self._playout.insert(packet.sequence_number, packet.timestamp, packet.payload, now, timely=timely)
-        if self._wanted and not ticker.running:
+        if ticker.running:
+            if ticker.due - AHEAD_SECONDS < now < ticker.due and self._playout.is_ready():
+                ticker.run_ahead()
+        elif self._wanted:
             ticker.start(now + FIRST_BLOCK_AFTER_SECONDS)
 
     def _use_codec(self, payload_type: int) -> bool:
@@ -186,7 +191,7 @@ class AudioReceiver(RTCRtpReceiver):
             self._playout.buffer.restart()
         self._ssrc = ssrc
         self._sender_report = None
-        streams = receiver_field(self, "remote_streams")
+        streams = stream_statistics(self)
         if ssrc not in streams:
             streams[ssrc] = StreamStatistics(self._codec.clockRate)
 

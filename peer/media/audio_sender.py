@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import struct
 import time
-import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from typing import Any
 
 from aiortc.mediastreams import MediaStreamTrack
@@ -27,8 +27,10 @@ from av import AudioFrame
 from av.packet import Packet
 
 from ..aiortc_seams import sender_field, set_sender_field
+from ..eager import begin
 from ..rtpsender import RTCRtpSender
 from ..track_fanout import FanoutTrack
+from .aiortc_audio_seams import count_sent
 from .blocks import AudioBlock, BlockTrack, frame_samples
 from .encoders import EncodedPacket, Packetizer
 from .opus import OpusError
@@ -97,7 +99,7 @@ class AudioSender(RTCRtpSender):
                 if track is None or track.readyState != "live":
                     await feed._changed.wait()
                     continue
-                blocks = _block_track(track)
+                blocks = None if track is pulled else _block_track(track)
                 if blocks is not None:
                     await self._send_blocks(blocks)
                     pulled = None
@@ -190,12 +192,11 @@ class AudioSender(RTCRtpSender):
 
     def _send_data(self, data: Any) -> None:
         if isinstance(data, AudioFrame):
-            pts: int | None = None
-            if data.pts is not None and data.time_base is not None:
-                base = data.time_base
-                pts = data.pts * base.numerator * data.sample_rate // base.denominator
+            rate, seconds = data.sample_rate, data.time
             try:
-                self._push(frame_samples(data), data.sample_rate, pts)
+                # Not a number: there is no time base.
+                pts = None if seconds is None or math.isnan(seconds) else round(seconds * rate)
+                self._push(frame_samples(data), rate, pts)
             except (OpusError, ValueError) as error:
                 logger.warning("an audio frame could not be encoded and is dropped: %s", error)
         elif isinstance(data, Packet):
@@ -243,10 +244,7 @@ class AudioSender(RTCRtpSender):
                 + encoded.payload
             )
         self._send_now(data)
-        set_sender_field(self, "ntp_timestamp", ntp)
-        set_sender_field(self, "rtp_timestamp", timestamp)
-        set_sender_field(self, "octet_count", sender_field(self, "octet_count") + len(encoded.payload))
-        set_sender_field(self, "packet_count", sender_field(self, "packet_count") + 1)
+        count_sent(self, ntp, timestamp, len(encoded.payload))
 
     def _extension(self, level: int) -> bytes:
         """The header extensions of all packets of this level: they differ in nothing else (RFC 8285 §4.2)."""
@@ -280,18 +278,15 @@ class AudioSender(RTCRtpSender):
         transport = self.transport
         if transport is None:
             return
-        # The transport's coroutine only hands the datagram to the kernel: run it here, without a task, and give
-        # it one only if it should want to wait after all.
-        sending: Coroutine[Any, Any, None] = transport._send_rtp(data)
         try:
-            waiting_for = sending.send(None)
-        except StopIteration:
-            return
+            # The transport's coroutine only hands the datagram to the kernel.
+            sending = begin(transport._send_rtp(data))
         except ConnectionError:
             return  # not connected just now: a lost packet, nothing more
-        task = asyncio.ensure_future(_finish(sending, waiting_for))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        if sending is not None:
+            task = asyncio.ensure_future(_finish(sending))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
 
     async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
@@ -303,15 +298,9 @@ class AudioSender(RTCRtpSender):
         await super()._handle_rtcp_packet(packet)
 
 
-@types.coroutine
-def _rest(sending: Coroutine[Any, Any, None], waiting_for: Any) -> Generator[Any, Any, None]:
-    yield waiting_for
-    yield from sending
-
-
-async def _finish(sending: Coroutine[Any, Any, None], waiting_for: Any) -> None:
+async def _finish(sending: Coroutine[Any, Any, None]) -> None:
     with contextlib.suppress(ConnectionError):
-        await _rest(sending, waiting_for)
+        await sending
 
 
 def _block_track(track: MediaStreamTrack) -> BlockTrack | None:

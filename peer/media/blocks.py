@@ -12,12 +12,13 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from av import AudioFrame
+from av import AudioFormat, AudioFrame, AudioLayout
 from numpy.typing import NDArray
 
 from .opus import Pcm
 
 BLOCK_SECONDS = 0.020
+_S16, _MONO, _STEREO = AudioFormat("s16"), AudioLayout("mono"), AudioLayout("stereo")
 
 
 @functools.cache
@@ -46,11 +47,12 @@ class AudioBlock:
 
     def to_frame(self, channels: int | None = None) -> AudioFrame:
         """As PyAV's frame: s16, interleaved, mono or stereo."""
-        samples = with_channels(self.samples, channels or self.samples.shape[1])
-        layout = "mono" if samples.shape[1] == 1 else "stereo"
-        frame = AudioFrame(format="s16", layout=layout, samples=len(samples))
-        plane: Any = frame.planes[0]
-        plane.update(np.ascontiguousarray(samples))
+        samples = self.samples
+        have = samples.shape[1]
+        wanted = channels or have
+        frame = AudioFrame(_S16, _MONO if wanted == 1 else _STEREO, len(samples))
+        interleaved = samples.repeat(wanted) if have == 1 else with_channels(samples, wanted)
+        frame.planes[0].update(interleaved.tobytes())
         frame.sample_rate = self.sample_rate
         frame.pts = self.pts
         frame.time_base = _time_base(self.sample_rate)
@@ -73,8 +75,8 @@ def frame_samples(frame: AudioFrame) -> Pcm:
     if frame.format.name == "s16":
         channels = frame.layout.nb_channels
         plane: Any = frame.planes[0]
-        buffer: Pcm = np.frombuffer(plane, np.int16)
-        return buffer[: frame.samples * channels].reshape(-1, channels)
+        buffer: Pcm = np.frombuffer(plane, np.int16, frame.samples * channels)
+        return buffer.reshape(-1, channels)
     array: Any = frame.to_ndarray()
     array = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
     return int16_samples(array)

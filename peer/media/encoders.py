@@ -125,8 +125,8 @@ class EncodedPacket:
 
 def audio_level(samples: Pcm) -> int:
     """RFC 6465 Appendix A: 0 (loudest) to 127 (silence), as RFC 6464 sends it."""
-    wide = samples.astype(np.float32).ravel()
-    power = float(np.dot(wide, wide)) / max(len(wide), 1) / (32767.0 * 32767.0)
+    wide = samples.ravel().astype(np.float32)
+    power = float(wide.dot(wide)) / max(len(wide), 1) / (32767.0 * 32767.0)
     if power <= 0.0:
         return 127
     return min(max(round(-10.0 * math.log10(power)), 0), 127)
@@ -186,9 +186,12 @@ class Packetizer:
             samples = with_channels(samples, encoder.channels)
         if self._resampler is not None:
             samples = self._resampler.push(samples)
+        size = encoder.packet_samples
+        if not self._pending_samples and len(samples) == size:
+            self._encode(samples, out)
+            return out
         self._pending.append(samples)
         self._pending_samples += len(samples)
-        size = encoder.packet_samples
         if self._pending_samples >= size:
             joined = self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending)
             begin = 0

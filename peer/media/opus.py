@@ -163,9 +163,7 @@ class OpusEncoder:
             sample_rate, channels, _APPLICATIONS[application], ctypes.byref(error)
         )
         _check(error.value)
-        # Fixed buffers: asking an array for its address costs more than copying it.
-        self._in: Pcm = np.zeros((int(sample_rate * MAX_PACKET_SECONDS), channels), np.int16)
-        self._in_address = self._in.ctypes.data
+        self._longest = int(sample_rate * MAX_PACKET_SECONDS)
         self._out = ctypes.create_string_buffer(MAX_PAYLOAD)
         self._out_address = ctypes.addressof(self._out)
 
@@ -201,10 +199,12 @@ class OpusEncoder:
     def encode(self, samples: Pcm) -> bytes:
         """One packet. Raises `OpusError` if the number of samples is not an Opus frame."""
         count = len(samples)
-        if count > len(self._in):
+        if count > self._longest:
             raise OpusError(f"invalid argument: {count} samples are more than an Opus packet holds")
-        self._in[:count] = samples
-        size = _opus.opus_encode(self._state, self._in_address, count, self._out_address, MAX_PAYLOAD)
+        data = samples.tobytes()  # asking an array for its address costs more than copying it
+        if len(data) != 2 * self.channels * count:
+            raise OpusError(f"invalid argument: {self.channels} channel(s) of int16 are encoded")
+        size = _opus.opus_encode(self._state, data, count, self._out_address, MAX_PAYLOAD)
         if size < 0:
             _check(size)
         return ctypes.string_at(self._out_address, size)

@@ -44,6 +44,15 @@ class PlayoutTicker:
             self._handle.cancel()
             self._handle = None
 
+    def run_ahead(self) -> None:
+        """Run the tick that is due next now, because the loop is awake and what it needs has come."""
+        assert self._loop is not None
+        assert self._handle is not None
+        self._handle.cancel()
+        self.due += self._interval + self._tick(self.due)
+        if self._handle is not None:
+            self._handle = self._loop.call_at(self.due, self._fire)
+
     def _fire(self) -> None:
         assert self._loop is not None
         now = self._loop.time()

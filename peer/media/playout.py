@@ -97,7 +97,8 @@ class Playout:
         self._margin = margin
         self._rate = decoder.sample_rate
         self._clock = decoder.clock_rate
-        self._pending: Pcm = np.zeros((0, decoder.channels), np.int16)
+        self._nothing: Pcm = np.zeros((0, decoder.channels), np.int16)
+        self._pending = self._nothing
         self._pending_concealed = 0
         self._packet_samples = self.block_size
         self._head: float | None = None
@@ -175,6 +176,16 @@ class Playout:
         self.buffer.next_timestamp = first.timestamp
         return max(first.timestamp / self._clock + target, now)
 
+    def is_ready(self) -> bool:
+        """Whether the packet that the next block begins to use is there, and is enough for it."""
+        lacking = self.block_size - len(self._pending)
+        packet = self.buffer.peek()
+        return (
+            packet is not None
+            and packet.timestamp == self.buffer.next_timestamp
+            and 0 < lacking <= self._packet_samples
+        )
+
     def take(self, now: float) -> PlayoutBlock:
         """The next 20 ms, for the tick that was due at `now`."""
         if self.buffer.generation != self._generation:
@@ -189,7 +200,10 @@ class Playout:
             self.counters.target_sum += (self.target_delay or 0.0) * self._packet_samples
             self._steer(now)
         size = self.block_size
-        samples, self._pending = self._pending[:size], self._pending[size:]
+        if len(self._pending) == size:
+            samples, self._pending = self._pending, self._nothing
+        else:
+            samples, self._pending = self._pending[:size], self._pending[size:]
         counters = self.counters
         counters.total_samples += size
         concealed = self._pending_concealed > 0

@@ -48,6 +48,13 @@ def sweep_time(samples: NDArray[Any]) -> float | None:
     return moment if 0.02 < moment < SWEEP_SECONDS - 0.02 else None
 
 
+def _frame(samples: NDArray[np.int16]) -> AudioFrame:
+    frame = AudioFrame(format="s16", layout="mono", samples=len(samples))
+    frame.planes[0].update(samples.tobytes())
+    frame.sample_rate, frame.time_base = RATE, fractions.Fraction(1, RATE)
+    return frame
+
+
 class Player(MediaStreamTrack):
     """Plays samples for ever, 20 ms frames on time, for anybody's sender."""
 
@@ -55,8 +62,8 @@ class Player(MediaStreamTrack):
 
     def __init__(self, samples: NDArray[np.int16]) -> None:
         super().__init__()
-        whole = len(samples) // FRAME
-        self._frames = [samples[i * FRAME : (i + 1) * FRAME].tobytes() for i in range(whole)]
+        # Made beforehand, so that what is measured is the peer that sends them.
+        self._frames = [_frame(samples[i : i + FRAME]) for i in range(0, len(samples) - FRAME + 1, FRAME)]
         self.started: float | None = None
         self._count = 0
 
@@ -64,9 +71,7 @@ class Player(MediaStreamTrack):
         if self.started is None:
             self.started = time.monotonic()
         await asyncio.sleep(max(0.0, self.started + self._count * FRAME / RATE - time.monotonic()))
-        frame = AudioFrame(format="s16", layout="mono", samples=FRAME)
-        frame.planes[0].update(self._frames[self._count % len(self._frames)])
-        frame.sample_rate, frame.pts = RATE, self._count * FRAME
-        frame.time_base = fractions.Fraction(1, RATE)
+        frame = self._frames[self._count % len(self._frames)]
+        frame.pts = self._count * FRAME
         self._count += 1
         return frame

@@ -112,6 +112,40 @@ async def test_dtls_can_start_before_there_is_a_path_and_its_first_flight_is_not
         await right.stop()
 
 
+async def test_media_is_given_away_as_it_comes_unless_something_waits_before_it() -> None:
+    async with transports() as pair:
+        pair.negotiate()
+        await pair.connected()
+        taken: list[bytes] = []
+        ready = asyncio.Event()
+
+        def take(data: bytes) -> bool:
+            if not ready.is_set():
+                return False
+            taken.append(data)
+            return True
+
+        pair.right._take_media = take
+        before = pair.right.packets_received
+
+        async def arrived(count: int) -> None:
+            while pair.right.packets_received < before + count:
+                await asyncio.sleep(0.001)
+
+        await pair.left._send(b"\x80 too early")
+        await arrived(1)
+        ready.set()
+        await pair.left._send(b"\x80 behind it")
+        await arrived(2)
+        assert not taken
+        assert [await pair.right._recv() for _ in range(2)] == [b"\x80 too early", b"\x80 behind it"]
+        await pair.left._send(b"\x80 at once")
+        await pair.left._send(b"\x17 not media")
+        await arrived(4)
+        assert taken == [b"\x80 at once"]
+        assert await pair.right._recv() == b"\x17 not media"
+
+
 async def test_sending_without_a_path_loses_the_packet_and_raises_nothing() -> None:
     transport = RTCIceTransport(LOOPBACK)
     await transport._send(b"\x80nobody hears this")

@@ -229,6 +229,35 @@ async def test_the_end_of_the_transport_ends_the_track() -> None:
 
 
 @in_virtual_time
+async def test_a_block_is_heard_when_the_packet_it_needs_comes_and_no_later_than_due() -> None:
+    track = ToneTrack()
+    async with OneWayCall(track) as call:
+        loop = asyncio.get_running_loop()
+        arrivals: set[float] = set()
+        receive = call.receiver._receive_rtp
+        begin = loop.time()
+
+        def lose_some(packet: Any, now: float) -> None:
+            arrivals.add(now)
+            if now < begin + 6 or packet.sequence_number % 10:
+                receive(packet, now)
+
+        call.receiver._receive_rtp = lose_some
+        heard: list[float] = []
+        async with AudioSink(call.track) as sink:
+            async for _ in sink:
+                heard.append(loop.time())
+                if len(heard) == 600:
+                    break
+        assert set(heard[150:250]) <= arrivals
+        assert max(np.diff(heard[150:])) < 0.0285
+        counters = call.receiver.playout.counters
+        assert counters.total_samples == pytest.approx(960 * 600, abs=2000)
+        assert counters.concealed_samples + 960 * counters.fec_packets <= 960 * 35
+        track.stop()
+
+
+@in_virtual_time
 async def test_a_second_stream_beside_the_first_is_not_mixed_in() -> None:
     source = AudioSource()
     async with OneWayCall(source) as call:

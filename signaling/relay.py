@@ -20,6 +20,7 @@ from .ice_servers import (
     Cloudflare,
     CredentialsUnavailable,
     Hybrid,
+    IceServers,
     IceServerSource,
     SharedSecret,
     Twilio,
@@ -113,7 +114,7 @@ class Relay:
         return grant
 
     async def turn_credentials(self, headers: Mapping[str, str], address: str) -> dict[str, Any]:
-        """The body of `GET /api/turn-credentials`. Raises Refused."""
+        """The body of `GET /api/turn-credentials`; without any source, an empty list. Raises Refused."""
         now = time.monotonic()
         if not self.credential_requests.request(f"address {subscriber(address)}", now):
             raise Refused("rate-limited", "too many credentials fetched from this address")
@@ -125,7 +126,7 @@ class Relay:
         if not self.credential_requests.request(f"identity {user}", now):
             raise Refused("rate-limited", "too many credentials fetched for this identity")
         if self.ice_servers is None:
-            raise Refused("unavailable", "no TURN server is configured")
+            return IceServers([], self.settings.turn_ttl).to_json()
         try:
             servers = await self.ice_servers.ice_servers(user)
         except CredentialsUnavailable as error:

@@ -10,9 +10,10 @@
 
 const CHAT = { label: "chat", id: 100 };
 const LIVENESS = { label: "liveness", id: 101 };
-const GRACE = 5000; // milliseconds "disconnected" may last before ICE is restarted
+const GRACE = 500; // milliseconds "disconnected" may last (Chromium says so after 5 to 8 s of silence) before ICE is restarted
+const COURTESY = 5000; // milliseconds more for the side that ICE calls controlled: the other restarts first, and one is enough
 const GIVE_UP = 10000; // milliseconds without a path before a fresh connection is tried
-const RETRY = 2000; // milliseconds after the first restart until the next; each time twice as long
+const RETRY = 5000; // milliseconds after the first restart until the next; each time twice as long
 const CONNECT = 30000; // milliseconds a fresh connection has to connect
 const MAX_FRESH = 4; // fresh connections in a row without one that connected
 const WHY_LEFT = {
@@ -134,6 +135,7 @@ export class RemotePeer {
   #restarts = 0;
   #fresh = 0;
   #mayOffer;
+  #controls = false; // ICE: whoever made the first offer of a connection does (RFC 8445, section 6.1.1)
   #retired = new Set(); // sessions of the remote whose connection we gave up
 
   constructor(call, { id, name, polite, offers }) {
@@ -252,6 +254,7 @@ export class RemotePeer {
 
     this.#mayOffer = true; // who answers once may ask for more afterwards
     this.#settingAnswer = type === "answer";
+    if (!pc.remoteDescription) this.#controls = type === "answer";
     try {
       await pc.setRemoteDescription({ type, sdp });
     } finally {
@@ -260,6 +263,11 @@ export class RemotePeer {
     const early = this.#early.splice(0);
     for (const candidate of early) await pc.addIceCandidate(candidate).catch(() => {});
     if (type === "offer") {
+      if (this.#restartTimer !== null) {
+        // The remote is at it already: ours would only collide with its restart.
+        clearTimeout(this.#restartTimer);
+        this.#restartTimer = setTimeout(() => this.#restart(), jittered(RETRY) + this.#courtesy());
+      }
       await pc.setLocalDescription();
       this.#send({ type: "answer", sdp: pc.localDescription.sdp, of: originOf(sdp) });
     }
@@ -301,7 +309,7 @@ export class RemotePeer {
       this.#restarts = this.#fresh = 0;
     } else if (state === "disconnected") {
       this.#broken();
-      this.#restartTimer ??= setTimeout(() => this.#restart(), GRACE);
+      this.#restartTimer ??= setTimeout(() => this.#restart(), GRACE + this.#courtesy());
     } else if (state === "failed") {
       this.#broken();
       if (this.#restarts === 0) this.#restart();
@@ -311,6 +319,10 @@ export class RemotePeer {
   #broken() {
     this.#outage ??= performance.now();
     this.#deadline ??= setTimeout(() => this.#startOver(), jittered(GIVE_UP));
+  }
+
+  #courtesy() {
+    return this.#controls ? 0 : COURTESY;
   }
 
   #restart() {

@@ -41,10 +41,9 @@ async def test_a_short_cut_is_waited_out(page: Page) -> None:
         assert reports == []
 
 
-async def test_after_a_longer_cut_ice_is_restarted_and_media_goes_on(page: Page) -> None:
+async def test_a_longer_cut_is_restarted_once_for_both(page: Page) -> None:
     network = CutNetwork()
-    # The bot waits less long than the page, so it is the bot that restarts.
-    async with demo(port=0, **cuttable(network, grace=1.0, give_up=40.0)) as (server, call):
+    async with demo(port=0, **cuttable(network)) as (server, call):
         await page.goto(f"{server.http_url}?autojoin=1")
         await state_is(page, "connected")
         await media_moves(page)
@@ -52,11 +51,45 @@ async def test_after_a_longer_cut_ice_is_restarted_and_media_goes_on(page: Page)
         connection = peer.pc
         reports: list[Any] = []
         call.on("reconnecting", lambda report, peer: reports.append(report))
+        await page.evaluate(
+            "globalThis.restarts = 0; browserCall.addEventListener('restarting', () => { restarts += 1; })"
+        )
+
+        async def restarts() -> int:
+            return len(reports) + int(await page.evaluate("restarts"))
+
+        network.up = False
+        async with asyncio.timeout(20):
+            while not await restarts():
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(1)  # the cut goes on for a while
+        network.up = True
+        await in_time(lambda: peer.state == "connected", "connected again", 20)
+        await state_is(page, "connected")
+        await media_moves(page)
+        await chat_goes_both_ways(page)
+        assert await restarts() == 1
+        assert peer.pc is connection
+
+
+async def test_where_the_page_does_nothing_the_bot_brings_the_call_back(page: Page) -> None:
+    network = CutNetwork()
+    async with demo(port=0, **cuttable(network, grace=1.0, give_up=40.0)) as (server, call):
+        await page.goto(f"{server.http_url}?autojoin=1")
+        await state_is(page, "connected")
+        await media_moves(page)
+        [peer] = call.peers.values()
+        connection = peer.pc
+        # The page controls ICE and would be the first to restart.
+        await page.evaluate(
+            "for (const peer of browserCall.peers.values()) peer.pc.onconnectionstatechange = null"
+        )
+        reports: list[Any] = []
+        call.on("reconnecting", lambda report, peer: reports.append(report))
         network.up = False
         await in_time(lambda: reports, "the bot restarts", 20)
         network.up = True
         await in_time(lambda: peer.state == "connected", "connected again", 20)
-        await state_is(page, "connected")
         await media_moves(page)
         await chat_goes_both_ways(page)
         assert peer.pc is connection

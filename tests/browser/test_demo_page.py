@@ -16,6 +16,9 @@ from tests.browser.conftest import in_time, state_is
 pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
 
 # What has been received, how loud it was, and a fingerprint of the picture as it is on the screen.
+AT_ONCE = 3.0
+"""Seconds: being told takes a tenth of one, noticing a silence takes five."""
+
 OBSERVE = """async () => {
   const [peer] = browserCall.peers.values();
   const seen = {};
@@ -102,12 +105,15 @@ async def test_the_page_and_the_bot_see_hear_and_chat(page: Page, bot_offers: An
         assert (peer.name, peer.state) == ("Ada", "connected")
 
 
-async def test_pressing_join_with_what_the_form_holds_is_enough(page: Page) -> None:
+async def test_pressing_join_with_what_the_form_holds_is_enough_and_logs_nothing(page: Page) -> None:
+    logged: list[str] = []
+    page.on("console", lambda message: logged.append(f"{message.type}: {message.text}"))
     async with demo(port=0) as (server, _):
         await page.goto(server.http_url)
         assert await page.inner_text("#state") == "new"
         await page.click("#join")
         await state_is(page, "connected")
+        assert logged == []
 
 
 async def test_the_page_shows_candidates_of_both_sides_and_the_states(page: Page) -> None:
@@ -133,7 +139,7 @@ async def test_the_bot_notices_at_once_when_the_page_hangs_up(page: Page) -> Non
         reasons: list[str] = []
         call.on("left", lambda peer, reason: reasons.append(reason))
         await page.click("#hangup")
-        assert await in_time(lambda: reasons, "the bot notices") < 1.0
+        assert await in_time(lambda: reasons, "the bot notices") < AT_ONCE
         assert reasons == ["hung up"]
         assert call.peers == {}
         assert await page.inner_text("#state") == "closed"
@@ -147,7 +153,7 @@ async def test_the_page_notices_at_once_when_the_bot_hangs_up_and_can_be_called_
         began = time.monotonic()
         peer.hang_up()
         await state_is(page, "closed")
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < AT_ONCE
         assert "Echo bot hung up" in await page.inner_text("#status")
         await page.click("#hangup")
         await page.click("#join")
@@ -162,7 +168,7 @@ async def test_the_page_notices_at_once_when_the_bot_leaves(page: Page) -> None:
         began = time.monotonic()
         leaving = asyncio.create_task(call.leave())
         await state_is(page, "closed")
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < AT_ONCE
         await leaving
 
 
@@ -172,7 +178,7 @@ async def test_a_closed_tab_is_noticed_at_once(chromium: Browser) -> None:
         await page.goto(f"{server.http_url}?autojoin=1")
         await state_is(page, "connected")
         await page.close(run_before_unload=False)
-        assert await in_time(lambda: not call.peers, "the bot notices") < 2.0
+        assert await in_time(lambda: not call.peers, "the bot notices") < AT_ONCE
 
 
 async def test_three_in_a_room_are_all_connected(chromium: Browser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -84,11 +83,10 @@ async def test_servers_that_are_no_use_cost_no_time_and_say_what_is_wrong(
         coturn.stun_server(),
         coturn.server("udp"),
     )
-    started = time.monotonic()
     async with transports(options(*servers, gathering_timeout=1.0), options()) as pair:
         pair.negotiate()
         await pair.connected()
-        assert time.monotonic() - started < 0.5
+        assert pair.left.gatheringState == "gathering"
         await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
         assert [each for each in pair.left.newest_local_candidates() if each.type == "relay"]
         errors = {each.url: each for each in pair.errors if isinstance(each, IceCandidateError)}

@@ -169,7 +169,8 @@ def create_answer(session: Session) -> SessionDescription:
         if theirs.mid in bundle:
             accepted.append(theirs.mid)
         ice = transport.restart_answer or transport.local
-        _describe_transport(session, section, transport, ice, _answer_setup(transport, theirs), theirs)
+        setup = _answer_setup(session, transport, theirs)
+        _describe_transport(session, section, transport, ice, setup, theirs)
         if theirs.implicit_mid:
             section.implicit_mid = True
         answer.media.append(section)
@@ -306,9 +307,12 @@ def _credentials(ice: RTCIceParameters) -> tuple[str | None, str | None]:
     return ice.usernameFragment, ice.password
 
 
-def _answer_setup(transport: Transport, theirs: MediaSection) -> Setup:
-    # The roles of an association that stands are not changed (RFC 8842 §5.3).
+def _answer_setup(session: Session, transport: Transport, theirs: MediaSection) -> Setup:
+    # The roles of an association that stands are not changed (RFC 8842 §5.3). One that is about to begin again has
+    # those of the answer that moved the tag, even if we have not heard yet that the one before it has ended.
     established = transport.dtls._role
+    if session.bundle_head_moved is not None:
+        established = session.agreed_role(transport) or established
     if established in ("client", "server") and transport.connecting is not None:
         return "active" if established == "client" else "passive"
     return "passive" if theirs.setup == "active" else "active"

@@ -8,7 +8,7 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from aiortc import MediaStreamTrack, RTCIceParameters, RTCStatsReport
 
@@ -284,6 +284,19 @@ class Session:
         for mid in answer.sdp.bundle if answer is not None else []:
             if mid in self.section_transports:
                 return self.section_transports[mid]
+        return None
+
+    def agreed_role(self, transport: Transport) -> Literal["client", "server"] | None:
+        """Our DTLS role on a transport, as the last answer has it."""
+        ours = self.current_local is not None and self.current_local.type == "answer"
+        answer = self.current_local if ours else self.current_remote
+        for section in answer.sdp.media if answer is not None else ():
+            if (
+                self.section_transports.get(section.mid) is transport
+                and not section.rejected
+                and section.setup in ("active", "passive")
+            ):
+                return "client" if (section.setup == "active") == ours else "server"
         return None
 
     def allocate_mid(self, taken: set[str]) -> str:

@@ -26,7 +26,8 @@ async def main() -> None:
         @here.on("icecandidate")
         async def trickle(candidate, name=name, there=there) -> None:  # type: ignore[no-untyped-def]
             note(f"{name}: {candidate.candidate if candidate else 'no more candidates'}")
-            await there.addIceCandidate(candidate)
+            if there.connectionState != "closed":
+                await there.addIceCandidate(candidate)
 
         @here.on("connectionstatechange")
         def changed(name=name, here=here) -> None:  # type: ignore[no-untyped-def]

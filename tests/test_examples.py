@@ -25,9 +25,10 @@ async def somebody_in(server: RelayServer) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_two_peers_talk(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_two_peers_talk(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     await two_peers.main()
     assert "alice hears: How do you do? Very well!" in capsys.readouterr().out
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_file_arrives_whole_and_under_its_own_name_only(tmp_path: Path) -> None:

@@ -140,6 +140,12 @@ class Lab:
         await self.add(node)
         return Party(node, subject)
 
+    async def caller(self, host: Host) -> JsonProcess:
+        """Start one end of a call made with `peer.Call`: see `tests.netlab.caller` for its commands."""
+        command = host.namespace.command(sys.executable, "-m", "tests.netlab.caller")
+        name = f"call on {host.name}"
+        return await self.add(await JsonProcess.start(name, command, self.log(f"call-{host.name}")))
+
     async def chromium(self, host: Host, *, trials: str = "") -> Party:
         """Start one end of a call in a headless Chromium, with field trials if given."""
         return Party(await Chromium.start(self, host, trials=trials), "chromium")

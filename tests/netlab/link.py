@@ -23,6 +23,41 @@ PROPERTIES = {
 }
 
 
+class Arrivals:
+    """Of RTP, on tracks that are read so that they flow."""
+
+    def __init__(self) -> None:
+        self.packets: list[tuple[int, int, float]] = []
+        """SSRC, sequence number, time."""
+        self._sinks: list[asyncio.Task[None]] = []
+
+    def of(self, track: MediaStreamTrack, pc: Any) -> None:
+        """Read a track of `pc`, and note its packets."""
+        self._sinks.append(asyncio.create_task(self._consume(track)))
+        for receiver in pc.getReceivers():
+            if receiver.track is track:
+                self._count(receiver)
+
+    def close(self) -> None:
+        for task in self._sinks:
+            task.cancel()
+
+    async def _consume(self, track: MediaStreamTrack) -> None:
+        with contextlib.suppress(MediaStreamError):
+            while True:
+                await track.recv()
+
+    def _count(self, receiver: Any) -> None:
+        # There is no public way to see packets arrive; the jitter buffer behind this would hide when they did.
+        handle = receiver._handle_rtp_packet
+
+        async def counted(packet: Any, *arguments: Any, **named: Any) -> None:
+            self.packets.append((packet.ssrc, packet.sequence_number, time.monotonic()))
+            await handle(packet, *arguments, **named)
+
+        receiver._handle_rtp_packet = counted
+
+
 class Link:
     """The peer connection with one remote, and what was seen on it."""
 
@@ -42,9 +77,8 @@ class Link:
         self.log: list[tuple[float, str, Any]] = []
         self.channel: Any = None
         self.numbers: list[tuple[int, float, float]] = []
-        self.packets: list[tuple[int, int, float]] = []
+        self.arrivals = Arrivals()
         self.sending: asyncio.Task[None] | None = None
-        self.sinks: list[asyncio.Task[None]] = []
         self.making_offer = self.negotiated = self.ignoring = False
         self._unsent: list[dict[str, Any] | None] = []
         self._described = False
@@ -84,25 +118,7 @@ class Link:
 
     def _track(self, track: MediaStreamTrack) -> None:
         self.note("track", track.kind)
-        self.sinks.append(asyncio.create_task(self._consume(track)))
-        for receiver in self.pc.getReceivers():
-            if receiver.track is track:
-                self._count_packets(receiver)
-
-    def _count_packets(self, receiver: Any) -> None:
-        # There is no public way to see packets arrive; the jitter buffer behind this would hide when they did.
-        handle = receiver._handle_rtp_packet
-
-        async def counted(packet: Any, *arguments: Any, **named: Any) -> None:
-            self.packets.append((packet.ssrc, packet.sequence_number, time.monotonic()))
-            await handle(packet, *arguments, **named)
-
-        receiver._handle_rtp_packet = counted
-
-    async def _consume(self, track: MediaStreamTrack) -> None:
-        with contextlib.suppress(MediaStreamError):
-            while True:
-                await track.recv()
+        self.arrivals.of(track, self.pc)
 
     def add_media(self) -> None:
         if "audio" in self.media:
@@ -194,7 +210,7 @@ class Link:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def close(self) -> None:
-        for task in (self.sending, *self.sinks):
-            if task is not None:
-                task.cancel()
+        if self.sending is not None:
+            self.sending.cancel()
+        self.arrivals.close()
         await self.pc.close()

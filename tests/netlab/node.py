@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -195,7 +195,7 @@ class Node:
 
     async def packets(self) -> list[Any]:
         """RTP packets that have arrived: SSRC, sequence number, time."""
-        return self.link.packets
+        return self.link.arrivals.packets
 
     async def hangup(self) -> None:
         links, self.links = self.links, {}
@@ -210,16 +210,22 @@ class Node:
         return time.monotonic()
 
 
-async def serve() -> None:
+class Commands(Protocol):
+    """Its coroutines are called by name, with the arguments of the request."""
+
+    async def leave(self) -> None: ...
+
+
+async def serve(commands: Commands) -> None:
+    """Carry out the commands on standard input until it ends."""
     loop = asyncio.get_running_loop()
     requests = asyncio.StreamReader(limit=2**28)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)
-    node = Node()
 
     async def answer(request: dict[str, Any]) -> None:
         number, operation = request.pop("id"), request.pop("op")
         try:
-            reply = {"id": number, "result": await getattr(node, operation)(**request)}
+            reply = {"id": number, "result": await getattr(commands, operation)(**request)}
         except Exception as error:
             logging.exception("%s failed", operation)
             reply = {"id": number, "error": f"{type(error).__name__}: {error}"}
@@ -233,9 +239,9 @@ async def serve() -> None:
         task.add_done_callback(running.discard)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2):
-            await node.leave()
+            await commands.leave()
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    asyncio.run(serve())
+    asyncio.run(serve(Node()))

@@ -15,6 +15,10 @@ MAX_DROPOUT = 3000
 MAX_TIMESTAMP_JUMP_SECONDS = 30.0
 MAX_DELAY_SECONDS = 0.5
 """Packets later than this against the earliest are not waited for."""
+OUTAGE_SECONDS = 0.080
+"""Nothing came for this long, and then what was held up, all at once."""
+OUTAGE_MEMORY_SECONDS = 10.0
+"""One outage in this time says nothing about the next packets; several say that more will come, and are waited for."""
 
 
 @dataclass(slots=True, order=True)
@@ -62,6 +66,9 @@ class JitterBuffer:
         self._sequence_number: int | None = None
         self._timestamp = 0
         self._missing: set[int] = set()
+        self._arrived = float("-inf")
+        self._outage_at = float("-inf")
+        self._held_up = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -80,6 +87,7 @@ class JitterBuffer:
         if highest is None:
             self._sequence_number, self._timestamp = sequence_number, timestamp
             extended_sequence, extended_timestamp = sequence_number, timestamp
+            timestamp_step = 0
         else:
             sequence_step = (sequence_number - highest + 0x8000 & 0xFFFF) - 0x8000
             timestamp_step = (timestamp - self._timestamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000
@@ -102,8 +110,9 @@ class JitterBuffer:
             else:
                 counters.duplicates += 1
                 return False
-        if timely:
-            self._measure(now - extended_timestamp / self.clock_rate, now)
+        offset = now - extended_timestamp / self.clock_rate
+        if not self._is_held_up(offset, timestamp_step, now) and timely:
+            self._measure(offset, now)
         if self.next_timestamp is not None and extended_timestamp < self.next_timestamp:
             counters.late += 1
             return False
@@ -120,6 +129,20 @@ class JitterBuffer:
             del waiting[0]
             counters.overflowed += 1
         return True
+
+    def _is_held_up(self, offset: float, timestamp_step: int, now: float) -> bool:
+        """Whether this packet comes out of an outage that stands alone: it is no sign of jitter."""
+        apart = now - self._arrived
+        self._arrived = now
+        if apart >= OUTAGE_SECONDS:
+            earliest = self.offsets.earliest
+            if earliest is not None and offset - earliest >= OUTAGE_SECONDS / 2:
+                self._held_up = now - self._outage_at > OUTAGE_MEMORY_SECONDS
+                self._outage_at = now
+                return self._held_up
+        # The others come in the same burst; at the pace they were sent they are just late.
+        self._held_up = self._held_up and apart * self.clock_rate < timestamp_step / 2
+        return self._held_up
 
     def _measure(self, offset: float, now: float) -> None:
         earliest = self.offsets.earliest

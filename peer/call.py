@@ -152,7 +152,6 @@ class Call(EventEmitter):
         self._configuration = _configuration(configuration, ice_servers)
         self._offer = offer
         self._recovery = _recovery_options(recovery)
-        self._fresh_connections = fresh_connections
         self._liveness = liveness
         self._make_connection = connect
         self.signaling = client

@@ -206,6 +206,7 @@ class RemotePeer(EventEmitter):
         """Free everything; `closed` waits until that is done."""
         if self.left is not None:
             return
+        told = self.state == "closed"
         self.left = reason
         self._connected.set()
         self._detach()
@@ -213,7 +214,8 @@ class RemotePeer(EventEmitter):
         task = self._task
         self._task = asyncio.create_task(self._finish(task, self.pc), name=f"goodbye to {self.id}")
         self.emit("left", reason)
-        self.emit("state", "closed")
+        if not told:
+            self.emit("state", "closed")
 
     async def closed(self) -> None:
         """Wait until everything of a closed peer is freed."""

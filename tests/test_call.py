@@ -416,3 +416,16 @@ async def test_only_tracks_can_be_published() -> None:
         alice = await room.join("alice")
         with pytest.raises(TypeError, match=r"MediaStreamTrack.*not bytes"):
             alice.call.publish(b"speech")  # type: ignore[arg-type]
+
+
+@in_virtual_time
+async def test_a_peer_s_connection_is_said_to_be_closed_once() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        bob = await room.join("bob")
+        await room.all_connected()
+        await bob.call.leave()
+        await room.until(lambda: alice.seen("left"), "bob's departure")
+        await asyncio.sleep(1)
+        assert [event[2] for event in alice.seen("state")].count("closed") == 1
+        assert [event[2] for event in bob.seen("state")].count("closed") == 1

@@ -245,6 +245,7 @@ class Transports:
         """A transport that no section uses any more."""
         if transport in self.all:
             self.all.remove(transport)
+            transport.dtls.give_up()
             # Without a goodbye: to a peer that has not discarded its own yet, that would be the end of the call.
             task = asyncio.ensure_future(self._stop(transport, silent=True))
             self._stopping.add(task)

@@ -41,7 +41,7 @@ class RTCBundlePolicy(enum.StrEnum):
     """How many transports an offer asks for (W3C WebRTC §4.2.4)."""
 
     BALANCED = "balanced"
-    """One per kind of media."""
+    """One per kind of media. What a bundle will make superfluous gathers only if the answer does not bundle."""
     MAX_COMPAT = "max-compat"
     """One per media section."""
     MAX_BUNDLE = "max-bundle"
@@ -101,8 +101,7 @@ class RTCConfiguration(aiortc.RTCConfiguration):
 
     iceTransportPolicy: RTCIceTransportPolicy = RTCIceTransportPolicy.ALL  # type: ignore[assignment]
 
-    bundlePolicy: RTCBundlePolicy = RTCBundlePolicy.MAX_BUNDLE  # type: ignore[assignment]
-    """Default: one transport for everything. (The W3C's default is `balanced`.)"""
+    bundlePolicy: RTCBundlePolicy = RTCBundlePolicy.BALANCED  # type: ignore[assignment]
 
     alwaysNegotiateDataChannels: bool = False
     """Offer data channels first, whether there are any or not (WebRTC Extensions)."""

@@ -162,10 +162,11 @@ class ParametersTransaction:
                 headerExtensions=extensions,
                 rtcp=rtcp,
             )
-            _soon(self._forget)
+            _soon(self.forget)
         return copy.deepcopy(self._last)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """What `getParameters` gave no longer holds: ask again."""
         self._last = None
 
     def set(self, parameters: Any) -> asyncio.Future[None]:
@@ -208,7 +209,7 @@ class ParametersTransaction:
         done: asyncio.Future[None] = asyncio.get_event_loop().create_future()
 
         def take_effect() -> None:
-            self._forget()
+            self.forget()
             if not done.done():
                 done.set_result(None)
 

@@ -45,11 +45,14 @@ def apply_local(session: Session, kind: SdpType, sdp: SessionDescription) -> Cha
     _show_transports(session)
     for transport, section in _tagged(session, sdp):
         transport.set_role("controlling" if kind == "offer" else "controlled")
-        transport.gather(RTCIceParameters(usernameFragment=section.ice_ufrag, password=section.ice_pwd))
+        if kind != "offer" or not _may_be_superfluous(session, sdp, transport, section):
+            transport.gather(_ice_parameters(section))
     if kind != "offer":
         _connect(session, local_answer=sdp)
     if kind == "answer":
         _settle(session, changes)
+    for transceiver in session.transceivers:
+        transceiver.sender._transaction.forget()
     session.signaling_state = state
     return changes
 
@@ -108,9 +111,14 @@ def apply_remote(
         _apply_answer_directions(session, sdp, changes, local=False)
         _bundle_answer(session, sdp)
         _unbundle_rejected(session, sdp)
+        for transport, section in _tagged(session, session.local.sdp) if session.local else []:
+            if not transport.gathered:
+                transport.gather(_ice_parameters(section))
         _connect(session, remote_answer=sdp)
     if kind == "answer":
         _settle(session, changes)
+    for transceiver in session.transceivers:
+        transceiver.sender._transaction.forget()
     session.signaling_state = state
     return changes
 
@@ -351,6 +359,25 @@ def _unbundle_rejected(session: Session, sdp: SessionDescription) -> None:
             session.section_transports.pop(section.mid, None)
 
 
+def _may_be_superfluous(
+    session: Session, offer: SessionDescription, transport: Transport, section: MediaSection
+) -> bool:
+    """Whether an answer that bundles discards the transport: then its candidates can wait for the answer. Nearly all
+    peers bundle, and sockets and relay allocations for nothing are dear. Those that do not get them by trickling."""
+    configuration = session.configuration
+    return (
+        configuration.bundlePolicy == RTCBundlePolicy.BALANCED
+        and not configuration.aiortc_compat
+        and not transport.gathered
+        and section.mid in offer.bundle
+        and session.section_transports.get(offer.bundle[0]) is not transport
+    )
+
+
+def _ice_parameters(section: MediaSection) -> RTCIceParameters:
+    return RTCIceParameters(usernameFragment=section.ice_ufrag, password=section.ice_pwd)
+
+
 def _tagged(session: Session, sdp: SessionDescription) -> list[tuple[Transport, MediaSection]]:
     """Each transport with the section that speaks for it."""
     found: dict[Transport, MediaSection] = {}
@@ -435,8 +462,8 @@ def _connect(
             _hand_over(session, transport)
         if not set(ICE_OPTIONS) & set(section.ice_options):
             transport.ice.forgo_handshake()
-        if transport.start(parameters):
-            feed_candidates(session, transport)
+        transport.start(parameters)
+        feed_candidates(session, transport)
         data = remote.section(session.data_mid) if session.data_mid is not None else None
         if data is not None and session.sctp is not None:
             session.sctp.limit_messages(data.max_message_size)
@@ -462,16 +489,10 @@ def begin_again(session: Session) -> None:
     In Chromium the first section of a bundle owns the transport: when another comes first, because that one was
     rejected or for any other reason, it closes DTLS and builds ICE and DTLS anew under the credentials described.
     """
-    local, answer = session.current_local, session.current_remote
-    ours = local is not None and local.type == "answer"
     for transport in session.transports.all:
-        remote, role = transport.remote_dtls, transport.dtls._role
+        remote = transport.remote_dtls
         if remote is not None:
-            answered = local if ours else answer
-            section = _tagged(session, answered.sdp) if answered is not None else []
-            setup = next((s.setup for t, s in section if t is transport), None)
-            if setup in ("active", "passive"):
-                role = "client" if (setup == "active") == ours else "server"
+            role = session.agreed_role(transport) or transport.dtls._role
             _hand_over(session, transport)
             # The peer's new sockets may have been found already; its old ones are not worth a handshake.
             transport.left_behind = session.pairs_before.get(transport)
@@ -520,7 +541,8 @@ def _settle(session: Session, changes: Changes) -> None:
     heads = [d.sdp.bundle[0] for d in (session.current_local, session.current_remote) if d and d.sdp.bundle]
     head = next((mid for mid in heads if mid not in rejected), None)
     moved = session.bundle_head is not None and head is not None and head != session.bundle_head
-    session.bundle_head_moved = asyncio.get_event_loop().time() if moved else None
+    if moved:
+        session.bundle_head_moved = asyncio.get_event_loop().time()
     session.bundle_head = head
     for transceiver in list(session.transceivers):
         simulcast.settle(transceiver)

@@ -59,19 +59,38 @@ async def test_bundle_policies(pcs: Connections, policy: str, expected: int) -> 
         pc1.addTransceiver(kind)
     channel = pc1.createDataChannel("x")
     await pc1.setLocalDescription()
-    assert len({t.sender.transport for t in pc1.getTransceivers()} | {pc1.sctp.transport}) == expected
+    before = {t.sender.transport for t in pc1.getTransceivers()} | {pc1.sctp.transport}
+    assert len(before) == expected
     await pc2.setRemoteDescription(pc1.localDescription)
     await pc2.setLocalDescription()
     await pc1.setRemoteDescription(pc2.localDescription)
     for pc in (pc1, pc2):
         assert len({t.sender.transport for t in pc.getTransceivers()} | {pc.sctp.transport}) == 1
+    superfluous = before - {pc1.sctp.transport}
+    assert [transport.state for transport in superfluous] == ["closed"] * (expected - 1)
     await opened(channel)
     await connected(pc1, pc2)
 
 
-async def test_no_bundle(pcs: Connections) -> None:
-    """split: a remote that does not bundle gets a transport per section"""
-    pc1, pc2 = pcs({"bundlePolicy": "max-compat"}), pcs({"bundlePolicy": "max-compat"})
+async def test_default_bundle_policy_costs_no_sockets(pcs: Connections) -> None:
+    """Default bundlePolicy should be balanced; what a bundle makes superfluous has not gathered by then"""
+    pc = pcs()
+    assert pc.getConfiguration().bundlePolicy == "balanced"
+    pc.addTransceiver("audio")
+    pc.addTransceiver("video")
+    pc.createDataChannel("x")
+    await pc.setLocalDescription()
+    await pc.gathering_complete()
+    first, second, data = pc.localDescription.sdp.split("m=")[1:]
+    assert "a=candidate" in first
+    assert "a=end-of-candidates" in first
+    assert "a=candidate" not in second + data
+
+
+@pytest.mark.parametrize("policy", ["balanced", "max-compat"])
+async def test_no_bundle(pcs: Connections, policy: str) -> None:
+    """not negotiating BUNDLE creates two separate ice and dtls transports"""
+    pc1, pc2 = pcs({"bundlePolicy": policy}), pcs({"bundlePolicy": policy})
     tracks: list[Any] = []
     pc2.on("track", tracks.append)
     pc1.addTrack(peer.AudioStreamTrack())

@@ -166,3 +166,14 @@ async def test_close_is_seen_at_both_ends(pcs: Connections) -> None:
     pc1.close()
     assert here.state == "closed"
     await until(there, "statechange", lambda: there.state == "closed")
+
+
+async def test_candidates_of_a_second_exchange(pcs: Connections) -> None:
+    """sRD(reoffer) with candidates and without trickle works"""
+    pc1, pc2 = pcs(), pcs()
+    pc1.addTransceiver("video")
+    await exchangeOfferAnswer(pc1, pc2)
+    await pc1.gathering_complete()
+    await pc2.gathering_complete()
+    await exchangeOfferAnswer(pc1, pc2)
+    await connected(pc1, pc2)

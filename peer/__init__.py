@@ -1,7 +1,7 @@
 """WebRTC for asyncio: a peer connection that behaves like a browser's.
 
-Everything public is here: the W3C's interfaces under the W3C's names, and the names of aiortc, so that a program
-written for aiortc changes its import and nothing else. Media helpers are in `peer.contrib.media`.
+Everything public is here: the W3C's interfaces under the W3C's names, and the names of aiortc. A program written for
+aiortc changes its import to `peer.aiortc` and nothing else. Media helpers are in `peer.contrib.media`.
 """
 
 from __future__ import annotations

@@ -32,8 +32,9 @@ class AudioSource(BlockTrack):
         await voice.write(pcm)            # waits while more than `queue_ms` is queued
         heard = voice.clear()             # interrupted: silence within one frame; milliseconds played so far
 
-    Paced at 20 ms by the loop's monotonic clock, from the moment somebody listens (a connection, a recorder): written
-    audio waits for that. When the queue is empty, silence is sent. After a stall of the process nothing is sent in a
+    Paced at 20 ms by the loop's monotonic clock, while somebody listens (a connection, a recorder). While nobody does,
+    as before the first peer comes or after the last has left, written audio waits, and so do `write` with a full queue
+    and `wait_for_playout`: `clear` or `stop` ends that. When the queue is empty, silence is sent. After a stall of the process nothing is sent in a
     burst; timestamps skip what was missed.
 
     `sample_rate` in Hz (8000, 12000, 16000, 24000 and 48000 need no conversion on their way into Opus), `channels` 1
@@ -204,7 +205,7 @@ class AudioSource(BlockTrack):
         return played
 
     async def wait_for_playout(self) -> None:
-        """Until everything written so far has been played, or cleared. Ends the utterance."""
+        """Until everything written so far has been played, or cleared, or the track stopped. Ends the utterance."""
         if self._queued and self.readyState == "live":
             waiter = asyncio.get_running_loop().create_future()
             self._drained.append(waiter)

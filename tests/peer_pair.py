@@ -55,7 +55,7 @@ async def until(emitter: Any, event: str, condition: Callable[[], bool]) -> None
 
     emitter.on(event, check)
     check()
-    await asyncio.wait_for(changed.wait(), 10)
+    await asyncio.wait_for(changed.wait(), 30)
     if check in emitter.listeners(event):
         emitter.remove_listener(event, check)
 
@@ -104,4 +104,4 @@ def event(emitter: Any, name: str) -> Awaitable[Any]:
             got.set_result(values[0] if values else None)
 
     emitter.once(name, happened)
-    return asyncio.wait_for(got, 10)
+    return asyncio.wait_for(got, 30)

@@ -25,7 +25,8 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
 ]
 ALLOW_MEDIA = "--use-fake-ui-for-media-stream"
-PATIENCE = 15.0
+PATIENCE = 30.0
+"""Seconds. Only what never comes takes as long: a busy machine is no reason to fail."""
 
 
 @pytest_asyncio.fixture

@@ -74,9 +74,9 @@ class Pair:
     async def carries(self) -> None:
         """One packet each way."""
         await self.left._send(b"\x80 from left")
-        assert await asyncio.wait_for(self.right._recv(), 5) == b"\x80 from left"
+        assert await asyncio.wait_for(self.right._recv(), 20) == b"\x80 from left"
         await self.right._send(b"\x80 from right")
-        assert await asyncio.wait_for(self.left._recv(), 5) == b"\x80 from right"
+        assert await asyncio.wait_for(self.left._recv(), 20) == b"\x80 from right"
 
 
 USABLE = ("connected", "completed")

@@ -18,7 +18,7 @@ import av
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 15.0
+PATIENCE = 40.0
 
 # The examples take uvloop where it is installed, and ask for a loop in a way that uvloop has given up.
 RUN = """

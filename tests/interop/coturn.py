@@ -104,7 +104,7 @@ class Coturn:
 
     def command(self, command: str) -> str:
         """What the server's command line answers."""
-        with socket.create_connection(("127.0.0.1", self.cli_port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.cli_port), timeout=20) as connection:
             self._read_until(connection, b"Enter password: \r\n")
             connection.sendall(CLI_PASSWORD.encode() + b"\r\n")
             self._read_until(connection, b"> ")

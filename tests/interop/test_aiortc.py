@@ -48,7 +48,7 @@ async def test_a_channel_carries_messages_both_ways(offerer: str) -> None:
     b.on("datachannel", other.set_result)
     await negotiate(a, b, ours)
     await opened(channel)
-    far = await asyncio.wait_for(other, 10)
+    far = await asyncio.wait_for(other, 20)
     received = message(far)
     channel.send("there")
     assert await received == "there"
@@ -73,7 +73,7 @@ async def test_audio_and_video_flow_both_ways(offerer: str) -> None:
     assert sorted(track.kind for track in tracks) == ["audio", "audio", "video", "video"]
     for track in tracks:
         for _ in range(3):
-            assert await asyncio.wait_for(track.recv(), 10)
+            assert await asyncio.wait_for(track.recv(), 20)
     await a.close()
     await b.close()
 
@@ -88,6 +88,6 @@ async def test_a_track_is_added_to_a_running_call(offerer: str) -> None:
     b.on("track", tracks.append)
     a.addTrack(peer.AudioStreamTrack())
     await negotiate(a, b, ours)
-    assert await asyncio.wait_for(tracks[0].recv(), 10)
+    assert await asyncio.wait_for(tracks[0].recv(), 20)
     await a.close()
     await b.close()

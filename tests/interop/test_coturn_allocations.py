@@ -260,7 +260,7 @@ async def test_expired_credentials_do_not_end_an_allocation(coturn_with_secret: 
     credentials = coturn_with_secret.credentials(ttl=1)
     server = coturn_with_secret.server("udp", "127.0.0.1", **credentials)
     async with allocated(coturn_with_secret, server=server) as one, allocated(coturn_with_secret) as other:
-        await asyncio.wait_for(refused(coturn_with_secret, server), 5)
+        await asyncio.wait_for(refused(coturn_with_secret, server), 20)
         # They have expired. Now everything an allocation asks for again and again.
         one.update_credentials(**coturn_with_secret.credentials())
         one._client._refresh(one._time())

@@ -124,7 +124,7 @@ async def test_a_restart_lets_the_allocations_of_the_old_generation_go(coturn: C
         pair.negotiate()
         await pair.on_newest_generation()
         await pair.carries()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(pair.left.local_candidates()) + len(pair.right.local_candidates()) > 2:
                 await asyncio.sleep(0.02)
         left = await asyncio.to_thread(coturn.wait_for_allocations, 2)

@@ -85,7 +85,7 @@ async def test_leaving_early_ends_the_program(tmp_path: Path) -> None:
         f"import sys, time; sys.stdout.buffer.write({wav(tone(0.1))!r});"
         " sys.stdout.buffer.flush(); time.sleep(600)"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         async with aclosing(speak("hello", program(tmp_path, code))) as pieces:
             async for _ in pieces:
                 break

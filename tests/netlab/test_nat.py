@@ -83,7 +83,7 @@ async def place_and_connect(lab: Lab, case: Case, *subjects: str, swap: bool = F
         await party.configure(server.turn.ice_servers(ipv6=ipv6))
     for room, (offerer, answerer) in enumerate([(near, far), (far, near)] if swap else [(near, far)]):
         await asyncio.gather(*(party.join(url, f"nat-{room}") for party in (near, far)))
-        connected = await offerer.call(timeout=15)
+        connected = await offerer.call(timeout=30)
         assert connected.ms is not None, connected.log
         judge(case, await near.pair(), await far.pair())
         await numbers_cross(offerer, answerer)

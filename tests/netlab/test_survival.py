@@ -18,8 +18,8 @@ FRAME = 0.020
 
 
 def unnoticed(outcome: Outcome) -> float:
-    """Seconds of silence nobody notices: a few frames, or what the machine had been making of it all along."""
-    return 5 * FRAME + 2 * outcome.undisturbed
+    """Seconds of silence nobody notices: a few frames, and what the machine had been making of it all along."""
+    return 5 * FRAME + 4 * outcome.undisturbed
 
 
 def flowed_on(outcome: Outcome) -> None:

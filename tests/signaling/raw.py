@@ -58,7 +58,7 @@ class RawPeer:
     async def closed(self) -> int:
         """Read until the relay closes; the close code."""
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(20.0):
                 while True:
                     await self.ws.recv()
         except ConnectionClosed as error:

@@ -85,7 +85,7 @@ async def test_a_relay_that_lost_redis_is_alive_but_not_ready_until_it_is_back(t
         assert (await fetch(server.http_url + "healthz")).status_code == 200
         assert (await fetch(server.http_url + "readyz")).status_code == 503
         redis.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while (await fetch(server.http_url + "readyz")).status_code != 200:
                 await asyncio.sleep(0.05)
     redis.stop()
@@ -141,7 +141,7 @@ async def test_it_speaks_tls(tmp_path: Path) -> None:
         async with SignalingClient(server.url, room="room", ssl=trusting, **QUICK) as client:
             assert client.state == "joined"
         with pytest.raises(SignalingError, match="self-signed certificate"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await SignalingClient(server.url, room="room", open_timeout=60.0).__aenter__()
 
 
@@ -362,7 +362,7 @@ async def test_the_command_runs_until_told_to_stop_and_moves_its_clients() -> No
     on_state: Callable[[Any], None] = note
     async with SignalingClient(f"ws://127.0.0.1:{relay.port}/ws", room="room", on_state=on_state, **QUICK):
         relay.signal(signal.SIGTERM)
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), 20)
         assert await relay.ended() == 0
     assert states[:2] == ["joined", "reconnecting"]
 

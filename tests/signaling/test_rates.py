@@ -129,7 +129,7 @@ async def test_a_room_and_a_relay_take_only_so_many() -> None:
 
 
 async def test_a_peer_whose_socket_takes_nothing_is_let_go_and_its_memory_with_it() -> None:
-    settings = relay_settings(window_messages=64, ping_interval=0.2, ping_timeout=0.2)
+    settings = relay_settings(window_messages=64, ping_interval=0.2, ping_timeout=1.0)
     async with RelayServer(settings, port=0) as server, RawPeer(server.url) as alice:
         await alice.join()
         sloth = RawPeer(server.url, max_queue=1)
@@ -140,7 +140,7 @@ async def test_a_peer_whose_socket_takes_nothing_is_let_go_and_its_memory_with_i
             await alice.say({"type": "message", "data": "x" * 60_000})
         assert (await alice.hear_type("peer-left"))["reason"] == "too-slow"
         assert await server.relay.backplane.counts() == (1, 1)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             while server.relay.metrics.connections._value.get() > 1:
                 await asyncio.sleep(0.01)
         sloth.ws.transport.abort()
@@ -149,7 +149,7 @@ async def test_a_peer_whose_socket_takes_nothing_is_let_go_and_its_memory_with_i
 
 async def test_a_half_open_connection_is_noticed_by_its_silence_and_its_peer_comes_back() -> None:
     """The peer's host is gone without a word: no FIN, no RST, and nothing answers pings."""
-    settings = relay_settings(ping_interval=0.1, ping_timeout=0.1, window_seconds=0.1)
+    settings = relay_settings(ping_interval=0.1, ping_timeout=0.6, window_seconds=0.1)
     async with RelayServer(settings, port=0) as server, RawPeer(server.url) as alice:
         await alice.join()
         loop = asyncio.get_running_loop()
@@ -164,6 +164,6 @@ async def test_a_half_open_connection_is_noticed_by_its_silence_and_its_peer_com
         join = b'{"type":"join","room":"room","name":"silent","resumable":true}'
         await loop.sock_sendall(silent, bytes([0x81, 0x80 | len(join), 0, 0, 0, 0]) + join)
         assert (await alice.hear())["type"] == "peer-joined"
-        assert (await alice.hear(timeout=3))["reason"] == "lost"
+        assert (await alice.hear(timeout=20))["reason"] == "lost"
         silent.close()
         note("half-open sockets", tried=1, survived=1)

@@ -51,7 +51,7 @@ class SlowBackplane(RedisBackplane):
         return answer
 
     async def has_answered(self, command: str, times: int = 1) -> None:
-        async with asyncio.timeout(5), self.asked:
+        async with asyncio.timeout(20), self.asked:
             await self.asked.wait_for(lambda: self.answered.count(command) >= times)
 
 
@@ -96,7 +96,7 @@ async def test_a_peer_that_joins_while_the_node_catches_up_is_not_taken_for_lost
         assert [peer.id for peer in await joining or ()] == [other.id]
         assert not newcomer.left
         assert await rooms.send(other, 1, newcomer.id, '{"type":"message"}') is SendResult.ACCEPTED
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while newcomer.outbox.last < 1:
                 await asyncio.sleep(0.001)
 

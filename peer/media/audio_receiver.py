@@ -82,6 +82,7 @@ class AudioReceiver(RTCRtpReceiver):
         self._pts = 0
         self._pts_at: float | None = None
         self._sender_report: tuple[float, int] | None = None
+        self._statistics: StreamStatistics | None = None
         self._loop = asyncio.get_event_loop()
 
     @property
@@ -142,7 +143,8 @@ class AudioReceiver(RTCRtpReceiver):
             self._use_ssrc(ssrc)
         self._heard_at = now
         assert self._playout is not None
-        stream_statistics(self)[ssrc].add(packet)
+        assert self._statistics is not None
+        self._statistics.add(packet)
         self.count(packet)
         if self._track.muted and self._receptive:
             self._track._set_muted(False)
@@ -194,6 +196,7 @@ class AudioReceiver(RTCRtpReceiver):
         streams = stream_statistics(self)
         if ssrc not in streams:
             streams[ssrc] = StreamStatistics(self._codec.clockRate)
+        self._statistics = streams[ssrc]
 
     def _play(self) -> None:
         self._wanted = True
@@ -210,23 +213,17 @@ class AudioReceiver(RTCRtpReceiver):
     def _tick(self, due: float) -> float:
         playout = self._playout
         assert playout is not None
-        playout.minimum_delay = (self.jitterBufferTarget or 0.0) / 1000
+        playout.minimum_delay = (self._jitter_buffer_target or 0.0) / 1000
         block = playout.take(due)
         rate = playout.decoder.sample_rate
-        if self._pts_at is not None and due - self._pts_at > 1.5 * BLOCK_SECONDS:
-            self._pts += int((due - self._pts_at - BLOCK_SECONDS) * rate)  # nobody listened for a while
-        self._pts_at = due
-        self._track_publish(block.samples, rate, due, block.timestamp, block.concealed)
-        return playout.phase_step(due)
-
-    def _track_publish(
-        self, samples: Any, rate: int, due: float, timestamp: float | None, concealed: bool
-    ) -> None:
         pts = self._pts
-        self._pts += len(samples)
-        self._audio_track._publish(
-            AudioBlock(samples, rate, pts, self._captured_at(timestamp, due), concealed)
-        )
+        if self._pts_at is not None and due - self._pts_at > 1.5 * BLOCK_SECONDS:
+            pts += int((due - self._pts_at - BLOCK_SECONDS) * rate)  # nobody listened for a while
+        self._pts_at = due
+        self._pts = pts + len(block.samples)
+        captured_at = self._captured_at(block.timestamp, due)
+        self._audio_track._publish(AudioBlock(block.samples, rate, pts, captured_at, block.concealed))
+        return playout.phase_step(due)
 
     def _captured_at(self, timestamp: float | None, now: float) -> float | None:
         """By the sender's clock once it has sent an RTCP sender report (RFC 3550 §6.4.1); until then, as if the

@@ -10,7 +10,7 @@ from aiortc import RTCRtpCodecParameters
 from av.audio.codeccontext import AudioCodecContext
 
 from .concealment import PitchRepeater
-from .opus import OpusDecoder, OpusError, Pcm, packet_has_fec, packet_samples
+from .opus import CELT_ONLY, OpusDecoder, OpusError, Pcm, packet_has_fec, packet_samples
 
 
 class DecodeError(Exception):
@@ -74,7 +74,7 @@ class OpusAudioDecoder:
         return self._opus.conceal(min(whole, 5760))[:samples]
 
     def has_fec(self, payload: bytes) -> bool:
-        return packet_has_fec(payload)
+        return payload[0] < CELT_ONLY and packet_has_fec(payload)
 
     def recover(self, payload: bytes, samples: int) -> Pcm:
         try:

@@ -100,7 +100,8 @@ class JitterBuffer:
             extended_sequence = highest + sequence_step
             extended_timestamp = self._timestamp + timestamp_step
             if sequence_step > 0:
-                self._note_missing(highest, extended_sequence, now)
+                if sequence_step > 1:
+                    self._note_missing(highest, extended_sequence, now)
                 self._sequence_number, self._timestamp = extended_sequence, extended_timestamp
             elif extended_sequence in self._missing:
                 self._missing.discard(extended_sequence)
@@ -152,10 +153,7 @@ class JitterBuffer:
         self.offsets.add(offset, now)
 
     def _note_missing(self, highest: int, newest: int, now: float) -> None:
-        skipped = newest - highest - 1
-        if skipped <= 0:
-            return
-        self.counters.lost += skipped
+        self.counters.lost += newest - highest - 1
         for number in range(max(highest + 1, newest - 64), newest):
             self._missing.add(number)
             self.losses.lost(now)

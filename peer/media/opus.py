@@ -23,6 +23,8 @@ Pcm: TypeAlias = NDArray[np.int16]
 SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
 MAX_PACKET_SECONDS = 0.120
 MAX_PAYLOAD = 1275 * 3
+CELT_ONLY = 0x80
+"""The first byte from which a packet is of the transform coder alone (RFC 6716 §3.1), which carries no FEC."""
 
 _APPLICATIONS = {"voip": 2048, "audio": 2049, "lowdelay": 2051}
 _SIGNALS = {"auto": -1000, "voice": 3001, "music": 3002}
@@ -132,8 +134,8 @@ def packet_has_fec(payload: bytes) -> bool:
     if len(payload) < 2 or payload[0] & 0x03:
         return False
     config = payload[0] >> 3
-    if config >= 16:
-        return False  # CELT only
+    if payload[0] >= CELT_ONLY:
+        return False
     silk_frames = 1
     if config < 12:
         silk_frames = (1, 1, 2, 3)[config & 3]
@@ -166,6 +168,7 @@ class OpusEncoder:
         self._longest = int(sample_rate * MAX_PACKET_SECONDS)
         self._out = ctypes.create_string_buffer(MAX_PAYLOAD)
         self._out_address = ctypes.addressof(self._out)
+        self._payload = memoryview(self._out)
 
     def _set(self, request: int, value: int) -> None:
         _check(_opus.opus_encoder_ctl(self._state, request, ctypes.c_int(value)))
@@ -207,7 +210,7 @@ class OpusEncoder:
         size = _opus.opus_encode(self._state, data, count, self._out_address, MAX_PAYLOAD)
         if size < 0:
             _check(size)
-        return ctypes.string_at(self._out_address, size)
+        return bytes(self._payload[:size])
 
     def close(self) -> None:
         state, self._state = self._state, None

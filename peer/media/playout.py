@@ -305,8 +305,7 @@ class Playout:
             counters.undecodable_packets += 1
             buffer.next_timestamp = packet.timestamp
             return False
-        if self.decoder.has_fec(packet.payload):
-            self._fec_seen = True
+        self._fec_seen = self._fec_seen or self.decoder.has_fec(packet.payload)
         count = len(samples)
         self._head = packet.timestamp - len(self._pending) * self._clock / self._rate
         self._append(samples)

@@ -17,6 +17,7 @@ from playwright.async_api import Page, async_playwright
 from peer import RTCPeerConnection, RTCSessionDescription
 from peer.media import AudioSink, ToneTrack
 from tests.conftest import require_part
+from tests.peer_pair import gathered
 
 from .signals import frequency, loudness, tone
 
@@ -106,22 +107,16 @@ def lose(pc: RTCPeerConnection, share: float) -> None:
     """Lose this share of the media in both directions, between SRTP and the network."""
     chance = random.Random(1)
     ice: Any = pc.getTransceivers()[0].sender.transport.transport
-    send, receive = ice._send, ice._recv
+    send, take = ice._send, ice._take_media
 
-    def is_media(data: bytes) -> bool:
-        return 127 < data[0] < 192 and not 192 <= data[1] <= 223
+    def is_lost(data: bytes) -> bool:
+        return 127 < data[0] < 192 and not 192 <= data[1] <= 223 and chance.random() < share
 
     async def lossy_send(data: bytes) -> None:
-        if not is_media(data) or chance.random() >= share:
+        if not is_lost(data):
             await send(data)
 
-    async def lossy_receive() -> bytes:
-        while True:
-            data: bytes = await receive()
-            if not is_media(data) or chance.random() >= share:
-                return data
-
-    ice._send, ice._recv = lossy_send, lossy_receive
+    ice._send, ice._take_media = lossy_send, lambda data: is_lost(data) or take(data)
 
 
 async def what_we_hear(track: Any) -> tuple[float, float]:
@@ -155,8 +150,7 @@ async def test_browser_and_agent_hear_each_other_at_the_right_pitch_and_level(
         pc.on("track", arrived.set_result)
         pc.addTrack(voice)
         await pc.setLocalDescription()
-        while pc.iceGatheringState != "complete":
-            await asyncio.sleep(0.02)
+        await gathered(pc)
         assert pc.localDescription is not None
         answer = await page.evaluate("offer => call(offer)", {"sdp": pc.localDescription.sdp})
         await pc.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))

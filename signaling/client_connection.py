@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from websockets.asyncio.client import ClientConnection as WebSocket
 
+from .acknowledgements import Acknowledgements
 from .client_events import JoinRefused
 from .messages import (
     Ack,
@@ -37,9 +38,6 @@ __all__ = ["ClientConnection"]
 
 logger = logging.getLogger("signaling.client")
 
-ACK_DELAY = 0.25
-"""Seconds an acknowledgement waits for more to acknowledge."""
-ACK_EVERY = 32
 PROBE_TIMEOUT = 2.0
 """Seconds within which a connection must answer after a change of network."""
 FATAL_CODES = frozenset({"unauthorized", "token-expired", "not-allowed", "invalid-message", "too-large"})
@@ -57,7 +55,7 @@ class ClientConnection:
         self._ws = ws
         self._control: deque[str] = deque()
         self._wake = asyncio.Event()
-        self._ack_timer: asyncio.TimerHandle | None = None
+        self._acknowledgements = Acknowledgements(self._say_soon)
         self._move_timer: asyncio.TimerHandle | None = None
         self._probe: asyncio.Task[None] | None = None
         self._leaving = False
@@ -113,6 +111,7 @@ class ClientConnection:
             else:
                 raise ConnectionError(f"{message.message} ({message.code})")
         session.begin(message)
+        self._acknowledgements.begin(session.received)
         client._entered_room(message, again=not first and not message.resumed)
 
     async def run(self) -> None:
@@ -125,9 +124,9 @@ class ClientConnection:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for timer in (self._ack_timer, self._move_timer):
-                if timer is not None:
-                    timer.cancel()
+            self._acknowledgements.end()
+            if self._move_timer is not None:
+                self._move_timer.cancel()
             if self._probe is not None:
                 tasks.append(self._probe)
             for task in tasks:
@@ -166,7 +165,7 @@ class ClientConnection:
                 logger.warning("ignored a frame of the relay: %s", error)
                 if error.seq is not None and error.seq == self._session.received + 1:
                     self._session.received = error.seq
-                    self._acknowledge()
+                    self._acknowledgements.received(error.seq)
 
     async def _read(self) -> None:
         client, session = self._client, self._session
@@ -188,23 +187,7 @@ class ClientConnection:
                     client._inbox.put([message])
                 if message.seq is not None:
                     self.progress = True
-                    self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        if self._session.received - self._session.acknowledged >= ACK_EVERY:
-            self._acknowledge_now()
-        elif self._ack_timer is None:
-            self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY, self._acknowledge_now)
-
-    def _acknowledge_now(self) -> None:
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
-            self._ack_timer = None
-        session = self._session
-        if session.received > session.acknowledged:
-            session.acknowledged = session.received
-            self._control.append(to_json(Ack(seq=session.received)))
-            self._wake.set()
+                    self._acknowledgements.received(session.received)
 
     # Sending
 
@@ -226,9 +209,12 @@ class ClientConnection:
                 self._wake.clear()
                 await self._wake.wait()
 
-    def _hand_over(self, token: str) -> None:
-        self._control.append(to_json(Refresh(token=token)))
+    def _say_soon(self, frame: str) -> None:
+        self._control.append(frame)
         self._wake.set()
+
+    def _hand_over(self, token: str) -> None:
+        self._say_soon(to_json(Refresh(token=token)))
 
     def _move_within(self, seconds: float) -> None:
         """End this connection some time soon, not all clients at once; the next one may reach another

@@ -50,7 +50,6 @@ class ClientSession:
         self.resume: ResumeOffer | None = None
         self.sent = 0
         self.received = 0
-        self.acknowledged = 0
 
     def begin(self, welcome: Welcome) -> None:
         """The relay has let us in, or back in."""
@@ -61,7 +60,6 @@ class ClientSession:
         else:
             self.received = self.sent = 0
             self.peers = {peer.id: peer for peer in welcome.peers}
-        self.acknowledged = self.received
         self.resume = welcome.resume
         self.welcome = welcome
 

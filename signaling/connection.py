@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from .acknowledgements import Acknowledgements
 from .admission import Admission, check_metadata, join, refresh, resume
 from .backplane import SendResult
 from .errors import ERROR_CODES, Close, Refused
@@ -50,9 +51,6 @@ Send = Callable[[Event], Awaitable[None]]
 
 logger = logging.getLogger("signaling.connection")
 
-ACK_DELAY = 0.25
-"""Seconds an acknowledgement waits for more to acknowledge."""
-ACK_EVERY = 32
 CONTROL_LIMIT = 64
 """Frames about the connection itself that may wait; beyond it, the reader waits for the writer."""
 BAD_FRAMES_BEFORE_JOIN = 10
@@ -85,9 +83,9 @@ class Connection:
         self._wake = asyncio.Event()
         self._over = asyncio.Event()
         self._sent = 0
-        self._acknowledged = 0
-        self._ack_timer: asyncio.TimerHandle | None = None
+        self._acknowledgements = Acknowledgements(self._say)
         self._expiry_timer: asyncio.TimerHandle | None = None
+        self._restart_timer: asyncio.TimerHandle | None = None
         self._closing: tuple[int, str] | None = None
         self._writer: asyncio.Task[None] | None = None
 
@@ -116,7 +114,8 @@ class Connection:
         finally:
             for task in (reader, self._writer):
                 task.cancel()
-            for timer in (self._ack_timer, self._expiry_timer):
+            self._acknowledgements.end()
+            for timer in (self._expiry_timer, self._restart_timer):
                 if timer is not None:
                     timer.cancel()
             await self._depart(code)
@@ -128,7 +127,9 @@ class Connection:
     def go_away(self, seconds: float) -> None:
         """Tell the peer to move, and close after that many seconds."""
         self._say(to_json(GoingAway(seconds=seconds)))
-        asyncio.get_running_loop().call_later(
+        if self._restart_timer is not None:
+            self._restart_timer.cancel()
+        self._restart_timer = asyncio.get_running_loop().call_later(
             seconds, self._close, Close.SERVICE_RESTART, "the relay restarts"
         )
 
@@ -272,6 +273,7 @@ class Connection:
     async def _command(self, session: Session, message: ClientMessage) -> None:
         if isinstance(message, Leave):
             self._session = None
+            logger.info("peer left", extra={"peer": session.id, "room": session.room})
             await self.relay.backplane.leave(session, "left")
             self._close(Close.NORMAL, "left")
         elif isinstance(message, Update):
@@ -300,7 +302,7 @@ class Connection:
             if self._session is session:
                 self.ended("session-lost", Close.SESSION_LOST)
         elif session.resumable:
-            self._acknowledge(session)
+            self._acknowledgements.received(session.received)
 
     async def _refuse(self, seq: int | None, code: str, text: str | None = None) -> None:
         """Say what was wrong with a message. In a resumable session the error takes the message's place in
@@ -320,7 +322,7 @@ class Connection:
         session = admission.session
         self._say(to_json(admission.welcome(self.relay.backplane.limits)))
         self._sent = admission.sent
-        self._acknowledged = session.received
+        self._acknowledgements.begin(session.received)
         self._session = session
         session.connection = self
         self._watch_expiry()
@@ -447,18 +449,3 @@ class Connection:
             self._closing = (code, reason)
             self._over.set()
             self._wake.set()
-
-    def _acknowledge(self, session: Session) -> None:
-        if session.received - self._acknowledged >= ACK_EVERY:
-            self._acknowledge_now()
-        elif self._ack_timer is None:
-            self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY, self._acknowledge_now)
-
-    def _acknowledge_now(self) -> None:
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
-            self._ack_timer = None
-        session = self._session
-        if session is not None and session.received > self._acknowledged:
-            self._acknowledged = session.received
-            self._say(f'{{"type":"ack","seq":{session.received}}}')

@@ -148,15 +148,20 @@ class Relay:
         }
         address = subscriber(scope["client"][0]) if scope.get("client") else "local"
         refusal = self._refusal(headers, address)
-        await receive()
         if refusal is not None:
             why, status, text = refusal
             self.metrics.refused.labels(why).inc()
             logger.warning("connection refused", extra={"why": why, "address": address})
+            await receive()
             await _deny(scope, send, status, text)
             return
-        connection: Connection | None = None
+        # Counted in the same turn as it was let in: those that come at the same time are more than one.
+        connection = Connection(self, receive, send, headers, address)
+        self._connections.add(connection)
+        self._idle.clear()
+        self.metrics.connections.set(len(self._connections))
         try:
+            await receive()
             try:
                 await self.start()
             except ConnectionError as error:
@@ -164,18 +169,13 @@ class Relay:
                 await _deny(scope, send, 503, "this relay cannot reach its store; try again\n")
                 return
             await send({"type": "websocket.accept"})
-            connection = Connection(self, receive, send, headers, address)
-            self._connections.add(connection)
-            self._idle.clear()
-            self.metrics.connections.set(len(self._connections))
             await connection.run()
         finally:
             self.addresses.close(address)
-            if connection is not None:
-                self._connections.discard(connection)
-                if not self._connections:
-                    self._idle.set()
-                self.metrics.connections.set(len(self._connections))
+            self._connections.discard(connection)
+            if not self._connections:
+                self._idle.set()
+            self.metrics.connections.set(len(self._connections))
 
     def _refusal(self, headers: Mapping[str, str], address: str) -> tuple[str, int, str] | None:
         if self.draining:

@@ -34,8 +34,8 @@ class AudioSource(BlockTrack):
 
     Paced at 20 ms by the loop's monotonic clock, while somebody listens (a connection, a recorder). While nobody does,
     as before the first peer comes or after the last has left, written audio waits, and so do `write` with a full queue
-    and `wait_for_playout`: `clear` or `stop` ends that. When the queue is empty, silence is sent. After a stall of the process nothing is sent in a
-    burst; timestamps skip what was missed.
+    and `wait_for_playout`: `clear` or `stop` ends that. When the queue is empty, silence is sent. After a stall of the
+    process nothing is sent in a burst; timestamps skip what was missed.
 
     `sample_rate` in Hz (8000, 12000, 16000, 24000 and 48000 need no conversion on their way into Opus), `channels` 1
     or 2. Belongs to the event loop it is used in; `write_threadsafe` is for other threads.

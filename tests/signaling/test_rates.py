@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
+from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
-from signaling import JoinRefused, RelayServer, SignalingClient
+from signaling import JoinRefused, Relay, RelayServer, SignalingClient
 from signaling.rates import AddressLimiter, TokenBucket, subscriber
 from tests.signaling.figures import note
 from tests.signaling.raw import RawPeer
@@ -111,6 +114,29 @@ async def test_an_address_opens_only_so_many_connections_and_gets_them_back() ->
             assert refused.value.response.status_code == 429
         async with RawPeer(server.url) as again:
             await again.join()
+
+
+async def test_handshakes_under_way_count_and_those_given_up_count_no_more() -> None:
+    relay = Relay(relay_settings(max_connections=2, max_connections_per_address=2))
+    scope = {"type": "websocket", "path": "/ws", "headers": [], "client": ("192.0.2.1", 1)}
+    said: list[Any] = []
+
+    async def send(event: Any) -> None:
+        said.append(event)
+
+    never = asyncio.Event()
+    waiting = [asyncio.create_task(relay.websocket(scope, never.wait, send)) for _ in range(2)]  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    await relay.websocket(scope, AsyncMock(), send)
+    assert [(event["type"], event.get("reason")) for event in said] == [
+        ("websocket.close", "this relay has as many connections as it allows")
+    ]
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert relay._connections == set()
+    assert relay.addresses.open("192.0.2.1", time.monotonic())
+    await relay.stop()
 
 
 async def test_a_room_and_a_relay_take_only_so_many() -> None:

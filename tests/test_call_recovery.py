@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+import signaling
+from peer import OperationError
 from tests.call_room import DELAY, Member, VirtualRoom
 from tests.simnet import in_virtual_time
 
@@ -203,6 +205,26 @@ def test_behind_nats_a_new_address_carries_as_soon_as_the_peer_knows_it(mover: s
             await room.until(conversation.each_heard_everything_once, "all that was said")
 
     story()
+
+
+@in_virtual_time
+async def test_a_candidate_of_the_path_before_is_taken_until_a_restart_has_replaced_it() -> None:
+    async with VirtualRoom() as room:
+        alice, bob = await pair(room)
+        pc = alice.peer("bob").pc
+        [*_, late] = [
+            message.candidate
+            for message in room.relay.forwarded
+            if isinstance(message, signaling.IceCandidate) and message.sender == bob.call.id
+        ]
+        room.relay.up = False
+        pc.restartIce()
+        await asyncio.sleep(1)
+        await pc.addIceCandidate(late)
+        room.relay.come_back()
+        await asyncio.sleep(1)
+        with pytest.raises(OperationError, match="of another time"):
+            await pc.addIceCandidate(late)
 
 
 @in_virtual_time

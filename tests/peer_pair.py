@@ -60,8 +60,8 @@ async def until(emitter: Any, event: str, condition: Callable[[], bool]) -> None
         emitter.remove_listener(event, check)
 
 
-async def _connected(connection: Any) -> None:
-    await until(connection, "connectionstatechange", lambda: connection.connectionState == "connected")
+async def gathered(connection: Any) -> None:
+    await until(connection, "icegatheringstatechange", lambda: connection.iceGatheringState == "complete")
 
 
 async def connected(*connections: Any) -> None:

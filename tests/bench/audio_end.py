@@ -44,8 +44,11 @@ class End:
                 self.heard.append((time.monotonic(), frame))
 
     async def _gathered(self) -> str:
+        changed = asyncio.Event()
+        self.pc.on("icegatheringstatechange", changed.set)
         while self.pc.iceGatheringState != "complete":
-            await asyncio.sleep(0.02)
+            changed.clear()
+            await changed.wait()
         return str(self.pc.localDescription.sdp)
 
     async def offer(self) -> str:

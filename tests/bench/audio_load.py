@@ -37,8 +37,11 @@ async def connect(subject: str) -> tuple[list[Any], list[asyncio.Task[None]]]:
 
 
 async def gathered(pc: Any) -> None:
+    changed = asyncio.Event()
+    pc.on("icegatheringstatechange", changed.set)
     while pc.iceGatheringState != "complete":
-        await asyncio.sleep(0.01)
+        changed.clear()
+        await changed.wait()
 
 
 async def lags(seconds: float) -> list[float]:

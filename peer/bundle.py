@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import aiortc
 from aiortc import RTCDtlsFingerprint, RTCDtlsParameters, RTCIceParameters
 
 from .certificate import RTCCertificate
@@ -141,6 +140,8 @@ class Transports:
     ) -> None:
         self.options = options
         self.certificate = certificate
+        self.fingerprints = [(each.algorithm, each.value.upper()) for each in certificate.getFingerprints()]
+        """What our descriptions say of the certificate: algorithm and value."""
         self._network = network
         self._on_candidate = on_candidate
         self._on_candidate_error = on_candidate_error
@@ -278,7 +279,3 @@ def dtls_parameters(section: MediaSection) -> RTCDtlsParameters:
         )
     role = {"active": "client", "passive": "server"}.get(section.setup or "", "auto")
     return RTCDtlsParameters(fingerprints=fingerprints, role=role)
-
-
-def fingerprints(certificate: aiortc.RTCCertificate) -> list[tuple[str, str]]:
-    return [(each.algorithm, each.value.upper()) for each in certificate.getFingerprints()]

@@ -185,14 +185,15 @@ def check_own(session: Session, kind: SdpType, sdp: SessionDescription) -> None:
 
     Its lines may have been edited; its origin tells.
     """
-    last = session.last_offer if kind == "offer" else session.last_answer
-    if last is None or SessionDescription.parse(last).origin != sdp.origin:
+    created = session.last_offer if kind == "offer" else session.last_answer
+    last = None if created is None else SessionDescription.parse(created)
+    if last is None or last.origin != sdp.origin:
         article = "an offer" if kind == "offer" else "an answer"
         raise InvalidModificationError(
             f"setLocalDescription takes the last {'offer' if kind == 'offer' else 'answer'} that was created here, "
             f"and this is {article} of another origin or version"
         )
-    kinds = [(section.kind, section.rejected) for section in SessionDescription.parse(last).media]
+    kinds = [(section.kind, section.rejected) for section in last.media]
     if kinds != [(section.kind, section.rejected) for section in sdp.media]:
         raise InvalidModificationError(
             "media sections were added, removed or moved since the description was created"

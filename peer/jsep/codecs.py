@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiortc.codecs import HEADER_EXTENSIONS as _HEADER_EXTENSIONS
@@ -66,7 +65,7 @@ def is_media_codec(codec: RTCRtpCodecParameters) -> bool:
 
 def local_codecs(kind: str, *, events: bool = True) -> list[RTCRtpCodecParameters]:
     """Every codec of a kind, with the payload types of a first offer; `events`: telephone events too."""
-    codecs = copy.deepcopy(codecs_of(kind))
+    codecs = [copy_codec(codec) for codec in codecs_of(kind)]
     if kind == "audio" and events:
         codecs += [
             RTCRtpCodecParameters("audio/telephone-event", rate, 1, number)
@@ -76,6 +75,11 @@ def local_codecs(kind: str, *, events: bool = True) -> list[RTCRtpCodecParameter
         if codec.mimeType.lower() == "audio/opus":
             codec.parameters = dict(OPUS_PARAMETERS)
     return codecs
+
+
+def copy_codec(codec: RTCRtpCodecParameters) -> RTCRtpCodecParameters:
+    """One whose parameters and feedback can be changed. (`deepcopy` takes twenty times as long.)"""
+    return replace(codec, parameters=dict(codec.parameters), rtcpFeedback=list(codec.rtcpFeedback))
 
 
 class CodecCapability(RTCRtpCodecCapability):
@@ -201,7 +205,7 @@ def _matching(
             continue
         known = next((codec for codec in ours if not is_rtx(codec) and _compatible(codec, theirs)), None)
         if known is not None:
-            codec = copy.deepcopy(known)
+            codec = copy_codec(known)
             codec.payloadType = number
             codec.rtcpFeedback = [f for f in codec.rtcpFeedback if f in theirs.rtcpFeedback]
             found[number] = codec
@@ -213,7 +217,7 @@ def _matching(
             apt = theirs.parameters.get("apt")
             base = found.get(apt) if isinstance(apt, int) else None
             if base is not None and base.clockRate == theirs.clockRate:
-                out.append(copy.deepcopy(theirs))
+                out.append(copy_codec(theirs))
     return out
 
 
@@ -304,7 +308,7 @@ class Numbers:
                 continue  # all 61 numbers are taken: the codec is not offered
             renumbered[codec.payloadType] = number
             taken[number] = meaning
-            numbered = copy.deepcopy(codec)
+            numbered = copy_codec(codec)
             numbered.payloadType = number
             out.append((codecs.index(codec), numbered))
         for _, codec in out:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import copy
 
 from aiortc import RTCIceParameters
 
-from ..bundle import Transport, fingerprints, new_ice_parameters
+from ..bundle import Transport, new_ice_parameters
 from ..configuration import RTCBundlePolicy
 from ..exceptions import InvalidStateError
 from ..ice.piggyback import ICE_OPTIONS
@@ -17,6 +16,7 @@ from . import simulcast
 from .codecs import (
     and_direction,
     common_extensions,
+    copy_codec,
     local_codecs,
     preferred,
     reverse_direction,
@@ -156,8 +156,8 @@ def create_answer(session: Session) -> SessionDescription:
         ):
             direction = and_direction(transceiver.direction, reverse_direction(theirs.direction))
             section = _media_section(session, transceiver, theirs.mid, direction)
-            section.codecs = preferred(copy.deepcopy(transceiver._codecs), transceiver._preferred_codecs)
-            section.codecs = section.codecs or copy.deepcopy(transceiver._codecs)
+            agreed = [copy_codec(codec) for codec in transceiver._codecs]
+            section.codecs = preferred(agreed, transceiver._preferred_codecs) or agreed
             _describe_formats(section, transceiver)
             section.header_extensions = common_extensions(transceiver.kind, theirs.header_extensions)
             section.protocol = theirs.protocol
@@ -269,7 +269,7 @@ def _describe_transport(
         section.ice_options += [
             option for option in ICE_OPTIONS if theirs is None or option in theirs.ice_options
         ]
-    section.fingerprints = fingerprints(session.transports.certificate)
+    section.fingerprints = list(session.transports.fingerprints)
     section.setup = setup
     set_candidates(section, transport)
 

@@ -32,7 +32,9 @@ DATA_PROTOCOLS: Final = ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP")
 
 SIZE_MAX: Final = 1024 * 1024
 """Characters. Real descriptions of large conferences stay well below."""
-SECTIONS_MAX: Final = 1024
+LINES_MAX: Final = 65536
+SECTIONS_MAX: Final = 256
+"""Each becomes a transceiver, with all that belongs to one."""
 CANDIDATES_MAX: Final = 200
 """Candidates read from one section; more would only make work."""
 FORMATS_MAX: Final = 256
@@ -221,7 +223,10 @@ class SessionDescription:
         return next((g.items for g in self.groups if g.semantics == "BUNDLE" and mid in g.items), None)
 
     def section(self, mid: str) -> MediaSection | None:
-        return next((section for section in self.media if section.mid == mid), None)
+        for section in self.media:
+            if section.mid == mid:
+                return section
+        return None
 
     @property
     def trickle(self) -> bool:
@@ -262,6 +267,8 @@ class _Parser:
         self.ssrcs: dict[int, Ssrc] = {}
         self.own_fingerprints = False
         lines = [line.rstrip() for line in re.split(r"\r\n|\n|\r", text)]
+        if len(lines) > LINES_MAX + 1:  # the last is what follows the last line end
+            raise SdpSyntaxError(f"a description may have at most {LINES_MAX} lines", LINES_MAX + 1)
         for self.number, line in enumerate(lines, 1):
             if line:
                 try:

@@ -155,7 +155,10 @@ class Session:
         return self.pending_remote or self.current_remote
 
     def transceiver(self, mid: str) -> RTCRtpTransceiver | None:
-        return next((t for t in self.transceivers if t.mid == mid), None)
+        for transceiver in self.transceivers:  # asked for every section: no generator, no property
+            if transceiver._mid == mid:
+                return transceiver
+        return None
 
     def create_transceiver(
         self,

@@ -155,6 +155,6 @@ async def test_the_work_for_the_largest_offer_is_bounded(policy: str, bundled: b
         for _ in range(2):
             await pc.setRemoteDescription(described("offer", offer))
             await pc.setLocalDescription()
-        # About five seconds; what grew with the square of the sections would take minutes.
-        assert time.process_time() - began < 30
+        # Each of the four takes less than a tenth of a second; what grew with the square of the sections, many.
+        assert time.process_time() - began < 5
         assert len(pc._transports.all) <= 64

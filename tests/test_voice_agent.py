@@ -86,7 +86,7 @@ async def test_the_agent_answers_when_one_has_finished_speaking() -> None:
 
 
 @in_virtual_time
-async def test_an_interrupted_agent_is_silent_within_sixty_milliseconds_and_knows_what_was_heard() -> None:
+async def test_an_interrupted_agent_is_silent_within_a_frame_and_knows_what_was_heard() -> None:
     human, mouth = AudioSource(16000), Mouth()
     agent = Conversation(CountSeconds(), Reply("a" * 100), Hum(), LoudIsSpeech())
     agent.voice.listen(mouth)
@@ -104,10 +104,11 @@ async def test_an_interrupted_agent_is_silent_within_sixty_milliseconds_and_know
         call.track.listen(ear)
         await write(human, voice(0.5, 16000))
         await asyncio.sleep(0.5)
-        assert len(agent.interruptions) == 1
-        # From the first block in which the agent can hear the human, to its own last sound.
-        assert mouth.loud[-1] - heard_at[0] <= 0.060
-        played = agent.interruptions[0].played_ms / 1000
+        (interruption,) = agent.interruptions
+        # Two blocks to be sure that somebody speaks; up to one until the agent's next, which fades out in 8 ms.
+        assert interruption.at - heard_at[0] <= 0.041
+        assert mouth.loud[-1] - interruption.at <= 0.028
+        played = interruption.played_ms / 1000
         assert played == pytest.approx(mouth.loud[-1] - mouth.loud[0], abs=0.030)
         turn = next(turn for turn in agent.turns if turn.who == "agent")
         assert turn.heard == pytest.approx(played / 6.2, abs=0.03)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from typing import Final
+
+PAUSE_SECONDS: Final = 5.0
 
 
 class Measured:
@@ -47,3 +50,40 @@ class Measured:
         """Frames in the last second."""
         since = time.monotonic() - 1
         return float(sum(1 for moment in self._times if moment >= since))
+
+
+class FramePace:
+    """How evenly video frames come (webrtc-stats, RTCInboundRtpStreamStats)."""
+
+    __slots__ = ("_last", "_recent", "freezes", "frozen", "paused", "pauses", "total", "total_of_squares")
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        """Seconds between each frame and the next, together."""
+        self.total_of_squares = 0.0
+        self.freezes = 0
+        """Frames that came later than three times the average delay, and than 150 ms more than the average."""
+        self.frozen = 0.0
+        self.pauses = 0
+        """Frames that came five seconds after the one before, or later."""
+        self.paused = 0.0
+        self._last: float | None = None
+        self._recent: deque[float] = deque(maxlen=30)
+
+    def frame(self, now: float) -> None:
+        """A frame is there."""
+        last, self._last = self._last, now
+        if last is None:
+            return
+        delay = now - last
+        if delay >= PAUSE_SECONDS:
+            self.pauses += 1
+            self.paused += delay
+            return
+        self.total += delay
+        self.total_of_squares += delay * delay
+        average = sum(self._recent) / len(self._recent) if self._recent else delay
+        if delay >= max(3 * average, average + 0.15):
+            self.freezes += 1
+            self.frozen += delay
+        self._recent.append(delay)

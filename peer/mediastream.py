@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import aiortc
@@ -25,9 +25,14 @@ class _BoundedQueue(asyncio.Queue[Any]):
         self.kept = kept
         self.dropped = 0
         self.taken = 0
+        self.seen: Callable[[Any], None] | None = None
+        """Is told of every frame."""
 
     async def put(self, item: Any) -> None:
-        self.taken += item is not None
+        if item is not None:
+            self.taken += 1
+            if self.seen is not None:
+                self.seen(item)
         while item is not None and self.qsize() >= self.kept:
             self.get_nowait()
             self.dropped += 1
@@ -44,7 +49,7 @@ class RemoteStreamTrack(GuardedHandlers, _RemoteStreamTrack):
 
     def __init__(self, kind: str, id: str | None = None) -> None:
         super().__init__(kind=kind, id=id)
-        self._queue = _BoundedQueue(FRAMES_KEPT.get(kind, 30))
+        self._frames = self._queue = _BoundedQueue(FRAMES_KEPT.get(kind, 30))
         self.enabled = True
         self.contentHint = ""
         self.receiver: Any = None

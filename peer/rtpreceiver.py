@@ -13,12 +13,12 @@ from typing import Any, Final
 import aiortc
 from aiortc import RTCRtpContributingSource, clock
 from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpParameters, RTCRtpReceiveParameters
-from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtpPacket
+from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
 from aiortc.stats import RTCStatsReport
 
 from .aiortc_seams import receiver_field, set_receiver_field
 from .jsep.codecs import capabilities
-from .measured import Measured
+from .measured import FramePace, Measured
 from .mediastream import RemoteStreamTrack
 from .members import Members
 from .rtpsender import parameter_members
@@ -76,11 +76,16 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self.frames_received = 0
         self.nacks_sent = 0
         self.plis_sent = 0
+        self.retransmitted_packets = 0
+        self.retransmitted_bytes = 0
+        self.sender_reports = 0
+        self.pace = FramePace()
         self.last_packet_at: float | None = None
         self.last_payload_type: int | None = None
         self._jitter_buffer_target: float | None = None
         if kind == "video":
             set_receiver_field(self, "jitter_buffer", VideoJitterBuffer(_loop_time))
+            self._track._frames.seen = self._decoded
 
     @property
     def track(self) -> RemoteStreamTrack:
@@ -206,13 +211,21 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
             self._track._set_muted(False)
         if self._enabled:
             self.count(packet)
+            if packet.ssrc in receiver_field(self, "rtx_ssrc"):
+                self.retransmitted_packets += 1
+                self.retransmitted_bytes += len(packet.payload)
         await super()._handle_rtp_packet(packet, arrival_time_ms)
+
+    def _decoded(self, frame: Any) -> None:
+        self.measured.video(frame.width, frame.height)
+        self.pace.frame(time.monotonic())
 
     async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
         if isinstance(packet, RtcpByePacket):
             # aiortc ends the track for good here; but the peer may only be changing its SSRC (W3C WebRTC §5.3: mute).
             self._track._set_muted(True)
             return
+        self.sender_reports += isinstance(packet, RtcpSrPacket)
         await super()._handle_rtcp_packet(packet)
 
     async def stop(self) -> None:

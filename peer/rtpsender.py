@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import aiortc
+from aiortc.codecs.base import Encoder
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.rtcrtpparameters import (
     RTCRtpCapabilities,
@@ -22,6 +23,7 @@ from aiortc.rtcrtpparameters import (
 )
 from aiortc.rtcrtpsender import RTCEncodedFrame
 from aiortc.rtp import (
+    RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
     AnyRtcpPacket,
@@ -35,7 +37,12 @@ from aiortc.stats import RTCStatsReport
 from .aiortc_seams import sender_field, set_sender_field
 from .completion import Completion
 from .encodings import ParametersTransaction, initial_encodings, same_codec
-from .exceptions import InvalidArgumentError, InvalidStateError, NotSupportedError
+from .exceptions import (
+    InvalidArgumentError,
+    InvalidModificationError,
+    InvalidStateError,
+    NotSupportedError,
+)
 from .jsep.codecs import capabilities
 from .jsep.operations import OperationsChain
 from .jsep.sdp import format_parameters
@@ -84,6 +91,10 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self.measured = self._feed.measured
         self.nacks_received = 0
         self.plis_received = 0
+        self.firs_received = 0
+        self.header_bytes_sent = 0
+        self.retransmitted_packets = 0
+        self.retransmitted_bytes = 0
         self.frames_encoded = 0
         self.total_round_trip_time = 0.0
         self.round_trip_times = 0
@@ -209,20 +220,33 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         rtcp = Members(reducedSize=True, **({} if self._cname is None else {"cname": self._cname}))
         return self._transaction.get(codecs, extensions, rtcp)
 
-    def setParameters(self, parameters: Any) -> Completion[None]:
+    def setParameters(self, parameters: Any, options: Any = None) -> Completion[None]:
         """Change how the track is encoded, without negotiation (W3C WebRTC §5.2).
 
         Takes what `getParameters` gave, changed: `active`, `maxBitrate` (bits per second), `maxFramerate`,
         `scaleResolutionDownBy` and `codec` take effect at the next frame. What `getParameters` gave is good until the
         event loop has turned: await nothing in between. What is returned may be awaited, and need not be.
+        `options` may have `encodingOptions`, for each encoding a dictionary: with `keyFrame` true its next frame is
+        one (WebRTC Extensions).
         Raises `InvalidStateError` when stopped or without a `getParameters` just before, `InvalidModificationError`
         for what can not be changed, `InvalidRangeError` and `InvalidArgumentError` for values that can not be.
         """
         if self._stopped:
             raise InvalidStateError("the sender is stopped")
+        wanted = (options or {}).get("encodingOptions") or []
+        if wanted and len(wanted) != len(self._encodings):
+            raise InvalidModificationError("encodingOptions has one entry for each encoding")
         done = self._transaction.set(parameters)
         self._use_encoding()
+        for sender, each in zip(self._streams_sent, wanted, strict=False):
+            if each.get("keyFrame"):
+                sender._send_keyframe()
         return Completion(done)
+
+    @property
+    def _streams_sent(self) -> list[RTCRtpSender]:
+        """Who sends each of the encodings."""
+        return [self]
 
     @property
     def _encodings(self) -> list[Members]:
@@ -322,6 +346,8 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             self.nacks_received += 1
         elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_PLI:
             self.plis_received += 1
+        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_FIR:
+            self.firs_received += 1
         elif isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             measured = sender_field(self, "rtt")
             if measured is not None and measured != before:
@@ -333,6 +359,10 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._stopped = True
         await super().stop()
 
+    def _create_encoder(self, codec: RTCRtpCodecParameters) -> Encoder | None:
+        """What encodes; None for aiortc's own."""
+        return None
+
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         if self._switched:
             # The new track may have another format, and the old encoder's state is not its past.
@@ -341,6 +371,8 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             self._rebase = True
         limit = self._encoding.get("maxBitrate")
         encoder = sender_field(self, "encoder")
+        if encoder is None and (encoder := self._create_encoder(codec)) is not None:
+            set_sender_field(self, "encoder", encoder)
         if limit is not None and getattr(encoder, "target_bitrate", 0) > limit:
             encoder.target_bitrate = limit
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCRemoteOutboundRtpStreamStats
@@ -10,11 +10,17 @@ from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCRemoteOutboundRtpStr
 from .aiortc_seams import is_rtx, receiver_field, sender_field
 from .jsep.codecs import is_media_codec, sends
 from .jsep.sdp import format_parameters
+from .rtpreceiver import RTCRtpReceiver
+from .rtpsender import RTCRtpSender
 from .rtptransceiver import RTCRtpTransceiver
+from .video_sender import EncodingSender
 
 if TYPE_CHECKING:
     from .jsep.session import Session
     from .stats import RTCStatsReport
+
+
+DECODERS: Final = {"video/vp8": "libvpx", "video/h264": "FFmpeg"}
 
 
 def _transport_id(session: Session, transceiver: RTCRtpTransceiver) -> str | None:
@@ -69,6 +75,22 @@ def sender_stats(
         )
     if not sender.started and not sends(transceiver.currentDirection):
         return
+    for index, stream in enumerate(sender._streams_sent):
+        _outbound(report, session, transceiver, stream, index, source, now)
+
+
+def _outbound(
+    report: RTCStatsReport,
+    session: Session,
+    transceiver: RTCRtpTransceiver,
+    sender: RTCRtpSender,
+    index: int,
+    source: str | None,
+    now: float,
+) -> None:
+    """One encoding, and what the peer reports of it."""
+    kind = transceiver.kind
+    owner = sender.stats_id
     transport = _transport_id(session, transceiver)
     used = sender._codec or next((codec for codec in transceiver._codecs if is_media_codec(codec)), None)
     codec = _codec(report, transport, used, now)
@@ -77,6 +99,26 @@ def sender_stats(
         None,
     )
     remote_id = f"{owner}_RI"
+    video: dict[str, Any] = {}
+    if isinstance(sender, EncodingSender):
+        encoded, encoder, sent = sender.encoded, sender.encoder, sender._feed.sent
+        video = {
+            "rid": sender._encoding.get("rid"),
+            "pliCount": sender.plis_received,
+            "firCount": sender.firs_received,
+            "framesEncoded": encoded.frames,
+            "keyFramesEncoded": encoded.key_frames,
+            "hugeFramesSent": encoded.huge_frames,
+            "framesSent": sender.frames_encoded,
+            "totalEncodeTime": encoded.seconds,
+            "targetBitrate": float(encoder.target_bitrate) if encoder is not None else None,
+            "encoderImplementation": encoder.implementation if encoder is not None else None,
+            "powerEfficientEncoder": False if encoder is not None else None,
+            "frameWidth": sent.width,
+            "frameHeight": sent.height,
+            "framesPerSecond": sent.frames_per_second,
+            "rtxSsrc": sender._rtx_ssrc if sender_field(sender, "rtx_payload_type") is not None else None,
+        }
     report.put(
         owner,
         "outbound-rtp",
@@ -85,6 +127,7 @@ def sender_stats(
         kind=kind,
         mediaType=kind,
         mid=transceiver.mid,
+        encodingIndex=index,
         transportId=transport,
         codecId=codec,
         mediaSourceId=source,
@@ -92,13 +135,11 @@ def sender_stats(
         active=sender._enabled,
         packetsSent=sender_field(sender, "packet_count"),
         bytesSent=sender_field(sender, "octet_count"),
+        headerBytesSent=sender.header_bytes_sent,
+        retransmittedPacketsSent=sender.retransmitted_packets,
+        retransmittedBytesSent=sender.retransmitted_bytes,
         nackCount=sender.nacks_received,
-        pliCount=sender.plis_received if kind == "video" else None,
-        framesEncoded=sender.frames_encoded if kind == "video" else None,
-        framesSent=sender.frames_encoded if kind == "video" else None,
-        frameWidth=sender.measured.width if kind == "video" else None,
-        frameHeight=sender.measured.height if kind == "video" else None,
-        framesPerSecond=sender.measured.frames_per_second if kind == "video" else None,
+        **video,
     )
     if remote is not None:
         rate = sender._codec.clockRate if sender._codec is not None else 90000
@@ -174,10 +215,10 @@ def receiver_stats(
         headerBytesReceived=receiver.header_bytes_received,
         lastPacketReceivedTimestamp=receiver.last_packet_at,
         nackCount=receiver.nacks_sent,
-        pliCount=receiver.plis_sent if video else None,
-        framesReceived=receiver.frames_received if video else None,
-        framesDecoded=track.framesDecoded if video else None,
-        framesDropped=track.framesDropped if video else None,
+        retransmittedPacketsReceived=receiver.retransmitted_packets,
+        retransmittedBytesReceived=receiver.retransmitted_bytes,
+        rtxSsrc=next((rtx for rtx, original in retransmission.items() if original == ssrc), None),
+        **(_decoded(receiver, used) if video else {}),
         audioLevel=receiver.measured.level if audio else None,
         totalAudioEnergy=receiver.measured.energy if audio else None,
         totalSamplesDuration=receiver.measured.duration if audio else None,
@@ -195,4 +236,29 @@ def receiver_stats(
             packetsSent=remote.packetsSent,
             bytesSent=remote.bytesSent,
             remoteTimestamp=remote.remoteTimestamp.timestamp() * 1000 if remote.remoteTimestamp else None,
+            reportsSent=receiver.sender_reports,
         )
+
+
+def _decoded(receiver: RTCRtpReceiver, codec: RTCRtpCodecParameters | None) -> dict[str, Any]:
+    """What is particular to video. A frame counts as rendered when it can be read from the track."""
+    track, measured, pace = receiver.track, receiver.measured, receiver.pace
+    return {
+        "pliCount": receiver.plis_sent,
+        "firCount": 0,  # PLI is all we ask with
+        "framesReceived": receiver.frames_received,
+        "framesDecoded": track.framesDecoded,
+        "keyFramesDecoded": receiver_field(receiver, "jitter_buffer").key_frames,
+        "framesDropped": track.framesDropped,
+        "frameWidth": measured.width,
+        "frameHeight": measured.height,
+        "framesPerSecond": measured.frames_per_second,
+        "totalInterFrameDelay": pace.total,
+        "totalSquaredInterFrameDelay": pace.total_of_squares,
+        "freezeCount": pace.freezes,
+        "totalFreezesDuration": pace.frozen,
+        "pauseCount": pace.pauses,
+        "totalPausesDuration": pace.paused,
+        "decoderImplementation": DECODERS.get(codec.mimeType.lower()) if codec is not None else None,
+        "powerEfficientDecoder": False,
+    }

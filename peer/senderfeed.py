@@ -52,6 +52,9 @@ class SenderFeed(MediaStreamTrack):
         self.kind = kind
         self.source: MediaStreamTrack | None = None
         self.measured = Measured()
+        """What the track gives."""
+        self.sent = Measured()
+        """What is encoded of it."""
         self.max_framerate: float | None = None
         self.scale = 1.0
         self.taps: list[FrameTap] = []
@@ -82,6 +85,7 @@ class SenderFeed(MediaStreamTrack):
             try:
                 data = await source.recv()
                 if isinstance(data, VideoFrame):
+                    self.measured.video(data.width, data.height)
                     for tap in self.taps:
                         tap.frame(data)
                     if self._too_soon():
@@ -113,10 +117,11 @@ class SenderFeed(MediaStreamTrack):
         return False
 
     async def _scaled(self, frame: VideoFrame) -> VideoFrame:
-        self.measured.video(frame.width, frame.height)
         if self.scale <= 1:
+            self.sent.video(frame.width, frame.height)
             return frame
         width, height = (max(2, int(side / self.scale) // 2 * 2) for side in (frame.width, frame.height))
+        self.sent.video(width, height)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, lambda: frame.reformat(width=width, height=height))
 

@@ -29,8 +29,16 @@ class VideoJitterBuffer(JitterBuffer):
         self._clock = clock
         self._patience = patience
         self._arrivals = [0.0] * capacity
+        self.key_frames = 0
+        """Of the frames that were given to the decoder."""
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        picture_lost, frame = self._add(packet)
+        if frame is not None:
+            self.key_frames += _is_key_frame(frame.data)
+        return picture_lost, frame
+
+    def _add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         now = self._arrivals[packet.sequence_number % self.capacity] = self._clock()
         picture_lost, frame = super().add(packet)
         if frame is not None or not self._blocks(packet):
@@ -62,3 +70,10 @@ class VideoJitterBuffer(JitterBuffer):
     def _head(self) -> int:
         assert self._origin is not None, "a packet has been added"
         return self._origin
+
+
+def _is_key_frame(data: bytes) -> bool:
+    """Of H.264 with start codes (Annex B: it begins with its parameters), else VP8 (RFC 6386 §9.1)."""
+    if data.startswith(b"\0\0\0\1"):
+        return data[4:5] != b"" and data[4] & 0x1F in (5, 7)
+    return data != b"" and not data[0] & 1

@@ -6,15 +6,17 @@ import asyncio
 import dataclasses
 from typing import Any
 
+from aiortc.codecs.base import Encoder
 from aiortc.mediastreams import MediaStreamTrack
-from aiortc.rtcrtpparameters import RTCRtcpParameters, RTCRtpSendParameters
-from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap
+from aiortc.rtcrtpparameters import RTCRtcpParameters, RTCRtpCodecParameters, RTCRtpSendParameters
+from aiortc.rtp import RTP_HEADER_LENGTH, RTP_HISTORY_SIZE, HeaderExtensions, HeaderExtensionsMap
 from av import VideoFrame
 
 from .aiortc_seams import sender_field, set_sender_field
 from .members import Members
 from .rtpsender import RTCRtpSender
 from .senderfeed import SenderFeed
+from .video_encoder import EncoderCounters, VideoEncoder
 
 
 class RidExtensions(HeaderExtensionsMap):
@@ -23,18 +25,21 @@ class RidExtensions(HeaderExtensionsMap):
     def __init__(self) -> None:
         super().__init__()
         self.rid: str | None = None
+        self.header_bytes = 0
+        """Of all packets that were written."""
         self.repairs_apart = False
         """Whether lost packets are sent again in a stream of their own (RFC 4588)."""
 
     def set(self, values: HeaderExtensions) -> tuple[int, bytes]:
-        if self.rid is None:
-            return super().set(values)
-        # A packet that is sent again comes with the values it went with.
-        again = values.rtp_stream_id is not None
-        values.rtp_stream_id = self.rid
-        if again and self.repairs_apart:
-            values = dataclasses.replace(values, rtp_stream_id=None, repaired_rtp_stream_id=self.rid)
-        return super().set(values)
+        if self.rid is not None:
+            # A packet that is sent again comes with the values it went with.
+            again = values.rtp_stream_id is not None
+            values.rtp_stream_id = self.rid
+            if again and self.repairs_apart:
+                values = dataclasses.replace(values, rtp_stream_id=None, repaired_rtp_stream_id=self.rid)
+        profile, written = super().set(values)
+        self.header_bytes += RTP_HEADER_LENGTH + (4 + len(written) if written else 0)
+        return profile, written
 
 
 class LayerFeed(SenderFeed):
@@ -58,13 +63,38 @@ class LayerFeed(SenderFeed):
                 return await self._scaled(frame)
 
 
-class _StampedSender(RTCRtpSender):
-    """Tells its packets' encoding."""
+class EncodingSender(RTCRtpSender):
+    """Sends one encoding, and says in its packets which."""
 
     def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
         self._extensions = RidExtensions()
         super().__init__(trackOrKind, transport)
         set_sender_field(self, "rtp_header_extensions_map", self._extensions)
+        self.encoded = EncoderCounters()
+
+    @property
+    def header_bytes_sent(self) -> int:
+        return self._extensions.header_bytes
+
+    @header_bytes_sent.setter
+    def header_bytes_sent(self, value: int) -> None:
+        """It is counted where headers are written."""
+
+    @property
+    def encoder(self) -> VideoEncoder | None:
+        """What encodes, once something has been."""
+        encoder = sender_field(self, "encoder")
+        return encoder if isinstance(encoder, VideoEncoder) else None
+
+    def _create_encoder(self, codec: RTCRtpCodecParameters) -> Encoder:
+        return VideoEncoder(codec, self.encoded)
+
+    async def _retransmit(self, sequence_number: int) -> None:
+        packet = sender_field(self, "rtp_history").get(sequence_number % RTP_HISTORY_SIZE)
+        if packet is not None and packet.sequence_number == sequence_number:
+            self.retransmitted_packets += 1
+            self.retransmitted_bytes += len(packet.payload)
+        await super()._retransmit(sequence_number)
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         self._stamp()
@@ -80,7 +110,7 @@ class _StampedSender(RTCRtpSender):
         self._extensions.repairs_apart = any("apt" in codec.parameters for codec in codecs)
 
 
-class VideoSender(_StampedSender):
+class VideoSender(EncodingSender):
     """An `RTCRtpSender` for video. It sends its first encoding itself, and the others through `layers`."""
 
     def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
@@ -92,6 +122,10 @@ class VideoSender(_StampedSender):
         await super().send(parameters)
         for layer in self.layers:
             await layer.send_beside(parameters)
+
+    @property
+    def _streams_sent(self) -> list[RTCRtpSender]:
+        return [self, *self.layers]
 
     def setTransport(self, transport: Any) -> None:
         super().setTransport(transport)
@@ -124,13 +158,14 @@ class VideoSender(_StampedSender):
         task.add_done_callback(self._ending.discard)
 
 
-class LayerSender(_StampedSender):
+class LayerSender(EncodingSender):
     """Sends one more encoding of another sender's track, as a stream of its own."""
 
     def __init__(self, owner: VideoSender, index: int) -> None:
         self._owner_sender = owner
         self._index = index
         super().__init__("video")
+        self.stats_id = f"{owner.stats_id}_{index}"
         self._use_encoding()
 
     def _create_feed(self, kind: str) -> SenderFeed:

@@ -166,6 +166,7 @@ class AudioSender(RTCRtpSender):
             self._ssrc,
         )
         self._send_now(header + extension + payload)
+        self.header_bytes_sent += len(header) + len(extension)
         set_sender_field(self, "octet_count", sender_field(self, "octet_count") + len(payload))
         set_sender_field(self, "packet_count", sender_field(self, "packet_count") + 1)
 
@@ -244,6 +245,7 @@ class AudioSender(RTCRtpSender):
                 + encoded.payload
             )
         self._send_now(data)
+        self.header_bytes_sent += len(data) - len(encoded.payload)
         count_sent(self, ntp, timestamp, len(encoded.payload))
 
     def _extension(self, level: int) -> bytes:

@@ -185,3 +185,35 @@ async def test_an_inactive_encoding_is_not_sent(pcs: Connections) -> None:
         parameters.encodings[0].active = True
         await sender.setParameters(parameters)
         await tracks["foo"].recv()
+
+
+async def test_statistics_of_every_encoding(pcs: Connections) -> None:
+    """Simulcast getStats results; setParameters() second argument can be used to trigger keyFrame generation"""
+    a, b = pcs(), pcs()
+    sender = a.addTransceiver(VideoStreamTrack(), TWO).sender
+    tracks: dict[str, Any] = {}
+    b.on("trackevent", lambda event: tracks.update({event.transceiver.mid: event.track}))
+    await send_simulcast(a, b, ["foo", "bar"])
+
+    async def outbound() -> dict[str, Any]:
+        return {s.rid: s for s in (await sender.getStats()).values() if s.type == "outbound-rtp"}
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(tracks["foo"].recv(), tracks["bar"].recv())
+        before = await outbound()
+        assert {(s.rid, s.encodingIndex, s.frameWidth) for s in before.values()} == {
+            ("foo", 0, 320),
+            ("bar", 1, 640),
+        }
+        assert len({s.ssrc for s in before.values()}) == 2
+        for each in before.values():
+            assert each.keyFramesEncoded >= 1
+            assert each.headerBytesSent >= 12 * each.packetsSent
+        await sender.setParameters(
+            sender.getParameters(), {"encodingOptions": [{"keyFrame": False}, {"keyFrame": True}]}
+        )
+        while (after := await outbound())["bar"].keyFramesEncoded == before["bar"].keyFramesEncoded:
+            await tracks["bar"].recv()
+    assert after["foo"].keyFramesEncoded == before["foo"].keyFramesEncoded
+    inbound = [s for s in (await b.getStats()).values() if s.type == "inbound-rtp"]
+    assert {(s.frameWidth, s.keyFramesDecoded >= 1) for s in inbound} == {(320, True), (640, True)}

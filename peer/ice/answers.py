@@ -89,7 +89,7 @@ class Answers:
             self._selection.add(pair, now)
         assert pair.consent is not None
         pair.consent.answer(now)
-        self._selection.answered(pair, now, fresh=fresh)
+        self._selection.answered(pair, now)
         self._selection.acknowledged(pair, transaction.nomination)
         if fresh and pair.nomination is not None and not self._session.controlling:
             self._selection.nominated_by_peer(pair, pair.nomination, transaction.id, now)

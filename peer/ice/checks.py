@@ -63,6 +63,9 @@ class Checks:
             if pair.consent is not None:
                 selected = pair is self._selection.pair
                 due.append(pair.consent.next_check(pair, self._session.timings, selected))
+        following = self._selection.follow_due()
+        if following is not None:
+            due.append(following)
         return min(due, default=None)
 
     def rest(self, pair: CandidatePair) -> None:

@@ -31,11 +31,14 @@ class Consent:
         "heard_at",
         "packets_heard",
         "probation",
+        "since",
         "unanswered",
         "unanswered_since",
     )
 
     def __init__(self, now: float, timings: IceTimings) -> None:
+        self.since = now
+        """When the pair became valid."""
         self.granted_at = now
         """When the last valid response arrived."""
         self.heard_at = now
@@ -129,10 +132,6 @@ class Consent:
         latest = timings.disconnected_after - 2.5 * (pair.rtt or 0)
         return self.heard_at + min(silence, max(latest, timings.busy_silence))
 
-    def fell_silent(self, now: float, timings: IceTimings) -> bool:
-        """Whether steady traffic has stopped, for long enough to follow a peer that shows up elsewhere."""
-        return self.busy and now >= self.heard_at + timings.moved_silence
-
     def ask_again(self, pair: CandidatePair, now: float, timings: IceTimings) -> None:
         """There is reason to believe the next check would be answered: let it be soon."""
         self.due = min(self.due, max(now, self.checked_at + self.retry_after(pair, timings)))
@@ -156,6 +155,7 @@ class Consent:
 
     def shift(self, stall: float, now: float) -> None:
         """Nobody looked for this long: that was not the peer's silence."""
+        self.since = min(now, self.since + stall)
         self.granted_at = min(now, self.granted_at + stall)
         self.heard_at = min(now, self.heard_at + stall)
         self.checked_at = min(now, self.checked_at + stall)

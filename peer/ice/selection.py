@@ -5,13 +5,16 @@ The rules of preference are in `nomination`; here they meet what happens to pair
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from .consent import Consent
 from .nomination import Nominations, best, is_better, worth_keeping
 from .pair import CandidatePair
 from .session import Session
+
+# Seconds for which pairs may go on to become valid after the first one did.
+_SETTLED = 1.0
 
 Selected: TypeAlias = Callable[[CandidatePair | None, float], None]
 
@@ -78,13 +81,10 @@ class Selection:
         if self._session.controlling and self.pair is not None:
             self._nominate(self.pair)
 
-    def answered(self, pair: CandidatePair, now: float, *, fresh: bool) -> None:
-        """A valid pair was heard from: is it the one to use? `fresh`: it was not valid before."""
-        consent = None if self.pair is None else self.pair.consent
+    def answered(self, pair: CandidatePair, now: float) -> None:
+        """A valid pair was heard from: is it the one to use?"""
         if self.pair is None:
             self._select(pair, now, "valid again" if self.lost else "first valid")
-        elif fresh and consent is not None and consent.fell_silent(now, self._session.timings):
-            self._select(pair, now, "the peer has moved")
         elif pair is not self.pair and self._is_suspect(now):
             self._take_over(now)
         elif self._session.controlling:
@@ -111,9 +111,24 @@ class Selection:
             self._mark_nominated(pair)
 
     def watch(self, now: float) -> None:
-        """Move away from a selected pair that has stopped answering, if another answers."""
+        """Move away from a selected pair that has stopped answering, if another answers, and after a peer that has."""
         if self._is_suspect(now):
             self._take_over(now)
+        due = self.follow_due()
+        if due is not None and now >= due:
+            newcomer = best(self._newcomers())
+            assert newcomer is not None
+            self._select(newcomer, now, "the peer has moved")
+
+    def follow_due(self) -> float | None:
+        """When to follow the peer to another pair, should nothing more be heard on the selected one.
+
+        None where it has not shown up elsewhere since it was heard last, or was not heard steadily.
+        """
+        pair = self.pair
+        if pair is None or pair.consent is None or not pair.consent.busy or not any(self._newcomers()):
+            return None
+        return pair.consent.heard_at + self._session.timings.moved_silence
 
     def replace_lost(self, now: float) -> None:
         """After pairs were dropped: if the selected one was among them, the best other takes over."""
@@ -127,6 +142,18 @@ class Selection:
             self._told = True
             self._session.log("no pair left")
             self._selected(None, now)
+
+    def _newcomers(self) -> Iterator[CandidatePair]:
+        """Pairs as good that have become valid since the selected one was heard last, and not in the wake of it."""
+        current = self.pair
+        assert current is not None
+        assert current.consent is not None
+        after = max(current.consent.heard_at, self._chosen_at + _SETTLED)
+        for pair in self.valid:
+            consent = pair.consent
+            assert consent is not None
+            if consent.since > after and consent.unanswered < 2 and pair.tier >= current.tier:
+                yield pair
 
     def _is_suspect(self, now: float) -> bool:
         pair = self.pair

@@ -40,7 +40,8 @@ class IceTimings:
     busy_silence: float = 0.5
     """The same on a pair that traffic was arriving on."""
     moved_silence: float = 0.2
-    """The same where another pair has just become valid: the peer has probably moved there."""
+    """How much silence on a pair that traffic was arriving on is enough to leave it for one that has become valid
+    since: the peer has probably moved there."""
     backup_interval: float = 12.0
     """Between checks of a valid pair that is not selected: short of the 15 s of RFC 8445 §11."""
     backup_pairs: int = 4

@@ -205,6 +205,57 @@ def test_jitter_makes_nobody_change_lines_all_the_time() -> None:
     assert len(net.alice.selections()) <= 6
 
 
+@pytest.mark.parametrize("mover", ["controlling", "controlled"])
+@pytest.mark.parametrize("old_line", ["alive", "dead"])
+def test_a_peer_that_shows_up_elsewhere_is_followed_as_soon_as_its_traffic_has_stopped(
+    mover: str, old_line: str
+) -> None:
+    net = Net()
+    stays, moves = net.world.host("stays"), net.world.host("moves")
+    stays.attach("203.0.113.1", net.world.internet)
+    line = Link(delay=0.02)
+    moves.attach("203.0.113.2", net.world.internet, line)
+    here = Endpoint(stays, controlling=mover == "controlled")
+    there = Endpoint(moves, controlling=mover == "controlling")
+    net.meet(here, there)
+
+    def talk(seconds: float) -> None:
+        for _ in range(int(seconds * 50)):
+            here.send(b"\x80")
+            there.send(b"\x80")
+            net.clock.run(0.02)
+
+    talk(10)
+    line.up = old_line == "alive"
+    moves.attach("203.0.113.3", net.world.internet, Link(delay=0.02))
+    there.gather()
+    talk(0.26)
+    for end, address in ((here, "remote_address"), (there, "base")):
+        pair = end.agent.selected_pair
+        assert pair is not None
+        used = pair.remote_address if address == "remote_address" else pair.base.local_address
+        assert used[0] == ("203.0.113.2" if old_line == "alive" else "203.0.113.3")
+
+
+def test_a_relay_that_comes_late_is_not_taken_for_a_move_when_the_peer_falls_silent() -> None:
+    net = Net()
+    ends = []
+    for number, name in enumerate(("alice", "bob")):
+        host = net.world.host(name)
+        host.attach(f"203.0.113.{number + 1}", net.world.internet)
+        ends.append(Endpoint(host, controlling=not number))
+    alice, bob = ends
+    net.meet(alice, bob)
+    for _ in range(500):
+        bob.send(b"\x80")
+        net.clock.run(0.02)
+    settled = [len(end.selections()) for end in ends]
+    bob.gather(relays=[net.near], relay_only=True)
+    net.clock.run(0.45)
+    assert any(pair.is_relayed and pair.consent is not None for pair in alice.agent.pairs)
+    assert [len(end.selections()) for end in ends] == settled
+
+
 def test_a_better_candidate_that_comes_late_is_moved_to_while_payload_flows() -> None:
     """Connected by relay; then the direct way opens, as when a firewall is told about the call."""
     net = Net()

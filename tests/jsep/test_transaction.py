@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 import peer
-from tests.peer_pair import CONFIGURATION, negotiate, opened, pair
+from tests.peer_pair import negotiate, opened, trickle
+from tests.simnet import in_virtual_time
+
+from .corpus import connections
 
 
 def said(description: Any) -> list[str] | None:
@@ -72,8 +75,10 @@ KINDS = list(broken("m=\r\n"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@in_virtual_time
 async def test_a_broken_offer_to_a_running_call_changes_nothing(kind: str) -> None:
-    async with pair() as (a, b):
+    async with connections("max-bundle", "max-bundle") as (a, b):
+        trickle(a, b)
         a.addTrack(peer.AudioStreamTrack())
         channel = a.createDataChannel("x")
         await negotiate(a, b)
@@ -92,8 +97,10 @@ async def test_a_broken_offer_to_a_running_call_changes_nothing(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "no rtcp-mux"])
+@in_virtual_time
 async def test_a_broken_answer_changes_nothing_and_the_right_one_still_works(kind: str) -> None:
-    async with pair() as (a, b):
+    async with connections("max-bundle", "max-bundle") as (a, b):
+        trickle(a, b)
         a.addTrack(peer.AudioStreamTrack())
         channel = a.createDataChannel("x")
         await a.setLocalDescription()
@@ -108,14 +115,14 @@ async def test_a_broken_answer_changes_nothing_and_the_right_one_still_works(kin
         await opened(channel)
 
 
+@in_virtual_time
 async def test_an_offer_that_fails_in_a_glare_rolls_nothing_back() -> None:
-    a: Any = peer.RTCPeerConnection(CONFIGURATION)
-    a.addTransceiver("audio")
-    await a.setLocalDescription()
-    pending = a.pendingLocalDescription.sdp.split("a=candidate")[0]
-    with pytest.raises(peer.SdpSyntaxError):
-        await a.setRemoteDescription({"type": "offer", "sdp": "garbage"})
-    assert a.signalingState == "have-local-offer"
-    assert a.pendingLocalDescription.sdp.startswith(pending[:200])
-    assert a.getTransceivers()[0].mid == "0"
-    await a.close()
+    async with connections("max-bundle") as (a,):
+        a.addTransceiver("audio")
+        await a.setLocalDescription()
+        pending = a.pendingLocalDescription.sdp.split("a=candidate")[0]
+        with pytest.raises(peer.SdpSyntaxError):
+            await a.setRemoteDescription({"type": "offer", "sdp": "garbage"})
+        assert a.signalingState == "have-local-offer"
+        assert a.pendingLocalDescription.sdp.startswith(pending[:200])
+        assert a.getTransceivers()[0].mid == "0"

@@ -209,7 +209,8 @@ async def test_a_restart_carries_every_packet_and_moves_to_the_new_generation() 
             sent += 1
             await asyncio.sleep(0)
         received = [int.from_bytes((await pair.right._recv())[1:], "big") for _ in range(sent)]
-        assert received == list(range(sent))
+        # At the moment of moving, one may overtake another that went the old way.
+        assert sorted(received) == list(range(sent))
         assert pair.left.selected_pair is not first
         assert not {"disconnected", "failed", "checking"} & set(pair.states["left"][1:])
 

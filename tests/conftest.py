@@ -72,14 +72,14 @@ def no_sockets_or_threads_left() -> Iterator[None]:
     if left_sockets:
         gc.collect()  # one that only waits for the collector is closed, but with a ResourceWarning
         left_sockets = _sockets() - sockets
-    for thread in set(threading.enumerate()) - threads:
-        if thread.name.startswith("asyncio-waitpid"):  # ends with the process it waits for, which has ended
-            thread.join(5)
     left_threads = [
         thread
         for thread in set(threading.enumerate()) - threads
-        if thread.is_alive() and not thread.name.startswith(("asyncio_", "ThreadPoolExecutor"))
+        if not thread.name.startswith(("asyncio_", "ThreadPoolExecutor"))
     ]
+    for thread in left_threads:
+        thread.join(5)  # what was told to end may take a moment
+    left_threads = [thread for thread in left_threads if thread.is_alive()]
     assert not left_sockets, f"sockets left open: {sorted(left_sockets)}"
     assert not left_threads, f"threads left running: {left_threads}"
 

@@ -214,14 +214,15 @@ class AudioReceiver(RTCRtpReceiver):
         playout = self._playout
         assert playout is not None
         playout.minimum_delay = (self._jitter_buffer_target or 0.0) / 1000
-        block = playout.take(due)
+        now = self._loop.time()
+        block = playout.take(due, min(due, now))
         rate = playout.decoder.sample_rate
         pts = self._pts
         if self._pts_at is not None and due - self._pts_at > 1.5 * BLOCK_SECONDS:
             pts += int((due - self._pts_at - BLOCK_SECONDS) * rate)  # nobody listened for a while
         self._pts_at = due
         self._pts = pts + len(block.samples)
-        captured_at = self._captured_at(block.timestamp, due)
+        captured_at = self._captured_at(block.timestamp, now)
         self._audio_track._publish(AudioBlock(block.samples, rate, pts, captured_at, block.concealed))
         return playout.phase_step(due)
 

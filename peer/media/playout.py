@@ -19,8 +19,9 @@ time, is compared with what the jitter buffer says is late enough, the *target*:
 | delay below the target                               | repeat pitch periods, until a packet's worth has come    |
 | delay a few milliseconds off                         | shift the phase of the ticks, within ±10 ms              |
 
-So the output runs at this machine's clock, exactly; a sender whose clock is faster or slower is followed by the same
-rules, an inaudible pitch period every minute or so.
+So the output runs at this machine's clock, exactly, but for the few milliseconds a block may be taken before its tick
+when what it needs has just come (`is_ready`). A sender whose clock is faster or slower is followed by the same rules,
+an inaudible pitch period every minute or so.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class Playout:
         self._generation = 0
         self._correcting = 0
         self._phase = 0.0
+        self._taken_at = 0.0
         self._aim: float | None = None
 
     def insert(
@@ -186,8 +188,9 @@ class Playout:
             and 0 < lacking <= self._packet_samples
         )
 
-    def take(self, now: float) -> PlayoutBlock:
-        """The next 20 ms, for the tick that was due at `now`."""
+    def take(self, now: float, at: float | None = None) -> PlayoutBlock:
+        """The next 20 ms, for the tick that is due at `now`; `at`: when it is really taken, if that is earlier."""
+        self._taken_at = now if at is None else at
         if self.buffer.generation != self._generation:
             self._generation = self.buffer.generation
             self._waited = 0
@@ -316,7 +319,7 @@ class Playout:
         self.delay = now - packet.timestamp / self._clock
         buffer.next_timestamp = packet.timestamp + count * self._clock // self._rate
         counters.decoded_packets += 1
-        counters.delay_sum += max(now - packet.arrived, 0.0) * count
+        counters.delay_sum += max(self._taken_at - packet.arrived, 0.0) * count
         counters.emitted += count
         return True
 

@@ -244,12 +244,18 @@ async def test_a_block_is_heard_when_the_packet_it_needs_comes_and_no_later_than
 
         call.receiver._receive_rtp = lose_some
         heard: list[float] = []
+        waited = 0.0
         async with AudioSink(call.track) as sink:
             async for _ in sink:
                 heard.append(loop.time())
-                if len(heard) == 600:
+                if len(heard) == 250:
+                    waited = call.receiver.playout.counters.delay_sum - waited
+                elif len(heard) == 150:
+                    waited = call.receiver.playout.counters.delay_sum
+                elif len(heard) == 600:
                     break
         assert set(heard[150:250]) <= arrivals
+        assert waited == 0.0
         assert max(np.diff(heard[150:])) < 0.0285
         counters = call.receiver.playout.counters
         assert counters.total_samples == pytest.approx(960 * 600, abs=2000)

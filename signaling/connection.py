@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from .acknowledgements import Acknowledgements
 from .admission import Admission, check_metadata, join, refresh, resume
@@ -38,21 +37,18 @@ from .messages import (
     to_json,
 )
 from .rates import TokenBucket
-from .rooms import Session, numbered
+from .rooms import Session
+from .writer import Event, Send, Writer
 
 if TYPE_CHECKING:
     from .relay import Relay
 
 __all__ = ["Connection"]
 
-Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
 
 logger = logging.getLogger("signaling.connection")
 
-CONTROL_LIMIT = 64
-"""Frames about the connection itself that may wait; beyond it, the reader waits for the writer."""
 BAD_FRAMES_BEFORE_JOIN = 10
 NOTICE_INTERVAL = 1.0
 
@@ -69,7 +65,6 @@ class Connection:
         self.address = address
         self._headers = headers
         self._receive = receive
-        self._send = send
         self._messages = TokenBucket(settings.messages_per_second, settings.message_burst, now)
         self._bytes = TokenBucket(
             settings.bytes_per_second, max(settings.bytes_per_second, 4.0 * settings.max_message_bytes), now
@@ -78,59 +73,54 @@ class Connection:
         self._session: Session | None = None
         self._resuming = False
         """What follows a resume without waiting is of the session that may be over: then it is passed over."""
-        self._control: deque[str] = deque()
-        self._control_room = asyncio.Event()
-        self._wake = asyncio.Event()
-        self._over = asyncio.Event()
-        self._sent = 0
-        self._acknowledgements = Acknowledgements(self._say)
+        self._writer = Writer(send, self._written)
+        self._acknowledgements = Acknowledgements(self._writer.say)
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._restart_timer: asyncio.TimerHandle | None = None
-        self._closing: tuple[int, str] | None = None
-        self._writer: asyncio.Task[None] | None = None
 
     # What the backplane calls
 
     def wake(self) -> None:
-        self._wake.set()
+        self._writer.wake()
 
     def ended(self, code: str, close: int) -> None:
         self._session = None
+        self._writer.detach()
         self.relay.metrics.error(code)
-        self._say(to_json(ErrorMessage(code=code, message=ERROR_CODES[code])))
-        self._close(close, code)
+        self._writer.say(to_json(ErrorMessage(code=code, message=ERROR_CODES[code])))
+        self._writer.close(close, code)
 
     # What the relay calls
 
     async def run(self) -> None:
         """Serve until either side closes."""
-        self._writer = asyncio.create_task(self._write())
+        writer = asyncio.create_task(self._writer.run())
         reader = asyncio.create_task(self._read())
         code = 1006
         try:
-            await asyncio.wait((self._writer, reader), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
             if reader.done() and not reader.cancelled() and reader.exception() is None:
                 code = reader.result()
         finally:
-            for task in (reader, self._writer):
+            for task in (reader, writer):
                 task.cancel()
             self._acknowledgements.end()
             for timer in (self._expiry_timer, self._restart_timer):
                 if timer is not None:
                     timer.cancel()
             await self._depart(code)
-            results = await asyncio.gather(reader, self._writer, return_exceptions=True)
+            results = await asyncio.gather(reader, writer, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, OSError):
                 raise result
 
     def go_away(self, seconds: float) -> None:
         """Tell the peer to move, and close after that many seconds."""
-        self._say(to_json(GoingAway(seconds=seconds)))
+        self._writer.say(to_json(GoingAway(seconds=seconds)))
         if self._restart_timer is not None:
             self._restart_timer.cancel()
         self._restart_timer = asyncio.get_running_loop().call_later(
-            seconds, self._close, Close.SERVICE_RESTART, "the relay restarts"
+            seconds, self._writer.close, Close.SERVICE_RESTART, "the relay restarts"
         )
 
     # Reading
@@ -142,7 +132,7 @@ class Connection:
                 code = await self._enter()
         except TimeoutError:
             self._error("not-joined", "no join came in time")
-            self._close(Close.NO_JOIN, "no join came in time")
+            self._writer.close(Close.NO_JOIN, "no join came in time")
             code = None
         if code is not None:
             return code
@@ -150,7 +140,7 @@ class Connection:
             event = await self._receive()
             if event["type"] == "websocket.disconnect":
                 return int(event.get("code") or 1005)
-            if self._closing is not None:
+            if self._writer.closing is not None:
                 continue
             text = await self._text_of(event)
             if text is not None:
@@ -159,7 +149,7 @@ class Connection:
     async def _enter(self) -> int | None:
         """Read until the peer is in a room. Returns a close code if the connection ends before."""
         bad = 0
-        while self._session is None and self._closing is None:
+        while self._session is None and self._writer.closing is None:
             event = await self._receive()
             if event["type"] == "websocket.disconnect":
                 return int(event.get("code") or 1005)
@@ -186,10 +176,10 @@ class Connection:
                 except Refused as error:
                     self._error(error.code, str(error))
                     if error.close is not None:
-                        self._close(error.close, error.code)
+                        self._writer.close(error.close, error.code)
                 bad += 1
             if bad >= BAD_FRAMES_BEFORE_JOIN:
-                self._close(Close.NO_JOIN, "too many frames without a join")
+                self._writer.close(Close.NO_JOIN, "too many frames without a join")
         return None
 
     async def _text_of(self, event: Event) -> str | None:
@@ -198,9 +188,7 @@ class Connection:
         data = event.get("bytes")
         size = len(data) if data is not None else len(text or "")
         await self._pace(size)
-        if len(self._control) >= CONTROL_LIMIT:
-            self._control_room.clear()
-            await self._control_room.wait()
+        await self._writer.room()
         if text is None:
             self._error("not-text", "a binary frame came: send JSON as text frames")
             return None
@@ -221,7 +209,7 @@ class Connection:
             self._error("rate-limited", f"reading waits {delay:.2f} s")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
-                await self._over.wait()
+                await self._writer.over.wait()
 
     async def _too_large(self, text: str, limit: int) -> None:
         session = self._session
@@ -273,13 +261,14 @@ class Connection:
     async def _command(self, session: Session, message: ClientMessage) -> None:
         if isinstance(message, Leave):
             self._session = None
+            self._writer.detach()
             logger.info("peer left", extra={"peer": session.id, "room": session.room})
             await self.relay.backplane.leave(session, "left")
-            self._close(Close.NORMAL, "left")
+            self._writer.close(Close.NORMAL, "left")
         elif isinstance(message, Update):
             await self._update(session, message)
         elif isinstance(message, Ping):
-            self._say('{"type":"pong"}')
+            self._writer.say('{"type":"pong"}')
         elif isinstance(message, Refresh):
             await self._refresh(session, message)
         else:
@@ -320,10 +309,10 @@ class Connection:
 
     def _attach(self, admission: Admission) -> None:
         session = admission.session
-        self._say(to_json(admission.welcome(self.relay.backplane.limits)))
-        self._sent = admission.sent
+        self._writer.say(to_json(admission.welcome(self.relay.backplane.limits)))
         self._acknowledgements.begin(session.received)
         self._session = session
+        self._writer.attach(session, admission.sent)
         session.connection = self
         self._watch_expiry()
         self.relay.metrics.joined(resumed=admission.resumed)
@@ -360,7 +349,7 @@ class Connection:
             self._error(error.code, str(error))
             return
         self._watch_expiry()
-        self._say(to_json(Refreshed(expires=expires)))
+        self._writer.say(to_json(Refreshed(expires=expires)))
 
     def _watch_expiry(self) -> None:
         if self._expiry_timer is not None:
@@ -389,7 +378,7 @@ class Connection:
         if session is None or session.connection is not self:
             return
         session.connection = None
-        left = code in (1000, 1001) and self._closing is None
+        left = code in (1000, 1001) and self._writer.closing is None
         logger.info(
             "connection of a peer ended", extra={"peer": session.id, "room": session.room, "code": code}
         )
@@ -401,51 +390,11 @@ class Connection:
 
     # Writing
 
-    async def _write(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                while self._control:
-                    frame = self._control.popleft()
-                    if not self._control_room.is_set():
-                        self._control_room.set()
-                    await self._send({"type": "websocket.send", "text": frame})
-                session = self._session
-                if session is not None and await self._write_next(session):
-                    continue
-                if self._control:
-                    continue
-                if self._closing is not None:
-                    code, reason = self._closing
-                    await self._send({"type": "websocket.close", "code": code, "reason": reason})
-                    # The reader ends this connection when the peer's closing frame, or its end, arrives.
-                    await asyncio.Event().wait()
-                self._wake.clear()
-                await self._wake.wait()
-
-    async def _write_next(self, session: Session) -> bool:
-        number = self._sent + 1
-        frame = session.outbox.get(number)
-        if frame is None:
-            return False
-        self._sent = number
-        if session.resumable:
-            await self._send({"type": "websocket.send", "text": numbered(frame, number)})
-        else:
-            await self._send({"type": "websocket.send", "text": frame})
+    async def _written(self, session: Session, number: int) -> None:
+        if not session.resumable:
             await self.relay.backplane.acknowledge(session, number)
         self.relay.metrics.forwarded.inc()
-        return True
-
-    def _say(self, frame: str) -> None:
-        self._control.append(frame)
-        self._wake.set()
 
     def _error(self, code: str, text: str | None = None, *, ref: int | None = None) -> None:
         self.relay.metrics.error(code)
-        self._say(to_json(ErrorMessage(code=code, message=text or ERROR_CODES[code], ref=ref)))
-
-    def _close(self, code: int, reason: str) -> None:
-        if self._closing is None:
-            self._closing = (code, reason)
-            self._over.set()
-            self._wake.set()
+        self._writer.say(to_json(ErrorMessage(code=code, message=text or ERROR_CODES[code], ref=ref)))

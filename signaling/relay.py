@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from .auth import AllowAnyone, Authenticator, Grant, JWTAuthenticator
 from .backplane import Backplane, MemoryBackplane
-from .connection import Connection, Receive, Send
+from .connection import Connection, Receive
 from .errors import Close, Refused
 from .ice_servers import (
     Cloudflare,
@@ -29,6 +29,7 @@ from .ice_servers import (
 from .metrics import Metrics
 from .rates import AddressLimiter, subscriber
 from .settings import RelaySettings
+from .writer import Send
 
 __all__ = ["Relay"]
 

@@ -30,6 +30,7 @@ class Grant:
     name: str | None = None
 
     def allows(self, permission: str) -> bool:
+        """Whether one of PERMISSIONS is granted."""
         return self.permissions is None or permission in self.permissions
 
 

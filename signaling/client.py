@@ -267,6 +267,7 @@ class SignalingClient:
         return await self.send(Offer(to=to, sdp=sdp))
 
     async def answer(self, to: str, sdp: str) -> int:
+        """Send the answer to an offer of the peer `to`."""
         return await self.send(Answer(to=to, sdp=sdp))
 
     async def candidate(self, to: str, candidate: dict[str, Any]) -> int:
@@ -274,6 +275,7 @@ class SignalingClient:
         return await self.send(IceCandidate(to=to, candidate=candidate))
 
     async def end_of_candidates(self, to: str) -> int:
+        """Say that the peer `to` has been sent every candidate."""
         return await self.send(EndOfCandidates(to=to))
 
     async def hangup(self, to: str, reason: str | None = None) -> int:

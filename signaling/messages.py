@@ -114,12 +114,16 @@ class PeerMessage(Message):
 
 
 class Offer(PeerMessage):
+    """An SDP offer for the peer `to`. The relay never reads `sdp`."""
+
     type: Literal["offer"] = "offer"
     to: PeerId
     sdp: str
 
 
 class Answer(PeerMessage):
+    """The SDP answer to an offer of the peer `to`. The relay never reads `sdp`."""
+
     type: Literal["answer"] = "answer"
     to: PeerId
     sdp: str
@@ -136,6 +140,8 @@ class IceCandidate(PeerMessage):
 
 
 class EndOfCandidates(PeerMessage):
+    """The sender has found all its candidates (RFC 8838 §13)."""
+
     type: Literal["end-of-candidates"] = "end-of-candidates"
     to: PeerId
 
@@ -241,6 +247,8 @@ class ResumeOffer(BaseModel):
 
 
 class Welcome(Message):
+    """The answer to a join or a resume: the peer is in the room. `id` is how the others address it."""
+
     type: Literal["welcome"] = "welcome"
     id: PeerId
     room: RoomName
@@ -252,10 +260,14 @@ class Welcome(Message):
 
 
 class PeerJoined(PeerInfo, Message):
+    """Somebody has entered the room."""
+
     type: Literal["peer-joined"] = "peer-joined"
 
 
 class PeerUpdated(PeerInfo, Message):
+    """A peer of the room has changed its name or metadata; all of them as they are now."""
+
     type: Literal["peer-updated"] = "peer-updated"
 
 

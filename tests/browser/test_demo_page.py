@@ -181,6 +181,7 @@ async def test_a_closed_tab_is_noticed_at_once(chromium: Browser) -> None:
         assert await in_time(lambda: not call.peers, "the bot notices") < AT_ONCE
 
 
+@pytest.mark.timeout(150)
 async def test_three_in_a_room_are_all_connected(chromium: Browser) -> None:
     async with demo(port=0) as (server, call):
         first = await chromium.new_page()
@@ -191,7 +192,8 @@ async def test_three_in_a_room_are_all_connected(chromium: Browser) -> None:
         for page in (first, second):
             await page.wait_for_function(
                 "browserCall.peers.size === 2 &&"
-                " [...browserCall.peers.values()].every(peer => peer.pc.connectionState === 'connected')"
+                " [...browserCall.peers.values()].every(peer => peer.pc.connectionState === 'connected')",
+                timeout=60_000,  # six videos are encoded on this machine
             )
         assert await second.locator("#remotes figure").count() == 2
         await in_time(

@@ -33,7 +33,7 @@ class Datagrams:
     def send(self, data: bytes, address: tuple[str, int]) -> None:
         self.socket.sendto(data, address)
 
-    async def receive(self, timeout: float = 1.0) -> Arrival | None:
+    async def receive(self, timeout: float = 10.0) -> Arrival | None:
         """The next datagram and its source; None when there is none in time."""
         try:
             async with asyncio.timeout(timeout):

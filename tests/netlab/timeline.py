@@ -90,6 +90,8 @@ def describe_ip(packet: bytes) -> str:
         # Only what TURN over TCP looks like; anything else is a stream of somebody else's.
         framed = payload and (payload[0] < 4 or 64 <= payload[0] < 80)
         return f"{ends} TCP {names}{describe_payload(payload) if framed else ''}".rstrip()
+    if 53 in ports:
+        return f"{ends} DNS"
     return f"{ends} {describe_payload(packet[header + 8 :])}"
 
 

@@ -38,6 +38,7 @@ async def _start_rtp(session: Session, section: MediaSection) -> None:
     if receives(direction) and (receiving := receive_parameters(transceiver, section)) is not None:
         await transceiver.receiver.receive(receiving)
     if sends(direction) and (sending := send_parameters(transceiver, section, session.cname)) is not None:
+        transceiver.sender._limit(section.max_bitrate)
         await transceiver.sender.send(sending)
 
 

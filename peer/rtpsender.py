@@ -115,6 +115,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._parameters: RTCRtpSendParameters | None = None
         self._transaction = ParametersTransaction(kind, initial_encodings(kind, None))
         self._unlimited: Any = None
+        self._taken: int | None = None
         self._negotiated = True
         self._track_id = str(uuid.uuid4())
         self._timestamp: tuple[int, float] | None = None
@@ -273,13 +274,29 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._feed.scale = float(encoding.get("scaleResolutionDownBy", 1.0))
         opus = getattr(self, "opus", None)
         if opus is not None:
-            limit = encoding.get("maxBitrate")
+            limit = self._max_bitrate
             self._unlimited = self._unlimited or opus
             wanted = (
                 self._unlimited.bitrate if limit is None else max(6000, min(limit, self._unlimited.bitrate))
             )
             if wanted != opus.bitrate:
                 self.opus = dataclasses.replace(opus, bitrate=wanted)
+
+    def _limit(self, bitrate: int | None) -> None:
+        """The peer takes so many bits per second, of everything that is sent for the track; None: as many as come."""
+        if bitrate != self._taken:
+            self._taken = bitrate
+            self._use_encoding()
+
+    @property
+    def _max_bitrate(self) -> int | None:
+        """What this encoding may have, by the application's limit and the peer's."""
+        limits = (self._encoding.get("maxBitrate"), self._share_of_taken)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def _share_of_taken(self) -> int | None:
+        return self._taken
 
     @property
     def _enabled(self) -> bool:
@@ -369,7 +386,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             self._switched = False
             set_sender_field(self, "encoder", None)
             self._rebase = True
-        limit = self._encoding.get("maxBitrate")
+        limit = self._max_bitrate
         encoder = sender_field(self, "encoder")
         if encoder is None and (encoder := self._create_encoder(codec)) is not None:
             set_sender_field(self, "encoder", encoder)

@@ -150,6 +150,12 @@ class VideoSender(EncodingSender):
             self.layers.append(layer)
             self._feed.taps.append(layer._layer_feed)
 
+    @property
+    def _share_of_taken(self) -> int | None:
+        # Alike: they differ in size, and how much each needs is not known before it is sent.
+        active = sum(bool(encoding.get("active", True)) for encoding in self._encodings)
+        return None if self._taken is None else self._taken // max(1, active)
+
     def _end(self, layer: LayerSender) -> None:
         if layer._layer_feed in self._feed.taps:
             self._feed.taps.remove(layer._layer_feed)
@@ -184,6 +190,10 @@ class LayerSender(EncodingSender):
     @_enabled.setter
     def _enabled(self, negotiated: bool) -> None:
         """Its owner knows."""
+
+    @property
+    def _share_of_taken(self) -> int | None:
+        return self._owner_sender._share_of_taken
 
     async def send_beside(self, parameters: RTCRtpSendParameters) -> None:
         """Send with the parameters of the owner."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fractions
 import itertools
+import re
 from typing import Any
 
 import av
@@ -190,6 +191,27 @@ async def test_remove_track_mutes_it_at_the_other_end_and_takes_it_out_of_its_st
         assert muted == [None]
         assert track.muted
         assert track.readyState == "live"
+
+
+async def test_no_more_is_sent_than_the_peer_takes() -> None:
+    limits = {"audio": "b=TIAS:12000", "video": "b=AS:400"}
+    async with pair() as (a, b):
+        audio, video = a.addTrack(Level(1000)), a.addTrack(peer.VideoStreamTrack())
+        arrived: list[Any] = []
+        b.on("track", arrived.append)
+        await a.setLocalDescription()
+        await b.setRemoteDescription(a.localDescription)
+        await b.setLocalDescription()
+        answer = b.localDescription.sdp
+        for kind, line in limits.items():
+            answer = re.sub(rf"(m={kind} .*\r\nc=.*\r\n)", rf"\1{line}\r\n", answer)
+        await a.setRemoteDescription({"type": "answer", "sdp": answer})
+        for track in arrived:
+            await asyncio.wait_for(track.recv(), 20)
+        assert audio.opus.bitrate == 12_000
+        assert video.encoder.target_bitrate == 400_000 * 95 // 100 - 16_000
+        await negotiate(a, b)
+        assert audio.opus.bitrate == 40_000
 
 
 async def test_a_stopped_transceiver_is_rejected_and_its_section_used_again() -> None:

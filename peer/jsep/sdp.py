@@ -43,6 +43,7 @@ FEW_MAX: Final = 64
 More are ignored, so that a large description costs no more than its size."""
 
 _MEDIA_LINE = re.compile(r"([!-~]+) (\d{1,5})(?:/\d+)? ([!-~]+)((?: [!-~]+)*) *")
+_BANDWIDTH = re.compile(r"(AS|TIAS): ?(\d{1,10})", re.ASCII)
 _ATTRIBUTE = re.compile(r"([!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+)(?::(.*))?", re.DOTALL)
 
 # aiortc's codecs expect these as numbers.
@@ -79,6 +80,8 @@ class MediaSection:
     protocol: str = "UDP/TLS/RTP/SAVPF"
     formats: list[str] = field(default_factory=list)
     connection: str = "0.0.0.0"
+    bandwidth: dict[str, int] = field(default_factory=dict)
+    """The values of `b=` lines by their type: `AS` in kilobits per second, `TIAS` in bits."""
     mid: str = ""
     implicit_mid: bool = False
     """The peer gave no mid, and this one is for our own use."""
@@ -133,6 +136,16 @@ class MediaSection:
         """RFC 9429 §5.3.1: a zero port, which under `a=bundle-only` means something else."""
         return self.port == 0 and not self.bundle_only
 
+    @property
+    def max_bitrate(self) -> int | None:
+        """Bits per second its writer takes, of all that is sent to it here (RFC 9429 §5.9); None without a limit."""
+        if self.bandwidth.get("TIAS"):
+            return self.bandwidth["TIAS"]
+        if self.bandwidth.get("AS"):
+            # Without 5 % for RTCP, and the headers of 50 packets a second.
+            return max(1, self.bandwidth["AS"] * 950 - 50 * 40 * 8)
+        return None
+
     def value(self, name: str) -> str | None:
         """The value of the first unknown attribute of that name."""
         return next((value for key, value in self.attributes if key == name), None)
@@ -140,6 +153,7 @@ class MediaSection:
     def lines(self) -> Iterator[str]:
         yield f"m={self.kind} {self.port} {self.protocol} {' '.join(self.formats)}".rstrip()
         yield f"c={_connection_to_sdp(self.connection)}"
+        yield from (f"b={kind}:{value}" for kind, value in self.bandwidth.items())
         if self.bundle_only:
             yield "a=bundle-only"
         if self.is_media:
@@ -300,6 +314,8 @@ class _Parser:
         elif self.section is not self.defaults:
             if kind == "c":
                 self.section.connection = _connection_from_sdp(value)
+            elif kind == "b" and (match := _BANDWIDTH.fullmatch(value)) is not None:
+                self.section.bandwidth[match[1]] = int(match[2])
         elif kind == "v":
             if value.strip() != "0":
                 raise self._wrong(f"the version of SDP is 0, not {value[:20]!r}")

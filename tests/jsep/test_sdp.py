@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -240,6 +241,26 @@ def test_a_long_error_does_not_repeat_a_long_line() -> None:
     with pytest.raises(peer.SdpSyntaxError) as raised:
         SessionDescription.parse(f"{HEAD}a=setup:{'x' * 100_000}\r\n")
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("lines", "limit"),
+    [
+        (["b=TIAS:256000"], 256_000),
+        (["b=AS:512"], 512_000 * 95 // 100 - 16_000),
+        (["b=AS:512", "b=TIAS:99000"], 99_000),
+        (["b=AS:10"], 1),
+        (["b=AS:0"], None),
+        (["b=CT:512", "b=RR:100", "b=AS:", "b=TIAS:-1", "b=X-YZ:128"], None),
+        ([], None),
+    ],
+)
+def test_a_section_says_how_much_may_be_sent_to_it(lines: list[str], limit: int | None) -> None:
+    section = parse(*lines)
+    assert section.max_bitrate == limit
+    assert [line for line in section.lines() if line.startswith("b=")] == [
+        line for line in lines if re.fullmatch(r"b=(AS|TIAS):\d+", line)
+    ]
 
 
 def test_there_is_a_largest_description() -> None:

@@ -97,7 +97,7 @@ def create_app(
         try:
             body = await relay.turn_credentials(headers, address)
         except Refused as error:
-            status = _STATUS[error.code]
+            status = _STATUS.get(error.code, 403)
             if status == 401:
                 answer["www-authenticate"] = "Bearer"
             if status == 429:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from peer.ice.sockets import SystemNetwork
 from peer.ice.turn import TurnError, allocate
-from signaling import RelayServer, mint_token
+from signaling import Grant, Refused, RelayServer, mint_token
 from signaling.ice_servers import (
     Cloudflare,
     CredentialsUnavailable,
@@ -93,6 +93,17 @@ async def test_the_endpoint_answers_in_both_forms_and_never_shows_the_secret(
         assert secret not in response.text
         assert secret not in caplog.text
         assert secret not in repr(relay.relay.settings)
+
+
+async def test_an_authenticator_of_one_s_own_may_refuse_with_any_code() -> None:
+    class Closed:
+        async def authenticate(self, token: str | None, headers: Mapping[str, str]) -> Grant:
+            raise Refused("room-full", "not today")
+
+    async with RelayServer(relay_settings(), port=0, authenticator=Closed()) as server:
+        response = await get(server)
+        assert response.status_code == 403
+        assert response.json() == {"code": "room-full", "message": "not today"}
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,11 @@ class Transport:
         """The peer's credentials are agreed on. False, and nothing done, when they are those in use."""
         if self.remote == remote:
             return False
+        if self.remote is not None and self.started_with == self.local.usernameFragment:
+            self.ice.forget_peer()
+            self.candidates.pop(self.started_with or "", None)
+            self.complete.discard(self.started_with or "")
+            self.ice.gather(self.local)
         self.remote = remote
         self.started_with = self.local.usernameFragment
         self.ice.start(remote)

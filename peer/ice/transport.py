@@ -225,6 +225,14 @@ class RTCIceTransport(AsyncIOEventEmitter):
         self._succession.start(credentials, lite=remote.iceLite)
         self._update_state()
 
+    def forget_peer(self) -> None:
+        """Another peer comes in the place of this one, and our credentials stay (RFC 8842 §5.5): all ends that leads to
+        the old one. `gather` and `start` begin afresh."""
+        for generation in list(self._succession):
+            self._succession.discard(generation)
+        self._choose()
+        self._update_state()
+
     @property
     def carries_handshake(self) -> bool:
         """Whether DTLS may begin before there is a pair, inside the checks that look for one."""

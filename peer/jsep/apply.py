@@ -74,7 +74,8 @@ def plan_remote(session: Session, kind: SdpType, sdp: SessionDescription) -> Rem
         codecs: list[RTCRtpCodecParameters] = []
         if section.is_media:
             transceiver = _transceiver_for(session, kind, section, index, plan.transceivers)
-            preferences = transceiver._preferred_codecs if transceiver is not None else []
+            # They say what we receive, and an answer says what the peer wants to (W3C WebRTC §5.4).
+            preferences = transceiver._preferred_codecs if transceiver is not None and kind == "offer" else []
             if not section.rejected:
                 codecs = common_codecs(section.kind, section.codecs, preferences, events=not compat)
                 if not codecs and (kind != "offer" or compat):

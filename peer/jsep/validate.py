@@ -164,8 +164,15 @@ def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> 
 
 
 def _check_restart(transport: Transport, section: MediaSection) -> None:
-    """An answer may not restart ICE when the offer did not (RFC 8839 §4.4.1.1.1); another peer must (RFC 8842 §5.5)."""
-    if transport.is_other_peer(section):
+    """An answer may not restart ICE when the offer did not (RFC 8839 §4.4.1.1.1): only another peer has credentials of
+    its own (RFC 8842 §5.5), or one that was never reached."""
+    known = transport.remote
+    fresh = (
+        known is not None
+        and known.usernameFragment != section.ice_ufrag
+        and known.password != section.ice_pwd
+    )
+    if fresh and (transport.is_other_peer(section) or not transport.has_path):
         return
     if transport.restarts(section) and transport.started_with == transport.local.usernameFragment:
         raise InvalidDescriptionError(

@@ -198,7 +198,8 @@ async def test_unknown_attributes_do_no_harm(pcs: Connections) -> None:
     await pc.setLocalDescription()
 
 
-async def test_handover_to_a_new_peer(pcs: Connections) -> None:
+@pytest.mark.parametrize("restart", [True, False], ids=["with a restart", "without one"])
+async def test_handover_to_a_new_peer(pcs: Connections, restart: bool) -> None:
     """handover: Negotiation of handover of the callee to a new peer: media and data go on with the new one"""
     pc1, pc2, pc3 = pcs(), pcs(), pcs()
     tracks: list[Any] = []
@@ -211,7 +212,7 @@ async def test_handover_to_a_new_peer(pcs: Connections) -> None:
     pc1.remove_all_listeners("icecandidate")
     exchangeIceCandidates(pc1, pc3)
     closed = event(first, "close")
-    await exchangeOfferAnswer(pc1, pc3, iceRestart=True)
+    await exchangeOfferAnswer(pc1, pc3, iceRestart=restart)
     await closed
     await connected(pc1, pc3)
     assert await asyncio.wait_for(tracks[0].recv(), 10)

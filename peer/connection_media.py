@@ -55,6 +55,7 @@ class ConnectionMedia(ConnectionLife):
             transceiver.sender._replace(track)
             transceiver.sender._track_id = track.id
             transceiver._direction = make_direction(True, receives(transceiver.direction))
+            transceiver._added_by_track = transceiver._added_by_track or transceiver._from_remote
         else:
             transceiver = session.create_transceiver(track.kind, "sendrecv", track)
             transceiver._added_by_track = True

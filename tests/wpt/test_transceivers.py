@@ -354,3 +354,36 @@ async def test_codec_preferences(pcs: Connections) -> None:
     transceiver.setCodecPreferences([])
     with pytest.raises(peer.InvalidModificationError):
         transceiver.setCodecPreferences([peer.RTCRtpCodecCapability(mimeType="audio/none", clockRate=1)])
+
+
+async def test_add_track_does_not_make_an_added_transceiver_attach(pcs: Connections) -> None:
+    """checkAddTransceiverThenAddTrackPairs"""
+    pc1, pc2 = pcs(), pcs()
+    pc1.addTransceiver("audio")
+    pc2.addTransceiver("audio")
+    pc2.addTrack(audio())
+    await pc2.setRemoteDescription(await pc1.createOffer())
+    first, second = pc2.getTransceivers()
+    assert first.mid is None
+    assert second.mid is not None
+
+
+async def test_remote_rollback_with_a_track(pcs: Connections) -> None:
+    """checkRemoteRollback"""
+    pc1, pc2 = pcs(), pcs()
+    pc1.addTrack(audio(), peer.MediaStream())
+    offer = await pc1.createOffer()
+    await pc2.setRemoteDescription(offer)
+    removed = pc2.getTransceivers()[0]
+    await pc2.setRemoteDescription({"type": "rollback"})
+    assert pc2.getTransceivers() == []
+    assert (removed.mid, removed.currentDirection) == (None, "stopped")
+    await pc2.setRemoteDescription(offer)
+    pc2.addTrack(audio())
+    await pc2.setRemoteDescription({"type": "rollback"})
+    (kept,) = pc2.getTransceivers()
+    assert (kept.mid, kept.direction) == (None, "sendrecv")
+    fired = counter(pc2, "track")
+    await pc2.setRemoteDescription(offer)
+    assert pc2.getTransceivers() == [kept]
+    assert fired() == 1

@@ -25,7 +25,7 @@ from .jsep.sdp import MediaSection
 
 logger = logging.getLogger("peer.bundle")
 
-_DIGEST: Final = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+_DIGEST: Final = {"sha-224": 28, "sha-256": 32, "sha-384": 48, "sha-512": 64}
 _HEX: Final = frozenset("0123456789ABCDEFabcdef:")
 _ICE_CHARS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -280,7 +280,7 @@ def dtls_parameters(section: MediaSection) -> RTCDtlsParameters:
     ]
     if not fingerprints:
         raise OperationError(
-            "the description has no fingerprint of a kind that can be verified (sha-256 or better)"
+            "the description has no fingerprint of a kind that can be verified (sha-224 to sha-512)"
         )
     role = {"active": "client", "passive": "server"}.get(section.setup or "", "auto")
     return RTCDtlsParameters(fingerprints=fingerprints, role=role)

@@ -43,7 +43,7 @@ FLIGHT_DATAGRAM_MAX: Final = 900
 """Of a handshake: small enough to ride in a connectivity check."""
 NTP_TO_UNIX_SECONDS: Final = 2_208_988_800
 
-_HASHES: Final = ("sha-512", "sha-384", "sha-256")
+_HASHES: Final = ("sha-512", "sha-384", "sha-256", "sha-224")
 """Best first (RFC 8122 §5); what is weaker is not taken."""
 
 

@@ -403,7 +403,9 @@ class _Parser:
         elif name == "ice-pwd":
             section.ice_pwd = _ice_string(_required(value), 22)
         elif name == "ice-options":
-            section.ice_options = list(dict.fromkeys(_required(value).split()))[:FEW_MAX]
+            # libdatachannel puts commas between them.
+            options = _required(value).replace(",", " ").split()
+            section.ice_options = list(dict.fromkeys(options))[:FEW_MAX]
         elif name == "fingerprint":
             parts = _required(value).split()
             if len(parts) != 2:

@@ -137,6 +137,13 @@ def test_a_damaged_offer_is_answered_or_changes_nothing(sdp: str, prepared: str)
     in_virtual_time(_offered)(sdp, prepared)
 
 
+@pytest.mark.parametrize("prepared", ["fresh", "prepared", "offering", "agreed"])
+@pytest.mark.parametrize("name", ["chromium", "legacy_data"])
+def test_a_section_of_a_protocol_that_is_none_is_rejected_in_that_protocol(name: str, prepared: str) -> None:
+    sdp = re.sub(r"(m=application \d+ )\w", r"\g<1>0", OFFERS[name])
+    in_virtual_time(_offered)(sdp, prepared)
+
+
 async def _answer_arrives(sdp: str) -> None:
     async with connection() as pc:
         pc.addTransceiver("audio")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import Any
 
@@ -10,6 +11,8 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 __all__ = ["Fanout", "FanoutTrack"]
+
+logger = logging.getLogger(__name__)
 
 DEPTH = {"audio": 25, "video": 2}
 """Frames a reader may lag behind before it loses the oldest: half a second of audio, and only fresh pictures."""
@@ -58,6 +61,8 @@ class Fanout:
                     reader._push(frame)
         except MediaStreamError:
             pass
+        except Exception:  # the application's track may raise anything
+            logger.exception("%r failed", self.track)
         self._pump = None
         for reader in tuple(self._readers):
             reader._end()

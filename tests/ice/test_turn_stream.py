@@ -66,17 +66,17 @@ def test_another_protocol_is_recognised(data: bytes) -> None:
 def test_ten_thousand_small_pieces_of_large_messages_take_no_quadratic_time() -> None:
     message = b"\x40\x00\xff\xfc" + os.urandom(0xFFFC)
     stream = TurnStream()
-    began = time.perf_counter()
+    began = time.process_time()
     count = 0
     for _ in range(8):
         for start in range(0, len(message), 50):
             count += len(stream.feed(message[start : start + 50]))
     assert count == 8
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 def test_a_megabyte_of_messages_in_one_piece_takes_no_quadratic_time() -> None:
     message = b"\x40\x00\x00\x64" + bytes(100)
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(TurnStream().feed(message * 40000)) == 40000
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

@@ -27,7 +27,6 @@ from aiortc import (
     RTCRtpCapabilities,
     RTCRtpCodecCapability,
     RTCRtpCodecParameters,
-    RTCRtpContributingSource,
     RTCRtpHeaderExtensionCapability,
     RTCRtpHeaderExtensionParameters,
     RTCRtpParameters,
@@ -73,7 +72,7 @@ from .icecandidate import RTCIceCandidate, RTCIceCandidatePair
 from .icetransport import RTCIceTransport
 from .mediastream import MediaStream, RemoteStreamTrack
 from .peerconnection import RTCPeerConnection
-from .rtpreceiver import RTCRtpReceiver, RTCRtpSynchronizationSource
+from .rtpreceiver import RTCRtpContributingSource, RTCRtpReceiver, RTCRtpSynchronizationSource
 from .rtpsender import RTCRtpSender
 from .rtptransceiver import RTCRtpTransceiver
 from .sctptransport import RTCSctpTransport

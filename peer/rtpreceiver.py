@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aiortc
-from aiortc import RTCRtpContributingSource, clock
+from aiortc import clock
 from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpParameters, RTCRtpReceiveParameters
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
 from aiortc.stats import RTCStatsReport
@@ -33,6 +33,15 @@ def _loop_time() -> float:
 
 
 CONTRIBUTING_MAX: Final = 256
+
+
+@dataclass
+class RTCRtpContributingSource(aiortc.RTCRtpContributingSource):
+    """A stream that a mixer has put into one that is being received."""
+
+    rtpTimestamp: int = 0
+    audioLevel: float | None = None
+    """Always None: mixers' levels (RFC 6465) are not negotiated."""
 
 
 @dataclass
@@ -68,7 +77,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         self._heard: dict[int, tuple[float, int, tuple[bool, int] | None]] = {}
         """Of each SSRC, when its last packet came (seconds since the epoch), the RTP timestamp of that, and its audio
         level (RFC 6464) if it said one."""
-        self._contributing: dict[int, datetime.datetime] = {}
+        self._contributing: dict[int, tuple[datetime.datetime, int]] = {}
         self.measured = Measured()
         self.bytes_received = 0
         self.header_bytes_received = 0
@@ -134,8 +143,12 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
     def getContributingSources(self) -> list[RTCRtpContributingSource]:
         """Those a mixer named in the last 10 seconds, newest first (W3C WebRTC §5.3.1)."""
         since = clock.current_datetime() - datetime.timedelta(seconds=10)
-        recent = [(at, source) for source, at in self._contributing.items() if at >= since]
-        return [RTCRtpContributingSource(timestamp=at, source=s) for at, s in sorted(recent, reverse=True)]
+        recent = sorted(self._contributing.items(), key=lambda item: item[1][0], reverse=True)
+        return [
+            RTCRtpContributingSource(timestamp=at, source=source, rtpTimestamp=timestamp)
+            for source, (at, timestamp) in recent
+            if at >= since
+        ]
 
     def getSynchronizationSources(self) -> list[RTCRtpSynchronizationSource]:  # type: ignore[override]
         """The streams that sent in the last 10 seconds, newest first (W3C WebRTC §5.3.1)."""
@@ -194,7 +207,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
         if packet.csrc:
             at = clock.current_datetime()
             for source in packet.csrc:
-                self._contributing[source] = at
+                self._contributing[source] = at, packet.timestamp
             while len(self._contributing) > CONTRIBUTING_MAX:
                 del self._contributing[next(iter(self._contributing))]
 

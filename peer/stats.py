@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiortc
@@ -29,6 +30,11 @@ class RTCStats(Members):
 
 class RTCStatsReport(_RTCStatsReport):
     """Id → `RTCStats`. References between the objects are by id, in members that end in `Id`."""
+
+    def forEach(self, callback: Callable[[RTCStats, str, RTCStatsReport], object]) -> None:
+        """Call with each object, its id, and the report."""
+        for id, stats in self.items():
+            callback(stats, id, self)
 
     def put(self, id: str, type: str, timestamp: float, **members: Any) -> None:
         """Add an object; members that are None are not known and left out."""

@@ -67,9 +67,9 @@ def sections(chapter: str) -> list[str]:
 
 
 def has(thing: Any, member: str) -> bool:
-    return (
-        member in thing if isinstance(thing, Mapping) and member not in dir(dict) else hasattr(thing, member)
-    )
+    if isinstance(thing, Mapping):
+        return member in thing or hasattr(type(thing), member)
+    return hasattr(thing, member)
 
 
 EMITTED = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from av import AudioFrame
 from .blocks import AudioBlock, BlockListener, BlockQueue, BlockTrack, frame_samples, with_channels
 from .opus import Pcm
 from .resampling import Resampler
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -82,6 +85,8 @@ class TrackPump:
                     listener.block(block)
         except MediaStreamError:
             pass
+        except Exception:  # the application's track may raise anything
+            logger.exception("%r failed", self._track)
         finally:
             if self._task is asyncio.current_task():
                 self._task = None

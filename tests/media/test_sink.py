@@ -173,3 +173,16 @@ def test_impossible_wishes_are_refused_in_words() -> None:
     track.kind = "video"
     with pytest.raises(ValueError, match="video"):
         AudioSink(track)
+
+
+async def test_a_track_that_fails_is_named_in_the_log_and_ends_the_sink(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(MediaStreamTrack):
+        kind = "audio"
+
+        async def recv(self) -> AudioFrame:
+            raise ZeroDivisionError("no microphone")
+
+    assert [chunk async for chunk in AudioSink(Broken())] == []
+    assert "no microphone" in caplog.text

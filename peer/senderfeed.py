@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.stats import RTCStatsReport
 from av import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from .measured import Measured
 
@@ -59,6 +60,7 @@ class SenderFeed(MediaStreamTrack):
         self.scale = 1.0
         self.taps: list[FrameTap] = []
         """Who gets every frame of the track too."""
+        self._reformatter = VideoReformatter()
         self._last_frame = float("-inf")
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[Any] | None = None
@@ -117,13 +119,16 @@ class SenderFeed(MediaStreamTrack):
         return False
 
     async def _scaled(self, frame: VideoFrame) -> VideoFrame:
-        if self.scale <= 1:
-            self.sent.video(frame.width, frame.height)
-            return frame
-        width, height = (max(2, int(side / self.scale) // 2 * 2) for side in (frame.width, frame.height))
+        width, height = frame.width, frame.height
+        if self.scale > 1:
+            width, height = (max(2, int(side / self.scale) // 2 * 2) for side in (width, height))
         self.sent.video(width, height)
+        if (width, height, frame.format.name) == (frame.width, frame.height, "yuv420p"):
+            return frame
+        # A frame may be on its way to several encoders, each in its thread: the converter that belongs to the frame
+        # must not be used by two of them.
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, lambda: frame.reformat(width=width, height=height))
+        return await loop.run_in_executor(None, self._reformatter.reformat, frame, width, height, "yuv420p")
 
     async def _ended(self, source: MediaStreamTrack) -> None:
         self._reader = None

@@ -217,3 +217,27 @@ async def test_statistics_of_every_encoding(pcs: Connections) -> None:
     assert after["foo"].keyFramesEncoded == before["foo"].keyFramesEncoded
     inbound = [s for s in (await b.getStats()).values() if s.type == "inbound-rtp"]
     assert {(s.frameWidth, s.keyFramesDecoded >= 1) for s in inbound} == {(320, True), (640, True)}
+
+
+class InColour(VideoStreamTrack):
+    """Frames that every encoder has to convert."""
+
+    async def recv(self) -> Any:
+        return (await super().recv()).reformat(format="rgb24")
+
+
+async def test_frames_that_need_converting_go_to_every_encoding(pcs: Connections) -> None:
+    """Basic simulcast setup with three spatial layers
+
+    Each converts for itself: what a frame keeps for converting must not be used by two threads.
+    """
+    a, b = pcs(), pcs()
+    three = [{"rid": "q"}, {"rid": "h"}, {"rid": "f"}]
+    a.addTransceiver(InColour(), {"sendEncodings": three})
+    tracks: dict[str, Any] = {}
+    b.on("trackevent", lambda event: tracks.update({event.transceiver.mid: event.track}))
+    await send_simulcast(a, b, ["q", "h", "f"])
+    async with asyncio.timeout(20):
+        for _ in range(10):
+            frames = await asyncio.gather(*(tracks[rid].recv() for rid in ("q", "h", "f")))
+    assert [frame.width for frame in frames] == [160, 320, 640]

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import ssl as ssl_module
-import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError
-from websockets.asyncio.client import ClientConnection as WebSocket
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from .access_token import AccessToken, TokenSource
 from .backoff import Backoff
-from .client_connection import ClientConnection
 from .client_events import ClientEvent, JoinRefused, SessionLost, SignalingClosed, SignalingError
+from .client_life import ClientLife, State
 from .client_session import ClientSession
 from .inbox import Inbox
 from .messages import (
@@ -46,21 +41,11 @@ __all__ = [
     "TokenSource",
 ]
 
-logger = logging.getLogger("signaling.client")
-
-MOVING = 4001
-"""Close code that leaves the session for the next connection; so does anything but 1000 and 1001."""
-SUPERSEDED = 4009
-FATAL_STATUSES = frozenset({400, 401, 403, 404, 405, 410})
-LASTING = 2.0
-"""Seconds after which a connection counts as one that worked, when nothing was said over it."""
 
 NOT_JOINED = "not joined yet: use `async with SignalingClient(…) as client`"
 
-State: TypeAlias = Literal["connecting", "joined", "reconnecting", "closed"]
 
-
-class SignalingClient:
+class SignalingClient(ClientLife):
     """A peer's place in a room of a relay.
 
     ::
@@ -137,31 +122,24 @@ class SignalingClient:
         if not isinstance(url, str):
             raise TypeError(f"url must be text such as 'ws://localhost:8080/ws', not {url!r}")
         _check_join(room, name, metadata)
-        self.url = url
-        self.room = room
-        self.name = name
-        self.metadata = metadata
-        self._ssl = ssl
-        self._open_timeout = open_timeout
-        self._give_up_after = give_up_after
+        super().__init__(
+            url,
+            room=room,
+            name=name,
+            metadata=metadata,
+            token=AccessToken(token),
+            session=ClientSession(max_frames=max_unacknowledged, max_size=max_unacknowledged_size),
+            inbox=Inbox(max_unread),
+            ssl=ssl,
+            open_timeout=open_timeout,
+            give_up_after=give_up_after,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            backoff=backoff or Backoff(),
+            on_state=on_state,
+        )
         self._close_timeout = close_timeout
-        self._ping_interval = ping_interval
-        self._ping_timeout = ping_timeout
         self._max_message_size = max_message_size
-        self._backoff = backoff or Backoff()
-        self._on_state = on_state
-        self._state: State = "connecting"
-        self._token = AccessToken(token)
-        self._session = ClientSession(max_frames=max_unacknowledged, max_size=max_unacknowledged_size)
-        self._inbox: Inbox[ClientEvent] = Inbox(max_unread)
-        self._outbox_room = asyncio.Event()
-        self._connection: ClientConnection | None = None
-        self._leaving = False
-        self._error: SignalingError | None = None
-        self._entered: asyncio.Future[None] | None = None
-        self._runner: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
-        self._attempt: asyncio.Timeout | None = None
 
     @property
     def id(self) -> str:
@@ -309,165 +287,6 @@ class SignalingClient:
             if self._attempt is not None and not self._attempt.expired():
                 self._attempt.reschedule(asyncio.get_running_loop().time())
 
-    # Life
-
-    async def _run(self) -> None:
-        """Make connections until the application has had enough, or there is no use."""
-        attempt = 0
-        lost_at = time.monotonic()
-        patience: float | None = self._open_timeout
-        try:
-            while not self._leaving:
-                began = time.monotonic()
-                self._hurry.clear()
-                cause = await self._connect(None if patience is None else lost_at + patience - began)
-                if self._leaving or self._error is not None:
-                    return
-                now = time.monotonic()
-                if self._state == "joined":
-                    lost_at, patience = now, self._give_up_after
-                    self._set_state("reconnecting")
-                    if now - began >= LASTING or (self._connection is not None and self._connection.progress):
-                        attempt = 0
-                self._connection = None
-                if self._hurry.is_set():
-                    attempt, delay = 0, 0.0
-                else:
-                    delay = self._backoff.delay(attempt)
-                    attempt += 1
-                if patience is not None and now + delay - lost_at >= patience:
-                    self._error = SignalingError(
-                        f"no connection to {self.url} within {patience:g} s: {cause}"
-                    )
-                    return
-                logger.info("connecting again in %.2f s: %s", delay, cause)
-                if delay and await self._hurried_within(delay):
-                    attempt = 0
-        finally:
-            self._finish()
-
-    async def _connect(self, time_left: float | None) -> str:
-        """Make a connection and carry messages over it until it ends; why it did. Sets `_error` if that is
-        final.
-        """
-        try:
-            await self._carry(
-                self._open_timeout if time_left is None else min(self._open_timeout, max(0.1, time_left))
-            )
-        except SignalingError as error:
-            self._error = error
-        except InvalidURI as error:
-            self._error = SignalingError(f"{self.url} is not a WebSocket URL (ws:// or wss://): {error}")
-        except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
-            if self._refused_for_good(error):
-                self._error = SignalingError(f"{self.url} refuses the connection: {_why(error)}")
-            return _why(error)
-        except Exception as error:  # whatever it is, the application must hear of it
-            self._error = SignalingError(f"no connection to {self.url} can be made: {_why(error)}")
-            self._error.__cause__ = error
-        return "the relay closed the connection"
-
-    async def _hurried_within(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._hurry.wait()
-        return self._hurry.is_set()
-
-    async def _carry(self, timeout: float) -> None:
-        async with asyncio.timeout(timeout) as self._attempt:
-            ws = await self._open()
-        try:
-            connection = ClientConnection(self, ws)
-            async with asyncio.timeout(self._open_timeout) as self._attempt:
-                await connection.enter(await self._fresh_token())
-            self._attempt = None
-            self._connection = connection
-            if self._leaving:
-                connection.leave()
-            self._set_state("joined")
-            if self._entered is not None and not self._entered.done():
-                self._entered.set_result(None)
-            await connection.run()
-        finally:
-            self._attempt = None
-            if self._hurry.is_set():
-                ws.transport.abort()
-            with contextlib.suppress(OSError):
-                await ws.close(1000 if self._leaving else MOVING)
-
-    async def _open(self) -> WebSocket:
-        # For wss:// the library's own default is a verifying context; None would be refused.
-        tls: dict[str, Any] = {} if self._ssl is None else {"ssl": self._ssl}
-        return await connect(
-            self.url,
-            **tls,
-            compression=None,
-            open_timeout=None,
-            close_timeout=1.0,
-            ping_interval=self._ping_interval,
-            ping_timeout=self._ping_timeout,
-            max_size=16 * 1024 * 1024,
-        )
-
-    async def _fresh_token(self) -> str | None:
-        try:
-            return await self._token.fresh()
-        except Exception as error:  # the application's function may raise anything
-            raise ConnectionError(f"no access token: {_why(error)}") from error
-
-    # What a connection tells
-
-    def _entered_room(self, welcome: Welcome, *, again: bool) -> None:
-        self._token.expires_at(welcome.expires)
-        self._outbox_room.set()
-        if again:
-            self._inbox.put([welcome])
-
-    def _lose_session(self, reason: str) -> None:
-        events = self._session.lose(reason)
-        self._inbox.put(events)
-        self._outbox_room.set()
-        logger.warning("session lost: %s", reason)
-
-    # Ending
-
-    @property
-    def _closed(self) -> bool:
-        return self._leaving or self._state == "closed"
-
-    def _refused_for_good(self, error: Exception) -> bool:
-        if _superseded(error):
-            return True
-        if isinstance(error, ssl_module.SSLCertVerificationError):
-            return self._state == "connecting"
-        if not isinstance(error, InvalidStatus):
-            return False
-        status = error.response.status_code
-        return status in FATAL_STATUSES if self._state == "connecting" else status in (401, 403)
-
-    def _set_state(self, state: State) -> None:
-        if state != self._state:
-            self._state = state
-            if self._on_state is not None:
-                try:
-                    self._on_state(state)
-                except Exception:  # the application's function may raise anything
-                    logger.exception("on_state(%r) failed", state)
-
-    async def _stop(self) -> None:
-        if self._runner is not None and not self._runner.done():
-            self._runner.cancel()
-            await asyncio.wait((self._runner,))
-        self._finish()
-
-    def _finish(self) -> None:
-        self._set_state("closed")
-        self._connection = None
-        if self._entered is not None and not self._entered.done():
-            self._entered.set_exception(self._error or SignalingClosed("the signalling client is closed"))
-        self._inbox.close()
-        self._outbox_room.set()
-
 
 def _check_join(room: str, name: str, metadata: dict[str, Any] | None) -> None:
     try:
@@ -477,16 +296,3 @@ def _check_join(room: str, name: str, metadata: dict[str, Any] | None) -> None:
         raise ValueError(f"{first['loc'][0]} {first['input']!r:.60} is wrong: {first['msg']}") from None
     except ValueError as error:
         raise ValueError(f"metadata must be JSON: {error}") from None
-
-
-def _superseded(error: BaseException | None) -> bool:
-    return isinstance(error, ConnectionClosed) and error.rcvd is not None and error.rcvd.code == SUPERSEDED
-
-
-def _why(error: BaseException) -> str:
-    if _superseded(error):
-        return "the session goes on over a newer connection"
-    if isinstance(error, InvalidStatus):
-        body = (error.response.body or b"").decode(errors="replace").strip()
-        return f"HTTP {error.response.status_code} {body[:200]}"
-    return str(error) or type(error).__name__

@@ -32,7 +32,7 @@ from .messages import (
 )
 
 if TYPE_CHECKING:
-    from .client import SignalingClient
+    from .client_life import ClientLife
 
 __all__ = ["ClientConnection"]
 
@@ -49,7 +49,7 @@ ENDING_CODES = frozenset({"unavailable", "session-lost", "too-slow", "superseded
 class ClientConnection:
     """Carries `client.session` over `ws`. `progress` tells whether anything numbered went through."""
 
-    def __init__(self, client: SignalingClient, ws: WebSocket) -> None:
+    def __init__(self, client: ClientLife, ws: WebSocket) -> None:
         self._client = client
         self._session = client._session
         self._ws = ws

@@ -22,7 +22,7 @@ from .flow import start_flows
 from .ice.candidate import Candidate
 from .ice.network import Network
 from .ice_server_provider import FreshIceServers
-from .jsep.apply import begin_again
+from .jsep.bundling import begin_again
 from .jsep.negotiation_needed import negotiation_needed
 from .jsep.operations import OperationsChain
 from .jsep.session import Description, Session

@@ -268,7 +268,7 @@ async def credential_expires(lab: Lab, *subjects: str, after: float = 4.0) -> Ou
     secret = "not told to anybody"
     server = await lab.server(secret=secret, lifetime=8)
     scene = await Scene.set(
-        lab, _two(subjects), server, policy="relay", ice_servers=lambda: ephemeral(server, secret, 4.0)
+        lab, _two(subjects), server, policy="relay", ice_servers=lambda: ephemeral(server, secret, 6.0)
     )
     await scene.mark()
     await asyncio.sleep(6.0)

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability, RTCRtpParameters
 
 from .exceptions import (
     InvalidAccessError,
@@ -83,6 +83,25 @@ def capability_member(codec: RTCRtpCodecCapability) -> Members:
         **({} if codec.channels is None else {"channels": codec.channels}),
         **({"sdpFmtpLine": line} if line else {}),
     )
+
+
+def parameter_members(parameters: RTCRtpParameters) -> tuple[list[Members], list[Members]]:
+    """Codecs and header extensions, as `getParameters` tells them."""
+    codecs = [
+        Members(
+            payloadType=codec.payloadType,
+            mimeType=codec.mimeType,
+            clockRate=codec.clockRate,
+            **({} if codec.channels is None else {"channels": codec.channels}),
+            **({"sdpFmtpLine": format_parameters(codec.parameters)} if codec.parameters else {}),
+        )
+        for codec in parameters.codecs
+    ]
+    extensions = [
+        Members(uri=extension.uri, id=extension.id, encrypted=False)
+        for extension in parameters.headerExtensions
+    ]
+    return codecs, extensions
 
 
 def check_codec(encoding: Members, choosable: Sequence[Mapping[str, Any]], error: type[Exception]) -> None:

@@ -17,11 +17,11 @@ from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
 from aiortc.stats import RTCStatsReport
 
 from .aiortc_seams import receiver_field, set_receiver_field
+from .encodings import parameter_members
 from .jsep.codecs import capabilities
 from .measured import FramePace, Measured
 from .mediastream import RemoteStreamTrack
 from .members import Members
-from .rtpsender import parameter_members
 from .senderfeed import UNBOUND
 from .video_jitterbuffer import VideoJitterBuffer
 

@@ -36,7 +36,7 @@ from aiortc.stats import RTCStatsReport
 
 from .aiortc_seams import sender_field, set_sender_field
 from .completion import Completion
-from .encodings import ParametersTransaction, initial_encodings, same_codec
+from .encodings import ParametersTransaction, initial_encodings, parameter_members, same_codec
 from .exceptions import (
     InvalidArgumentError,
     InvalidModificationError,
@@ -45,7 +45,6 @@ from .exceptions import (
 )
 from .jsep.codecs import capabilities
 from .jsep.operations import OperationsChain
-from .jsep.sdp import format_parameters
 from .mediastream import MediaStream
 from .members import Members
 from .senderfeed import UNBOUND, SenderFeed
@@ -57,25 +56,6 @@ logger = logging.getLogger("peer.rtp")
 
 
 _numbers: Final = itertools.count(1)
-
-
-def parameter_members(parameters: RTCRtpParameters) -> tuple[list[Members], list[Members]]:
-    """Codecs and header extensions, as `getParameters` tells them."""
-    codecs = [
-        Members(
-            payloadType=codec.payloadType,
-            mimeType=codec.mimeType,
-            clockRate=codec.clockRate,
-            **({} if codec.channels is None else {"channels": codec.channels}),
-            **({"sdpFmtpLine": format_parameters(codec.parameters)} if codec.parameters else {}),
-        )
-        for codec in parameters.codecs
-    ]
-    extensions = [
-        Members(uri=extension.uri, id=extension.id, encrypted=False)
-        for extension in parameters.headerExtensions
-    ]
-    return codecs, extensions
 
 
 class RTCRtpSender(aiortc.RTCRtpSender):

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import replace
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from aiortc import MediaStreamTrack
 
 import signaling
 
+from .call_events import WHY_LEFT, CallEnded, ChannelFrom, Message, TrackFrom
 from .call_feed import Feed
 from .call_outbox import Outbox
 from .call_peer import PeerSetup, RemotePeer, check_channel
@@ -35,41 +36,6 @@ logger = logging.getLogger(__name__)
 
 Offer: TypeAlias = Literal["newcomer", "always", "never"]
 IceServers: TypeAlias = list[Any] | Callable[[], Awaitable[Any]]
-
-WHY_LEFT: Final = {
-    "left": "left the room",
-    "lost": "gone without a word",
-    "too-slow": "too slow for the relay",
-    "token-expired": "its access token expired",
-    "removed": "removed from the room",
-    "session-lost": "the signalling session was lost",
-}
-
-
-class TrackFrom(NamedTuple):
-    """A remote track and whose it is."""
-
-    track: MediaStreamTrack
-    peer: RemotePeer
-
-
-class ChannelFrom(NamedTuple):
-    """A data channel that a remote peer opened."""
-
-    channel: Any
-    peer: RemotePeer
-
-
-class Message(NamedTuple):
-    """Something said. `via` is `peer` for chat (the peers' own data channel) and `relay` for application data."""
-
-    data: Any
-    peer: RemotePeer
-    via: Literal["peer", "relay"]
-
-
-class CallEnded(ConnectionError):
-    """The call is over; the text says why."""
 
 
 class Call(EventEmitter):

@@ -195,6 +195,21 @@ async def test_buffered_amount(pcs: Connections) -> None:
     assert channel.bufferedAmount == 0
 
 
+@pytest.mark.parametrize("empty", ["", b""])
+async def test_buffered_amount_of_nothing(pcs: Connections, empty: str | bytes) -> None:
+    """datachannel bufferedAmount should stay at zero for empty string sent"""
+    _, _, channel, other = await connection(pcs)
+    received = message(other)
+    channel.send(empty)
+    assert channel.bufferedAmount == 0
+    assert await received == empty
+    low = event(channel, "bufferedamountlow")
+    channel.send(b"x")
+    assert channel.bufferedAmount == 1
+    await low
+    assert channel.bufferedAmount == 0
+
+
 async def test_channel_survives_ice_restart(pcs: Connections) -> None:
     """RTCDataChannel-iceRestart: Data channel remains usable after ICE restart"""
     pc1, pc2, channel, other = await connection(pcs)

@@ -34,25 +34,35 @@ class SlowBackplane(RedisBackplane):
         self.before: dict[str, asyncio.Event] = {}
         self.after: dict[str, asyncio.Event] = {}
         self.unreachable: set[str] = set()
-        self.asked = asyncio.Condition()
+        self.held: list[str] = []
         self.answered: list[str] = []
+        self._noted = asyncio.Condition()
 
     async def _call(self, command: str, *arguments: Any) -> Any:
         if command in self.unreachable:
             raise RedisConnectionError("unreachable")
         if command in self.before:
+            await self._note(self.held, command)
             await self.before[command].wait()
         answer = await self._answer(command, *arguments)
-        self.answered.append(command)
-        async with self.asked:
-            self.asked.notify_all()
+        await self._note(self.answered, command)
         if command in self.after:
             await self.after[command].wait()
         return answer
 
+    async def _note(self, where: list[str], command: str) -> None:
+        where.append(command)
+        async with self._noted:
+            self._noted.notify_all()
+
     async def has_answered(self, command: str, times: int = 1) -> None:
-        async with asyncio.timeout(20), self.asked:
-            await self.asked.wait_for(lambda: self.answered.count(command) >= times)
+        async with asyncio.timeout(20), self._noted:
+            await self._noted.wait_for(lambda: self.answered.count(command) >= times)
+
+    async def holds(self, command: str) -> None:
+        """Wait until the command waits in `before`."""
+        async with asyncio.timeout(20), self._noted:
+            await self._noted.wait_for(lambda: command in self.held)
 
 
 Backplanes = Callable[..., AbstractAsyncContextManager[SlowBackplane]]
@@ -90,7 +100,7 @@ async def test_a_peer_that_joins_while_the_node_catches_up_is_not_taken_for_lost
         await rooms.join(other)
         rooms.before["join"] = asyncio.Event()
         joining = asyncio.create_task(rooms.join(newcomer))
-        await asyncio.sleep(0)
+        await rooms.holds("join")
         await rooms._synchronise()
         rooms.before["join"].set()
         assert [peer.id for peer in await joining or ()] == [other.id]
@@ -108,8 +118,8 @@ async def test_a_peer_that_left_before_its_join_was_answered_does_not_stay_in_th
     async with backplane(beat=0.01, patience=5.0 if gone == "cancelled" else 0.05) as rooms:
         rooms.after["join"] = asyncio.Event()
         joining = asyncio.create_task(rooms.join(session()))
-        await rooms.has_answered("join")
         if gone == "cancelled":
+            await rooms.has_answered("join")
             joining.cancel()
         with pytest.raises((asyncio.CancelledError, Refused)):
             await joining
@@ -121,7 +131,9 @@ async def test_a_peer_that_left_before_its_join_was_answered_does_not_stay_in_th
 
 
 async def test_a_peer_whose_join_was_given_up_may_join_again_at_once(backplane: Backplanes) -> None:
-    async with backplane() as rooms:
+    async with backplane(beat=0.01) as rooms:
+        rooms.before["beat"] = asyncio.Event()
+        await rooms.holds("beat")
         rooms.after["join"] = asyncio.Event()
         token = session(secret="a" * 22)
         joining = asyncio.create_task(rooms.join(token))
@@ -131,7 +143,8 @@ async def test_a_peer_whose_join_was_given_up_may_join_again_at_once(backplane: 
         del rooms.after["join"]
         assert await rooms.join(session(secret="a" * 22)) is None
         again, _ = await rooms.resume(token.token, 0)
-        await rooms.has_answered("beat", times=rooms.answered.count("beat") + 2)
+        rooms.before["beat"].set()
+        await rooms.has_answered("beat", times=rooms.answered.count("beat") + 3)
         assert "detach" not in rooms.answered
         assert await rooms.send(again, 1, again.id, "{}") is SendResult.ACCEPTED
 

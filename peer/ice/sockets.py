@@ -31,9 +31,6 @@ logger = logging.getLogger(__name__)
 _LARGEST_DATAGRAM = 65535
 _READS_PER_WAKE = 64
 """So that a flood on one socket leaves the event loop its turn."""
-_BURST_SECONDS = 0.001
-"""Datagrams nearer to each other than this are a burst. Others are read one at a wake-up: to find out that there is no
-second one would cost as much as to read the first."""
 
 _RECEIVE_BUFFER = 1 << 20
 _WRITE_LIMIT = 256 * 1024
@@ -56,7 +53,6 @@ class UdpBase:
         "_closed",
         "_local",
         "_loop",
-        "_read_at",
         "_scope",
         "_sock",
         "drops",
@@ -72,7 +68,6 @@ class UdpBase:
         self._sock = sock
         self._loop = loop
         self._closed = False
-        self._read_at = float("-inf")
         self._local: Address = (interface.address, sock.getsockname()[1])
         self._scope = interface.scope_id
         loop.add_reader(sock, self._readable)
@@ -107,9 +102,7 @@ class UdpBase:
 
     def _readable(self) -> None:
         receive = self._sock.recvfrom
-        now = self._loop.time()
-        in_burst, self._read_at = now - self._read_at < _BURST_SECONDS, now
-        for _ in range(_READS_PER_WAKE if in_burst else 1):
+        for _ in range(_READS_PER_WAKE):
             try:
                 data, address = receive(_LARGEST_DATAGRAM)
             except (BlockingIOError, InterruptedError):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from aiortc.mediastreams import MediaStreamError
 
+from peer.media import OpusSettings
 from tests.bench.audio_sound import FRAME, RATE, SWEEP_SECONDS, Player, sweep, sweep_time, undisturbed
 from tests.netlab.subjects import SUBJECTS
 
@@ -25,14 +26,26 @@ class End:
         self.heard: list[tuple[float, Any]] = []
         self.reader: asyncio.Task[None] | None = None
 
-    async def prepare(self, subject: str, sound: str | None) -> None:
-        """`sound`: a .npy file of int16 samples at 48 kHz, or None for the sweep."""
+    async def prepare(self, subject: str, sound: str | None, opus: dict[str, Any] | None = None) -> None:
+        """`sound`: a .npy file of int16 samples at 48 kHz, or None for the sweep. `opus`: settings, for ours only."""
         self.subject = SUBJECTS[subject]()
         self.pc = self.subject.make({"iceServers": []}, lambda candidate: None)
         samples = sweep() if sound is None else np.load(sound)
         self.player = Player(samples)
-        self.pc.addTrack(self.player)
+        sender = self.pc.addTrack(self.player)
+        if opus is not None:
+            sender.opus = OpusSettings(**opus)
         self.pc.on("track", self._track)
+
+    async def alone(self, seconds: float) -> float:
+        """The share of a core that a player and a listener take in this process without a call between them."""
+        player = Player(sweep())
+        reader = asyncio.create_task(self._read(player))
+        cpu, begun = time.process_time(), time.monotonic()
+        await asyncio.sleep(seconds)
+        cpu, took = time.process_time() - cpu, time.monotonic() - begun
+        reader.cancel()
+        return cpu / took
 
     def _track(self, track: Any) -> None:
         self.reader = asyncio.create_task(self._read(track))

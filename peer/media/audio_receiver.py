@@ -23,7 +23,7 @@ from .playout import BLOCK_SECONDS, Playout
 
 FIRST_BLOCK_AFTER_SECONDS = 0.015
 """From the first packet to the first block; how regular packets are is not known yet."""
-AHEAD_SECONDS = 0.008
+AHEAD_SECONDS = 0.007
 """How much earlier than due a block is played when the packet it needs comes: the margin that packet did not need. One
 wake-up of the process does for both, and waking up is what costs most in a call."""
 OTHER_SSRC_AFTER_SECONDS = 0.2

@@ -36,7 +36,7 @@ from .opus import Pcm
 from .timestretch import MIN_LAG_SECONDS, QUIET_RMS, lengthen, rms, shorten
 
 BLOCK_SECONDS = 0.020
-MARGIN_SECONDS = 0.006
+MARGIN_SECONDS = 0.005
 """Beyond the measured quantile: timers and the loop are not exact either."""
 SHRINK_ABOVE_SECONDS = 0.022
 SHRINK_AT_LIMIT_SECONDS = 0.015

@@ -256,7 +256,7 @@ async def test_a_block_is_heard_when_the_packet_it_needs_comes_and_no_later_than
                     break
         assert set(heard[150:250]) <= arrivals
         assert waited == 0.0
-        assert max(np.diff(heard[150:])) < 0.0285
+        assert max(np.diff(heard[150:])) < 0.0275
         counters = call.receiver.playout.counters
         assert counters.total_samples == pytest.approx(960 * 600, abs=2000)
         assert counters.concealed_samples + 960 * counters.fec_packets <= 960 * 35

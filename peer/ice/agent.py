@@ -93,14 +93,6 @@ class IceAgent:
         return self._states.current
 
     @property
-    def local_credentials(self) -> IceCredentials:
-        return self._session.local
-
-    @property
-    def remote_credentials(self) -> IceCredentials | None:
-        return self._session.remote
-
-    @property
     def timings(self) -> IceTimings:
         return self._session.timings
 

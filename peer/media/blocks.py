@@ -170,16 +170,6 @@ class BlockListener(Protocol):
     def ended(self) -> None: ...
 
 
-class BlockSource(Protocol):
-    """A track that hands its blocks to any number of listeners, while there are any."""
-
-    @property
-    def readyState(self) -> str: ...
-
-    def listen(self, listener: BlockListener) -> Callable[[], None]:
-        """Give every block from now on to `listener`; returns how to stop that."""
-
-
 ABANDONED_AFTER = 250
 """Blocks (5 s) nobody read with `recv`: its reader is gone, and the work for it stops until it comes back."""
 

@@ -313,6 +313,15 @@ async def test_other_threads_may_write_with_the_same_back_pressure() -> None:
 
 
 @in_virtual_time
+async def test_as_much_as_fits_may_be_written_without_waiting() -> None:
+    source = AudioSource(RATE, queue_ms=60)
+    assert source.write_nowait(np.zeros(RATE // 50, np.int16)) == RATE // 50
+    assert source.write_nowait(np.zeros(RATE, np.int16)) == RATE // 25
+    assert source.write_nowait(b"\0\0") == 0
+    assert source.queued_ms == 60
+    source.stop()
+
+
 async def test_writing_to_a_stopped_track_says_so() -> None:
     source = AudioSource(RATE, queue_ms=40)
     waiting = asyncio.create_task(source.write(tone(1.0, RATE)))

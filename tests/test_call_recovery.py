@@ -207,6 +207,45 @@ def test_behind_nats_a_new_address_carries_as_soon_as_the_peer_knows_it(mover: s
     story()
 
 
+@pytest.mark.parametrize("mover", ["controlling", "controlled"])
+def test_a_host_that_moves_again_and_again_is_heard_and_hears_as_soon_each_time(mover: str) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        async with VirtualRoom() as room:
+            members = await pair(room, nat=True, ice_servers=room.stun())
+            conversation = Conversation(*members)
+            await asyncio.sleep(3)
+            here, _ = members if transport(members[0]).role == mover else members[::-1]
+            loop = asyncio.get_running_loop()
+            nic = here.nic
+            for move in range(5):
+                old, nic = nic, nic.host.attach(f"10.0.99.{move}", nic.realm, nic.link)
+                old.remove()
+                room.relay.up = False
+                await asyncio.sleep(0.2)
+                room.relay.come_back()
+                began = loop.time()
+                heard = [len(member.heard()) for member in members]
+                await room.until(
+                    lambda heard=heard: all(
+                        len(member.heard()) > before for member, before in zip(members, heard, strict=True)
+                    ),
+                    "both are heard",
+                )
+                assert loop.time() - began < 0.5
+                # No way back to where the peer was: whoever is heard now goes on being heard.
+                for _ in range(8):
+                    heard = [len(member.heard()) for member in members]
+                    await asyncio.sleep(0.35)
+                    assert all(
+                        len(member.heard()) > before for member, before in zip(members, heard, strict=True)
+                    )
+            await conversation.end()
+            await room.until(conversation.each_heard_everything_once, "all that was said")
+
+    story()
+
+
 @in_virtual_time
 async def test_a_candidate_of_the_path_before_is_taken_until_a_restart_has_replaced_it() -> None:
     async with VirtualRoom() as room:

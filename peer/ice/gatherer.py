@@ -120,8 +120,8 @@ class Gatherer:
         self._connected = True
         self._queries.let_go()
 
-    def interfaces_changed(self) -> bool:
-        """Gather on interfaces that are new, give up those that are gone. Whether there were any.
+    def interfaces_changed(self, *, leaving: bool = False) -> bool:
+        """Gather on interfaces that are new, unless it is leaving; give up those that are gone. Whether there were any.
 
         On a machine that has lost its last interface nothing is given up: it may come back as it was.
         """
@@ -138,6 +138,8 @@ class Gatherer:
                 if self._sink is not None:
                     self._sink.base_gone(base)
                 base.close()
+        if leaving:
+            return bool(gone)
         self._gather_on(new)
         return bool(gone or new)
 

@@ -159,9 +159,9 @@ class Generation:
             self.agent.prompt(self._network.time())
             self._pump()
 
-    def interfaces_changed(self) -> bool:
+    def interfaces_changed(self, *, leaving: bool = False) -> bool:
         """See `Gatherer.interfaces_changed`."""
-        return not self.closed and self._gatherer.interfaces_changed()
+        return not self.closed and self._gatherer.interfaces_changed(leaving=leaving)
 
     def update_credentials(self, servers: Sequence[StunServer | TurnServer]) -> None:
         """See `Gatherer.update_credentials`."""

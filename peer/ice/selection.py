@@ -118,6 +118,9 @@ class Selection:
         if due is not None and now >= due:
             newcomer = best(self._newcomers())
             assert newcomer is not None
+            assert self.pair is not None
+            if self.pair.consent is not None:
+                self.pair.consent.abandon()
             self._select(newcomer, now, "the peer has moved")
 
     def follow_due(self) -> float | None:

@@ -431,7 +431,7 @@ class RTCIceTransport(AsyncIOEventEmitter):
 
     def _interfaces_changed(self) -> None:
         changed = [
-            each.interfaces_changed() for each in self._succession if not self._succession.is_leaving(each)
+            each.interfaces_changed(leaving=self._succession.is_leaving(each)) for each in self._succession
         ]
         if any(changed) or not self._network.interfaces():
             logger.info("the network has changed")

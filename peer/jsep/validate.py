@@ -84,19 +84,12 @@ def _check_tagged(kind: SdpType, section: MediaSection) -> None:
 
 
 def _check_extensions(session: Session, section: MediaSection) -> None:
-    """An id keeps its meaning as long as the section lives (RFC 8285 §5)."""
-    before = (
-        session.current_remote.sdp.section(section.mid) if session.current_remote and section.mid else None
-    )
-    known = (
-        {extension.id: extension.uri for extension in before.header_extensions} if before is not None else {}
-    )
+    """An id that has been agreed on keeps its meaning as long as the section lives (RFC 8285 §5)."""
+    transceiver = session.transceiver(section.mid) if section.mid else None
+    agreed = transceiver.receiver._agreed.headerExtensions if transceiver is not None else []
+    known = {extension.id: extension.uri for extension in agreed}
     for extension in section.header_extensions:
-        if (
-            before is not None
-            and not before.rejected
-            and known.get(extension.id, extension.uri) != extension.uri
-        ):
+        if known.get(extension.id, extension.uri) != extension.uri:
             raise InvalidDescriptionError(
                 f"header extension {extension.id} was {known[extension.id]} and becomes {extension.uri}"
             )

@@ -1,10 +1,11 @@
-"""Prints, for each file of the web-platform-tests' `webrtc/`, how many subtests there are, pass, and are tests of ours.
+"""Prints, for each file of the web-platform-tests' `webrtc/`, how many subtests a browser passes, we pass, and we test.
 
     python -m tests.wpt.table
 
-`subtests.tsv` holds what was measured with the files as they are (snapshot of September 2021) in a JavaScript engine,
-the browser's interfaces bound to the objects of `peer`: file, `pass` or `fail`, name. A subtest counts as a test of
-ours when the first line of a test's docstring here says its name.
+`subtests.tsv` holds what was measured with the files as they are (snapshot of October 2024): file, `chromium` where
+Chromium 156 passes, else `-`, `pass` or `fail` for `peer`, name. For `peer` the files ran in a JavaScript engine, with
+the browser's interfaces bound to the objects of `peer`, and no page around them: no canvas, worker, frame, or blob. A
+subtest counts as a test of ours when the first line of a test's docstring here says its name.
 """
 
 from __future__ import annotations
@@ -13,16 +14,23 @@ import ast
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).parent
 
 
-def measured() -> dict[str, list[tuple[bool, str]]]:
-    """File → whether each subtest passed, and its name."""
-    files: dict[str, list[tuple[bool, str]]] = defaultdict(list)
+class Subtest(NamedTuple):
+    name: str
+    in_chromium: bool
+    passes: bool
+
+
+def measured() -> dict[str, list[Subtest]]:
+    """File → its subtests."""
+    files: dict[str, list[Subtest]] = defaultdict(list)
     for line in (HERE / "subtests.tsv").read_text().splitlines():
-        file, outcome, name = line.split("\t")
-        files[file].append((outcome == "pass", name))
+        file, browser, outcome, name = line.split("\t")
+        files[file].append(Subtest(name, browser == "chromium", outcome == "pass"))
     return dict(files)
 
 
@@ -47,20 +55,19 @@ def _plain(text: str) -> str:
 
 def main() -> None:
     names = own_names()
-    rows = [
-        (
-            file,
-            len(subtests),
-            sum(passed for passed, _ in subtests),
-            sum(covered(name, names) for _, name in subtests),
-        )
-        for file, subtests in sorted(measured().items())
-    ]
-    print(f"{'file':<72} subtests  pass  ours")
-    for file, count, passed, ours in rows:
-        print(f"{file:<72} {count:>8} {passed:>5} {ours:>5}")
-    together = sum(row[1] for row in rows), sum(row[2] for row in rows), sum(row[3] for row in rows)
-    print(f"{'together':<72} {together[0]:>8} {together[1]:>5} {together[2]:>5}")
+    total = [0, 0, 0, 0]
+    print(f"{'file':<72} subtests  chromium  of these pass  ours")
+    for file, subtests in sorted(measured().items()):
+        of_browser = [each for each in subtests if each.in_chromium]
+        passed = sum(each.passes for each in of_browser)
+        row = [len(subtests), len(of_browser), passed, sum(covered(each.name, names) for each in subtests)]
+        total = [a + b for a, b in zip(total, row, strict=True)]
+        _print(file, row)
+    _print("together", total)
+
+
+def _print(name: str, row: list[int]) -> None:
+    print(f"{name:<72} {row[0]:>8} {row[1]:>9} {row[2]:>14} {row[3]:>5}")
 
 
 if __name__ == "__main__":

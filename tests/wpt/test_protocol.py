@@ -247,3 +247,18 @@ async def test_handover_of_data(pcs: Connections) -> None:
     received = message(other)
     channel.send("goes on")
     assert await received == "goes on"
+
+
+async def test_header_extension_reassignment(pcs: Connections) -> None:
+    """RTP header extension reassignment causes failure"""
+    pc1, pc2 = pcs(), pcs()
+    pc1.addTransceiver("audio")
+    await exchangeOfferAnswer(pc1, pc2)
+    await pc1.setLocalDescription()
+    await pc2.setRemoteDescription(pc1.localDescription)
+    answer = (await pc2.createAnswer()).sdp
+    mid, level = "urn:ietf:params:rtp-hdrext:sdes:mid", "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+    swapped = answer.replace(mid, "urn:third").replace(level, mid).replace("urn:third", level)
+    with pytest.raises(peer.InvalidAccessError, match="header extension"):
+        await pc1.setRemoteDescription({"type": "answer", "sdp": swapped})
+    await pc1.setRemoteDescription({"type": "answer", "sdp": answer})

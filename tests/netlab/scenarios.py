@@ -156,12 +156,21 @@ async def both_restart(lab: Lab, *subjects: str) -> Outcome:
 
 async def address_change(lab: Lab, *subjects: str, after: float = 8.0) -> Outcome:
     """Alice's network gives her another address; her signalling connects anew as soon as that has happened."""
+    [outcome] = await address_changes(lab, *subjects, times=1, after=after)
+    return outcome
+
+
+async def address_changes(lab: Lab, *subjects: str, times: int, after: float) -> list[Outcome]:
+    """The same several times in one call."""
     scene = await Scene.set(lab, _two(subjects))
-    await scene.mark()
-    await scene.alice.part()
-    await scene.host.readdress(scene.sites[0])
-    await scene.alice.rejoin()
-    return await scene.outcome(after)
+    outcomes = []
+    for _ in range(times):
+        await scene.mark()
+        await scene.alice.part()
+        await scene.host.readdress(scene.sites[0])
+        await scene.alice.rejoin()
+        outcomes.append(await scene.outcome(after))
+    return outcomes
 
 
 async def handover(lab: Lab, *subjects: str, after: float = 6.0) -> Outcome:

@@ -320,7 +320,7 @@ class ConnectionLife(EventEmitter):
             logger.info("connectionState %s", state)
             self.emit("connectionstatechange")
         if dtls and all(each == "closed" for each in dtls) and self._closing is None:
-            moved, self._session.bundle_head_moved = self._session.bundle_head_moved, None
+            moved = self._session.bundle_head_moved
             if moved is not None and asyncio.get_event_loop().time() - moved < HEAD_MOVED_SECONDS:
                 begin_again(self._session)
                 self._update_states()

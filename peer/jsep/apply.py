@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpParameters
@@ -19,6 +18,7 @@ from .bundling import (
     ice_parameters,
     may_be_superfluous,
     show_transports,
+    tag_moved,
     tagged,
     unbundle_rejected,
 )
@@ -366,7 +366,7 @@ def _settle(session: Session, changes: Changes) -> None:
     head = next((mid for mid in heads if mid not in rejected), None)
     moved = session.bundle_head is not None and head is not None and head != session.bundle_head
     if moved:
-        session.bundle_head_moved = asyncio.get_event_loop().time()
+        tag_moved(session)
     session.bundle_head = head
     for transceiver in list(session.transceivers):
         simulcast.settle(transceiver)

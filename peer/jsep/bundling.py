@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from aiortc import RTCIceParameters
@@ -160,12 +161,29 @@ def _hand_over(session: Session, transport: Transport) -> None:
         session.bind(mid, transport)
 
 
+def tag_moved(session: Session) -> None:
+    """An answer tags another section than the one before it."""
+    # Security that stands ends with a goodbye, but not a handshake that is cut short.
+    if any(_is_cut_short(session, transport) for transport in session.transports.all):
+        begin_again(session)
+    session.bundle_head_moved = asyncio.get_event_loop().time()
+
+
+def _is_cut_short(session: Session, transport: Transport) -> bool:
+    """Whether the peer has left the handshake that is under way: it has done so before, or its role is another now."""
+    if transport.connecting is None or transport.dtls.state not in ("new", "connecting"):
+        return False
+    return session.peer_begins_again or session.agreed_role(transport) != transport.dtls._role
+
+
 def begin_again(session: Session) -> None:
     """Secure every transport anew, with the same peer.
 
     In Chromium the first section of a bundle owns the transport: when another comes first, because that one was
     rejected or for any other reason, it closes DTLS and builds ICE and DTLS anew under the credentials described.
     """
+    session.peer_begins_again = True
+    session.bundle_head_moved = None
     for transport in session.transports.all:
         remote = transport.remote_dtls
         if remote is not None:

@@ -126,6 +126,8 @@ class Session:
     """The paths in use when the last finished negotiation began."""
     bundle_head_moved: float | None = None
     """When an answer put another section first than the one that was tagged before (the loop's time)."""
+    peer_begins_again: bool = False
+    """Whether the peer has been seen to begin security anew for another tagged section, as Chromium does."""
     stable: Stable | None = None
     cname: str = field(default_factory=lambda: str(uuid.uuid4()))
     session_id: int = field(default_factory=lambda: secrets.randbits(62) + 1)

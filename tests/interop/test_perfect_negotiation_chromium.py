@@ -64,7 +64,10 @@ polite => {
       case 0: if (live.length < 6) pc.addTransceiver(kind); break;
       case 1: if (live.length < 6) pc.addTransceiver(kind, {direction: "recvonly"}); break;
       case 2: if (one && one.currentDirection) one.stop(); break;
-      case 3: if (one) one.direction = ["sendrecv", "sendonly", "recvonly", "inactive"][choice % 4]; break;
+      case 3:
+        // It may be stopping without showing it yet.
+        try { if (one) one.direction = ["sendrecv", "sendonly", "recvonly", "inactive"][choice % 4]; } catch {}
+        break;
       case 4: pc.createDataChannel("x"); break;
       case 5: pc.restartIce(); break;
     }

@@ -39,6 +39,16 @@ def frequency(samples: NDArray[Any], rate: int) -> float:
     return float(spectrum.argmax() * rate / size)
 
 
+def usual_frequency(samples: NDArray[Any], rate: int) -> float:
+    """Of the strongest component in most tenths of a second, Hz: a busy machine delivers some of them late."""
+    size = rate // 10
+    return float(
+        np.median(
+            [frequency(samples[at : at + size], rate) for at in range(0, len(samples) - size + 1, size)]
+        )
+    )
+
+
 def roughness(samples: NDArray[Any]) -> float:
     """The largest bend of the waveform: the second difference of neighbouring samples. A click is a large one."""
     mono = samples.reshape(len(samples), -1)[:, 0].astype(np.float64)

@@ -94,7 +94,6 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._codec: RTCRtpCodecParameters | None = None
         self._parameters: RTCRtpSendParameters | None = None
         self._transaction = ParametersTransaction(kind, initial_encodings(kind, None))
-        self._unlimited: Any = None
         self._taken: int | None = None
         self._negotiated = True
         self._track_id = str(uuid.uuid4())
@@ -252,15 +251,6 @@ class RTCRtpSender(aiortc.RTCRtpSender):
             self._use_parameters(self._chosen(self._parameters))
         self._feed.max_framerate = encoding.get("maxFramerate")
         self._feed.scale = float(encoding.get("scaleResolutionDownBy", 1.0))
-        opus = getattr(self, "opus", None)
-        if opus is not None:
-            limit = self._max_bitrate
-            self._unlimited = self._unlimited or opus
-            wanted = (
-                self._unlimited.bitrate if limit is None else max(6000, min(limit, self._unlimited.bitrate))
-            )
-            if wanted != opus.bitrate:
-                self.opus = dataclasses.replace(opus, bitrate=wanted)
 
     def _limit(self, bitrate: int | None) -> None:
         """The peer takes so many bits per second, of everything that is sent for the track; None: as many as come."""

@@ -12,6 +12,7 @@ import av
 import pytest
 
 import peer
+from peer.media import OpusSettings
 
 from .peer_pair import connected, event, negotiate, pair
 
@@ -208,10 +209,12 @@ async def test_no_more_is_sent_than_the_peer_takes() -> None:
         await a.setRemoteDescription({"type": "answer", "sdp": answer})
         for track in arrived:
             await asyncio.wait_for(track.recv(), 20)
-        assert audio.opus.bitrate == 12_000
+        assert audio._use_packetizer().settings.bitrate == 12_000
         assert video.encoder.target_bitrate == 400_000 * 95 // 100 - 16_000
+        audio.opus = OpusSettings(bitrate=64_000)
+        assert audio._use_packetizer().settings.bitrate == 12_000
         await negotiate(a, b)
-        assert audio.opus.bitrate == 40_000
+        assert audio._use_packetizer().settings.bitrate == 64_000
 
 
 async def test_a_stopped_transceiver_is_rejected_and_its_section_used_again() -> None:

@@ -9,6 +9,7 @@ import math
 import struct
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from aiortc.mediastreams import MediaStreamTrack
@@ -34,7 +35,7 @@ from .aiortc_audio_seams import count_sent
 from .blocks import AudioBlock, BlockTrack, frame_samples
 from .encoders import EncodedPacket, Packetizer
 from .opus import OpusError
-from .opus_settings import OpusSettings
+from .opus_settings import BITRATE_MIN, OpusSettings
 
 logger = logging.getLogger("peer.media")
 
@@ -55,8 +56,8 @@ class AudioSender(RTCRtpSender):
         kind = trackOrKind.kind if isinstance(trackOrKind, MediaStreamTrack) else trackOrKind
         if kind != "audio":
             raise ValueError(f"AudioSender sends audio, not {kind}")
+        self._opus = self._limited_opus = OpusSettings()
         super().__init__(trackOrKind, transport)
-        self._opus = OpusSettings()
         self._packetizer: Packetizer | None = None
         self._packetizer_for: tuple[Any, ...] | None = None
         self._sequence_number = random_sequence_number()
@@ -71,12 +72,27 @@ class AudioSender(RTCRtpSender):
 
     @property
     def opus(self) -> OpusSettings:
-        """How to encode and what to offer. A change takes effect at once; what is offered changes when negotiated."""
+        """How to encode and what to offer. A change takes effect at once; what is offered changes when negotiated.
+
+        `setParameters` (`maxBitrate`) and the far end's `b=` lines lower the bitrate that is used, not what is here.
+        """
         return self._opus
 
     @opus.setter
     def opus(self, settings: OpusSettings) -> None:
         self._opus = settings
+        self._limit_opus()
+
+    def _use_encoding(self) -> None:
+        super()._use_encoding()
+        self._limit_opus()
+
+    def _limit_opus(self) -> None:
+        limit = self._max_bitrate
+        if limit is not None and limit < self._opus.bitrate:
+            self._limited_opus = replace(self._opus, bitrate=max(BITRATE_MIN, limit))
+        else:
+            self._limited_opus = self._opus
 
     def _format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
         return dict(self._opus.format_parameters()) if mime_type.lower() == "audio/opus" else None
@@ -178,11 +194,16 @@ class AudioSender(RTCRtpSender):
     def _use_packetizer(self) -> Packetizer:
         codec = self._codec
         assert codec is not None
-        wanted = (codec.mimeType, codec.clockRate, codec.parameters, self._opus)
+        wanted = (codec.mimeType, codec.clockRate, codec.parameters, self._limited_opus)
         packetizer = self._packetizer
         if packetizer is None or self._packetizer_for is None or wanted != self._packetizer_for:
-            self._packetizer_for = (codec.mimeType, codec.clockRate, dict(codec.parameters), self._opus)
-            fresh = Packetizer(codec, self._opus.for_remote(codec.parameters))
+            self._packetizer_for = (
+                codec.mimeType,
+                codec.clockRate,
+                dict(codec.parameters),
+                self._limited_opus,
+            )
+            fresh = Packetizer(codec, self._limited_opus.for_remote(codec.parameters))
             if packetizer is not None:
                 elapsed = 0.0 if self._sent_at is None else self._loop.time() - self._sent_at
                 fresh.position = packetizer.position + round(elapsed * codec.clockRate)

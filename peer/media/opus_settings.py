@@ -10,6 +10,8 @@ FormatParameters: TypeAlias = Mapping[str, Any]
 
 Ptime: TypeAlias = Literal[10, 20, 40, 60]
 PTIMES: tuple[Ptime, ...] = (10, 20, 40, 60)
+BITRATE_MIN = 6000
+"""Bits a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class OpusSettings:
     def __post_init__(self) -> None:
         if self.channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, not {self.channels}")
-        if not 6000 <= self.bitrate <= 510_000:
+        if not BITRATE_MIN <= self.bitrate <= 510_000:
             raise ValueError(f"bitrate must be 6000 to 510000 bits a second, not {self.bitrate}")
-        if self.max_average_bitrate is not None and not 6000 <= self.max_average_bitrate <= 510_000:
+        if self.max_average_bitrate is not None and not BITRATE_MIN <= self.max_average_bitrate <= 510_000:
             raise ValueError(
                 f"max_average_bitrate must be 6000 to 510000 bits a second, not {self.max_average_bitrate}"
             )
@@ -91,7 +93,7 @@ class OpusSettings:
         return replace(
             self,
             channels=2 if self.channels == 2 and number("stereo", 0) == 1 else 1,
-            bitrate=min(self.bitrate, max(allowed, 6000)),
+            bitrate=min(self.bitrate, max(allowed, BITRATE_MIN)),
             fec=self.fec and number("useinbandfec", 1 if not parameters else 0) == 1,
             dtx=self.dtx and number("usedtx", 0) == 1,
             ptime=max((p for p in PTIMES if p <= ptime), default=10),

@@ -40,6 +40,7 @@ async def call(
     arrived: asyncio.Future[RemoteAudioTrack] = asyncio.get_running_loop().create_future()
     callee.on("track", arrived.set_result)
     sender = caller.addTrack(track)
+    assert isinstance(sender, AudioSender)
     if offered is not None:
         sender.opus = offered
     try:
@@ -47,7 +48,9 @@ async def call(
         await gathered(caller)
         await callee.setRemoteDescription(caller.localDescription)
         if answered is not None:
-            callee.getSenders()[0].opus = answered
+            back = callee.getSenders()[0]
+            assert isinstance(back, AudioSender)
+            back.opus = answered
         await callee.setLocalDescription()
         await gathered(callee)
         await caller.setRemoteDescription(callee.localDescription)

@@ -164,6 +164,7 @@ class IceServerProvider:
         self._fetched: FetchedIceServers | None = None
         self._fetched_at = 0.0
         self._fetching: asyncio.Task[None] | None = None
+        self._waiting = 0
 
     def __repr__(self) -> str:
         return f"<IceServerProvider {self.url}>"
@@ -192,6 +193,7 @@ class IceServerProvider:
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch())
             self._fetching.add_done_callback(self._fetch_ended)
+        self._waiting += 1
         try:
             # Whoever is cancelled must not take the fetch away from the others who wait for it.
             await asyncio.shield(self._fetching)
@@ -203,11 +205,17 @@ class IceServerProvider:
                 logger.warning("%s; going on with the fallback", error)
                 return list(self._fallback)
             raise
+        finally:
+            self._waiting -= 1
+            if not self._waiting and self._fetching is not None:
+                self._fetching.cancel()
+                self._fetching = None
         assert self._fetched is not None
         return list(self._fetched.servers)
 
     def _fetch_ended(self, task: asyncio.Task[None]) -> None:
-        self._fetching = None
+        if self._fetching is task:
+            self._fetching = None
         if not task.cancelled():
             task.exception()
 

@@ -176,6 +176,32 @@ async def test_any_async_function_may_stand_for_the_servers_and_odd_entries_are_
     await pc.close()
 
 
+async def test_a_fetch_is_given_up_when_the_last_who_waits_for_it_has_gone() -> None:
+    asked = 0
+    tokens: asyncio.Queue[str] = asyncio.Queue()
+
+    async def token() -> str:
+        nonlocal asked
+        asked += 1
+        return await tokens.get()
+
+    async with HttpServer(lambda request: (200, {"iceServers": [TURN], "ttl": 600})) as vendor:
+        provider = IceServerProvider(vendor.url, token=token)
+        first, second = (asyncio.create_task(provider()) for _ in range(2))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        assert not second.done()
+        assert asked == 1
+        second.cancel()
+        await asyncio.wait([second])
+        third = asyncio.create_task(provider())
+        tokens.put_nowait("a token")
+        assert [server.username for server in await third] == ["u"]
+        assert asked == 2
+
+
 async def test_a_connection_gets_fresh_servers_before_the_old_ones_expire(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -49,11 +49,12 @@ style: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# Real sockets, browsers and servers on a busy machine now and then miss what is asked of them. A test that fails is run
+# again and the summary says so with its traceback; one that fails twice has failed, and so has a run with more of them.
 fast: $(READY)
-	$(BIN)/python -m pytest -m "not real and not soak and not bench" $(PARALLEL) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -m "not real and not soak and not bench" $(PARALLEL) --dist worksteal \
+		--reruns 1 --max-suite-reruns 1 --rerun-show-tracebacks $(ARGS)
 
-# Real browsers and servers on a busy machine now and then miss what is asked of them. A test that fails is run again
-# and the summary says so with its traceback; one that fails twice has failed. The fast tests get no second chance.
 real: $(READY) test-parts
 	$(BIN)/python -m pytest -m "(real or soak) and not bench" --timeout 180 $(PARALLEL) --dist worksteal \
 		--reruns 1 --max-suite-reruns 6 --rerun-show-tracebacks $(ARGS)

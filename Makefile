@@ -50,10 +50,12 @@ types: $(READY)
 	$(BIN)/mypy
 
 # Real sockets, browsers and servers on a busy machine now and then miss what is asked of them. A test that fails is run
-# again and the summary says so with its traceback; one that fails twice has failed, and so has a run with more of them.
+# again, in plain sight; one that fails twice has failed.
+FAST := $(BIN)/python -m pytest -m "not real and not soak and not bench"
+
 fast: $(READY)
-	$(BIN)/python -m pytest -m "not real and not soak and not bench" $(PARALLEL) --dist worksteal \
-		--reruns 1 --max-suite-reruns 1 --rerun-show-tracebacks $(ARGS)
+	$(FAST) $(PARALLEL) --dist worksteal $(ARGS) || { [ $$? = 1 ] && echo "Once more, what failed:" && \
+		$(FAST) --last-failed --last-failed-no-failures none $(ARGS); }
 
 real: $(READY) test-parts
 	$(BIN)/python -m pytest -m "(real or soak) and not bench" --timeout 180 $(PARALLEL) --dist worksteal \

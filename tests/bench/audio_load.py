@@ -14,18 +14,32 @@ from aiortc.mediastreams import MediaStreamError
 from tests.bench.audio_sound import Player, sweep, undisturbed
 from tests.netlab.subjects import SUBJECTS
 
-
-async def listen(track: Any) -> None:
-    with contextlib.suppress(MediaStreamError):
-        while True:
-            await track.recv()
+SETTLED = 150
+"""Frames of 20 ms after which a call is no longer beginning."""
 
 
-async def connect(subject: str) -> tuple[list[Any], list[asyncio.Task[None]]]:
+class Listener:
+    """Reads a track, as an application would."""
+
+    def __init__(self, track: Any) -> None:
+        self._track = track
+        self.settled = asyncio.Event()
+        self.task = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        with contextlib.suppress(MediaStreamError):
+            for _ in range(SETTLED):
+                await self._track.recv()
+            self.settled.set()
+            while True:
+                await self._track.recv()
+
+
+async def connect(subject: str) -> tuple[list[Any], Listener]:
     kind = SUBJECTS[subject]()
     near, far = (kind.make({"iceServers": []}, lambda candidate: None) for _ in range(2))
-    readers: list[asyncio.Task[None]] = []
-    far.on("track", lambda track: readers.append(asyncio.create_task(listen(track))))
+    listening: asyncio.Future[Listener] = asyncio.get_running_loop().create_future()
+    far.on("track", lambda track: listening.set_result(Listener(track)))
     near.addTrack(Player(sweep()))
     await near.setLocalDescription(await near.createOffer())
     await gathered(near)
@@ -33,7 +47,7 @@ async def connect(subject: str) -> tuple[list[Any], list[asyncio.Task[None]]]:
     await far.setLocalDescription(await far.createAnswer())
     await gathered(far)
     await near.setRemoteDescription(kind.description(near, "answer", far.localDescription.sdp))
-    return [near, far], readers
+    return [near, far], await listening
 
 
 async def gathered(pc: Any) -> None:
@@ -57,14 +71,13 @@ async def lags(seconds: float) -> list[float]:
 
 async def main(subject: str, calls: int, seconds: float) -> None:
     connected = [await connect(subject) for _ in range(calls)]
-    await asyncio.sleep(3.0)
+    await asyncio.gather(*(listener.settled.wait() for _, listener in connected))
     cpu, begun = time.process_time(), time.monotonic()
     found = await lags(seconds)
     used = (time.process_time() - cpu) / (time.monotonic() - begun)
     print(np.quantile(found, 0.5) * 1000, np.quantile(found, 0.99) * 1000, used * 100)
-    for pcs, readers in connected:
-        for reader in readers:
-            reader.cancel()
+    for pcs, listener in connected:
+        listener.task.cancel()
         await asyncio.gather(*(pc.close() for pc in pcs))
 
 

@@ -96,12 +96,19 @@ class Pair:
         self.arrived = 0
         self.latencies: list[float] = []
         self._head = b""
+        self._all_here = asyncio.Event()
 
     async def open(self, url: str, other_url: str, room: str) -> None:
         self.receiver, to = await open_client(url, room, self.numbered, self._received)
         self.sender, _ = await open_client(other_url, room, self.numbered, lambda frame: None)
         message = {"type": "ice-candidate", "to": to, "candidate": CANDIDATE}
         self._head = json.dumps(message)[:-1].encode()
+
+    async def caught_up(self) -> None:
+        """Until all that was sent has arrived."""
+        while self.arrived < self.seq:
+            self._all_here.clear()
+            await self._all_here.wait()
 
     def send(self) -> None:
         self.seq += 1
@@ -114,6 +121,8 @@ class Pair:
             return
         self.latencies.append(time.perf_counter() - float(frame[at + 5 :].split(b"}")[0].split(b",")[0]))
         self.arrived += 1
+        if self.arrived == self.seq:
+            self._all_here.set()
         if self.numbered and self.arrived % 32 == 0:
             # The first message of the session was the sender's peer-joined.
             self.receiver.send(b'{"type":"ack","seq":%d}' % (self.arrived + 1))
@@ -141,7 +150,7 @@ async def at_rate(pairs: list[Pair], rate: float, seconds: float) -> dict[str, f
             pairs[sent % len(pairs)].send()
             sent += 1
         await asyncio.sleep(0.002)
-    await asyncio.sleep(0.3)
+    await all_caught_up(pairs)
     latencies = sorted(latency for pair in pairs for latency in pair.latencies)
     return {
         "offered": sent / seconds,
@@ -151,6 +160,12 @@ async def at_rate(pairs: list[Pair], rate: float, seconds: float) -> dict[str, f
     }
 
 
+async def all_caught_up(pairs: list[Pair]) -> None:
+    """Raises `TimeoutError` when something does not arrive."""
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(pair.caught_up() for pair in pairs))
+
+
 async def flat_out(pairs: list[Pair], seconds: float, pid: int) -> dict[str, float]:
     """As fast as it goes with 32 messages under way per pair: rate, and processor of the server per message."""
     end = time.perf_counter() + seconds
@@ -158,9 +173,8 @@ async def flat_out(pairs: list[Pair], seconds: float, pid: int) -> dict[str, flo
     used = cpu(pid)
 
     async def press(pair: Pair) -> None:
-        base = pair.arrived - pair.seq
         while time.perf_counter() < end:
-            if pair.seq + base - pair.arrived < 32:
+            if pair.seq - pair.arrived < 32:
                 pair.send()
             else:
                 await asyncio.sleep(0.001)
@@ -169,7 +183,9 @@ async def flat_out(pairs: list[Pair], seconds: float, pid: int) -> dict[str, flo
     await asyncio.gather(*(press(pair) for pair in pairs))
     elapsed = time.perf_counter() - began
     arrived = sum(pair.arrived for pair in pairs) - before
-    return {"rate": arrived / elapsed, "cpu": (cpu(pid) - used) / max(1, arrived) * 1e6}
+    figures = {"rate": arrived / elapsed, "cpu": (cpu(pid) - used) / max(1, arrived) * 1e6}
+    await all_caught_up(pairs)
+    return figures
 
 
 async def measure(
@@ -193,19 +209,16 @@ async def measure(
     pairs = [Pair(resumable) for _ in range(options.busy // 2)]
     for number, pair in enumerate(pairs):
         await pair.open(url, other_url or url, f"busy {number}")
-    await asyncio.sleep(0.2)
     # The best of three rounds: whatever else the machine does can only slow a round down.
     steady = min(
         [await at_rate(pairs, options.rate, options.seconds) for _ in range(3)],
         key=lambda round: round["p99"],
     )
-    await asyncio.sleep(0.2)
     fastest = max(
         [await flat_out(pairs, options.seconds, pid) for _ in range(3)], key=lambda round: round["rate"]
     )
     for ws in [*idle, *(end for pair in pairs for end in (pair.sender, pair.receiver))]:
         ws.abort()
-    await asyncio.sleep(0.2)
     figures = steady | fastest | {"memory": per_client / 1024}
     print(
         f"{name:<28}{figures['memory']:>9.1f}{figures['arrived']:>11.0f}{figures['p50']:>9.2f}{figures['p99']:>9.2f}"

@@ -15,10 +15,10 @@ from tests.browser.conftest import in_time, state_is
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]
 
-# What has been received, how loud it was, and a fingerprint of the picture as it is on the screen.
 AT_ONCE = 3.0
 """Seconds: being told takes a tenth of one, noticing a silence takes five."""
 
+# What has been received, how loud it was, and a fingerprint of the picture as it is on the screen.
 OBSERVE = """async () => {
   const [peer] = browserCall.peers.values();
   const seen = {};
@@ -48,27 +48,21 @@ OBSERVE = """async () => {
 async def media_moves(page: Page) -> None:
     """Both kinds arrive, are not silent or black, and go on."""
 
-    async def observed(wanted: Any, what: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 15
-        while True:
-            seen: dict[str, Any] = await page.evaluate(OBSERVE)
-            if wanted(seen):
-                return seen
-            assert time.monotonic() < deadline, f"{what}: {seen}"
-            await asyncio.sleep(0.1)
+    async def observed(wanted: str, first: Any = None) -> Any:
+        """What is seen when `wanted` is true of it."""
+        seen = await page.wait_for_function(
+            f"async first => {{ const seen = await ({OBSERVE})(); return {wanted} && seen; }}",
+            arg=first,
+            polling=100,
+            timeout=15_000,
+        )
+        return await seen.json_value()
 
-    first = await observed(
-        lambda seen: seen["frames"] > 0 and seen["packets"] > 0 and seen["width"] > 0, "no media arrives"
-    )
+    first = await observed("seen.frames > 0 && seen.packets > 0 && seen.width > 0")
     await observed(
-        lambda seen: (
-            seen["frames"] > first["frames"] + 10
-            and seen["packets"] > first["packets"] + 25
-            and seen["energy"] > first["energy"]
-            and seen["time"] > first["time"]
-            and seen["print"] != first["print"]
-        ),
-        f"media does not move on from {first}",
+        "seen.frames > first.frames + 10 && seen.packets > first.packets + 25 && seen.energy > first.energy "
+        "&& seen.time > first.time && seen.print !== first.print",
+        first,
     )
 
 

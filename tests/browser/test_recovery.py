@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -30,11 +29,12 @@ async def test_a_short_cut_is_waited_out(page: Page) -> None:
         await page.goto(f"{server.http_url}?autojoin=1")
         await state_is(page, "connected")
         await media_moves(page)
+        [peer] = call.peers.values()
         reports: list[Any] = []
         for event in ("reconnecting", "lost", "left"):
             call.on(event, lambda *what: reports.append(what))
         network.up = False
-        await asyncio.sleep(3)  # the length of the cut, not a wait for something
+        await in_time(lambda: peer.pc.silence > 3, "three seconds of silence")
         network.up = True
         await media_moves(page)
         await chat_goes_both_ways(page)
@@ -59,10 +59,8 @@ async def test_a_longer_cut_is_restarted_once_for_both(page: Page) -> None:
             return len(reports) + int(await page.evaluate("restarts"))
 
         network.up = False
-        async with asyncio.timeout(20):
-            while not await restarts():
-                await asyncio.sleep(0.05)
-        await asyncio.sleep(1)  # the cut goes on for a while
+        await page.wait_for_function("restarts > 0", timeout=20_000)
+        await in_time(lambda: peer.pc.silence > 8, "the cut to outlast the restart")
         network.up = True
         await in_time(lambda: peer.state == "connected", "connected again", 20)
         await state_is(page, "connected")
@@ -125,7 +123,10 @@ async def test_where_restarts_do_not_help_a_fresh_connection_does(page: Page) ->
         call.on("lost", lambda report, peer: reports.append(report))
         network.up = False
         await in_time(lambda: reports, "the bot calls the connection lost", 20)
-        await asyncio.sleep(1)  # the cut goes on for a while
+        await in_time(
+            lambda: peer.pc is not connection and peer.pc.remoteDescription is not None,
+            "a fresh connection, agreed on while the line is dead",
+        )
         network.up = True
         await in_time(
             lambda: peer.pc is not connection and peer.state == "connected", "a fresh connection", 30

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 _LIVING: Final = 4
 """Generations beside the one that carries: restarts that come faster than they can succeed must not pile up."""
 
+_FAREWELL: Final = 1.75
+"""Seconds that TURN servers have in the end to take their allocations back, before the application goes on."""
+
 _WAITING_CANDIDATES: Final = 100
 _WAITING_FRAGMENTS: Final = 4
 
@@ -129,9 +132,14 @@ class Succession:
             self.discard(generation)
 
     async def aclose(self) -> None:
-        """`close`, and wait until nothing of any generation is left."""
+        """`close`, and wait until nothing of any generation is left: two seconds at most."""
         self.close()
-        await asyncio.gather(*self._farewells, return_exceptions=True)
+        farewells = tuple(self._farewells)
+        if farewells:
+            _, late = await asyncio.wait(farewells, timeout=_FAREWELL)
+            for farewell in late:
+                farewell.cancel()
+            await asyncio.gather(*farewells, return_exceptions=True)
 
     def state(self) -> AgentState:
         """RTCIceTransportState (WebRTC 1.0 §5.6.3) of one or several generations."""

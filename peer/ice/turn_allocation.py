@@ -112,7 +112,7 @@ class TurnAllocation:
         self._client.update_credentials(Credentials(username, credential))
 
     def close(self) -> None:
-        """Give the allocation back. The server is told in the background, for at most two seconds."""
+        """Give the allocation back. The server is told in the background, for at most ten seconds."""
         self.receiver = None
         if self.additional is not None:
             self.additional.receiver = None
@@ -125,9 +125,13 @@ class TurnAllocation:
         self._pump()
 
     async def aclose(self) -> None:
-        """`close`, and wait until the server has confirmed it or has had its time. Never raises."""
+        """`close`, and wait until the server has confirmed it or has had its time. Cancelled, it is told no more."""
         self.close()
-        await self._gone.wait()
+        try:
+            await self._gone.wait()
+        except asyncio.CancelledError:
+            self._finish()
+            raise
 
     async def allocate(self) -> Allocated | Refused:
         """Ask the server for it. Once."""

@@ -45,8 +45,11 @@ LIFETIME_MAX: Final = 3600
 """A server may promise more; we look in at least this often."""
 
 REFRESH_RETRY: Final = 30.0
-CLOSE_TIMEOUT: Final = 1.75
-"""Seconds a server has to confirm that the allocation is gone: three requests over UDP."""
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds a server has to confirm that the allocation is gone: what a line may be dead for when a call restarts."""
+CLOSE_ATTEMPTS: Final = 21
+CLOSE_RTO_MAX: Final = 0.5
+"""An allocation that is not given back is the server's for ten minutes: we ask often, as long as somebody lets us."""
 
 PAYLOAD_MAX: Final = 65535 - 48
 
@@ -208,7 +211,9 @@ class TurnClient:
         if allocated:
             self.requests.drop()
             self._release(now)
-        elif not allocating:
+        elif allocating:
+            self.requests.hurry(now, attempts=CLOSE_ATTEMPTS, rto_max=CLOSE_RTO_MAX)
+        else:
             self._closed()
 
     def abandon(self) -> None:
@@ -323,9 +328,13 @@ class TurnClient:
 
     def _release(self, now: float) -> None:
         attributes = [(Attribute.LIFETIME, bytes(4))]
-        # Five times in two seconds: a lost one costs the server ten minutes, a dead server must not hold us up.
         self.requests.start(
-            Method.REFRESH, lambda _: attributes, self._released, now, attempts=5, rto_max=0.5
+            Method.REFRESH,
+            lambda _: attributes,
+            self._released,
+            now,
+            attempts=CLOSE_ATTEMPTS,
+            rto_max=CLOSE_RTO_MAX,
         )
 
     def _released(self, answer: Answer, now: float) -> None:

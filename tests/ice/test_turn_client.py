@@ -514,14 +514,29 @@ def test_closing_at_any_moment_of_the_making_leaves_no_allocation() -> None:
         assert not exchange.server.alive(exchange.now), f"closed after {millisecond} ms"
 
 
-def test_closing_on_a_silent_server_takes_less_than_two_seconds() -> None:
+def test_a_silent_server_is_told_of_the_end_for_ten_seconds() -> None:
     silent = False
     exchange = TurnExchange(lost=lambda *_: silent)
     exchange.allocate()
     silent = True
     exchange.client.close(exchange.now)
-    exchange.run(1.8)
+    exchange.run(9.9)
+    assert exchange.events[1:] == []
+    exchange.run(0.2)
     assert exchange.events[1:] == [Released()]
+
+
+def test_a_line_that_comes_back_while_the_allocation_is_given_back_still_carries_that() -> None:
+    dead = False
+    exchange = TurnExchange(lost=lambda *_: dead)
+    exchange.allocate()
+    dead = True
+    exchange.client.close(exchange.now)
+    exchange.run(4)
+    dead = False
+    exchange.run(0.6)
+    assert exchange.events[1:] == [Released()]
+    assert not exchange.server.alive(exchange.now)
 
 
 def test_a_relayed_address_of_each_ip_version_reaches_peers_of_both() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from peer.ice.network import Address
 from peer.ice.stun import encode_error, encode_xor_address
-from peer.ice.turn_client import TurnClient
+from peer.ice.turn_client import CLOSE_TIMEOUT, TurnClient
 from peer.ice.turn_message import Attribute, Class, Method, encode_message, parse_message
 from peer.ice.turn_transaction import Credentials
 from tests.ice.turn_server import ALICE, REALM, RELAYED
@@ -97,7 +97,7 @@ def test_whatever_a_server_says_the_client_stays_in_order(
         assert len(client.requests) <= 80
     client.events()
     client.close(now)
-    client.handle_timer(now + 2)
+    client.handle_timer(now + CLOSE_TIMEOUT)
     assert client.is_closed
     assert client.timer() is None
 

@@ -5,8 +5,8 @@ Its driver puts in candidates, datagrams and the time, and after every such call
 late or early by itself: the same object runs on real sockets and through a simulated hour.
 
 What it does is in parts: `CandidateTable` knows the candidates, `CheckList` the pairs, `Checks` sends what is due,
-`Answers` draws the consequences, `Responder` answers the peer, `Selection` chooses the pair, `Roles` who controls.
-Here they meet the inputs, and the `States` follow.
+`Answers` draws the consequences, `Responder` answers the peer, `Selection` chooses the pair, `Roles` who controls,
+`Deadlines` knows what time alone brings. Here they meet the inputs, and the `States` follow.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .candidate_table import CandidateTable, same_place
 from .checklist import CheckList, can_pair
 from .checks import Checks
 from .credentials import IceCredentials
+from .deadlines import Deadlines
 from .events import AgentState, HandshakePacket, IceEvent, PairSelected
 from .network import Address, DatagramBase
 from .pair import CandidatePair
@@ -74,9 +75,7 @@ class IceAgent:
         )
         self._responder = Responder(self._session)
         self._states = States(self._session)
-        self._local_ended = False
-        self._remote_ended = False
-        self._started_at: float | None = None
+        self._deadlines = Deadlines(self._session, self._checklist, self._selection, self._states)
         self._timer: float | None = None
         # Checks wait for `handle_timer()`, that is, until DTLS has had time to say what they shall carry.
         self._holding = False
@@ -130,7 +129,7 @@ class IceAgent:
 
     def set_controlling(self, controlling: bool, now: float) -> None:
         """Choose the role. Raises `ValueError` to change it once checks have started."""
-        if self._started_at is not None and controlling != self.controlling:
+        if self._deadlines.started_at is not None and controlling != self.controlling:
             raise ValueError("the ICE role is settled once checks have started")
         self._roles.take(controlling)
 
@@ -155,7 +154,7 @@ class IceAgent:
     def end_of_local_candidates(self, now: float) -> None:
         """Gathering is done (RFC 8838 §13)."""
         self._enter(now)
-        self._local_ended = True
+        self._deadlines.local_ended = True
         self._advance(now)
 
     def remove_base(self, base: DatagramBase, now: float) -> None:
@@ -189,7 +188,7 @@ class IceAgent:
         # RFC 8445 §6.1.1.
         if lite:
             self._roles.take(True)
-        self._started_at = now
+        self._deadlines.started_at = now
         session.log("start", role="controlling" if self.controlling else "controlled", lite=lite)
         self._states.change("start")
         for base, address, check in self._responder.recall(remote.username_fragment):
@@ -223,7 +222,7 @@ class IceAgent:
     def end_of_remote_candidates(self, now: float) -> None:
         """The peer will signal no more candidates (RFC 8838 §14)."""
         self._enter(now)
-        self._remote_ended = True
+        self._deadlines.remote_ended = True
         self._advance(now)
 
     def receive(self, data: bytes, address: Address, base: DatagramBase, now: float) -> None:
@@ -395,13 +394,7 @@ class IceAgent:
         stall = now - self._timer
         self._timer = now
         self._session.log("stall", seconds=round(stall, 3))
-        for pair in self._selection.valid:
-            if pair.consent is not None:
-                pair.consent.shift(stall, now)
-        self._selection.last_granted += stall
-        self._selection.last_heard += stall
-        if self._started_at is not None:
-            self._started_at += stall
+        self._deadlines.shift(stall, now)
 
     def _advance(self, now: float) -> None:
         """Do all that is due, and find out when the next is."""
@@ -423,43 +416,19 @@ class IceAgent:
 
     def _judge(self, now: float) -> None:
         """Follow the states by the clock."""
-        silent_at = self._silent_at()
+        silent_at = self._deadlines.silent_at()
         if silent_at is not None and now >= silent_at:
             self._states.change("silence")
-        fails_at = self._fails_at()
+        fails_at = self._deadlines.fails_at()
         if fails_at is not None and now >= fails_at:
             self._session.log("failed", why="consent expired" if self._selection.lost else "no pair works")
             self._states.change("fail")
             self._stop()
-        elif self._has_finished():
+        elif self._deadlines.finished:
             self._states.finish()
 
-    def _silent_at(self) -> float | None:
-        pair = self.selected_pair
-        if pair is None or pair.consent is None or self.state == "disconnected":
-            return None
-        return pair.consent.heard_at + self.timings.disconnected_after
-
-    def _fails_at(self) -> float | None:
-        """When to give up, as things stand: consent is gone, or nothing is left to try (RFC 8863 §4)."""
-        if self._selection.lost:
-            return self._selection.last_granted + self.timings.consent_timeout
-        both_ended = self._local_ended and self._remote_ended
-        if self.state == "checking" and both_ended and self._checklist.exhausted:
-            assert self._started_at is not None
-            return self._started_at + self.timings.patience
-        return None
-
-    def _has_finished(self) -> bool:
-        pair = self.selected_pair
-        both_ended = self._local_ended and self._remote_ended
-        return both_ended and pair is not None and pair.nominated and not self._checklist.unfinished
-
     def _next_timer(self) -> float | None:
-        due = [self._checks.next_due(), self._silent_at(), self._fails_at()]
-        due += [
-            pair.consent.expires(self.timings) for pair in self._selection.kept if pair.consent is not None
-        ]
+        due = self._checks.next_due(), self._deadlines.next()
         return min((at for at in due if at is not None), default=None)
 
     # States

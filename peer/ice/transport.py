@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 from aiortc import RTCIceParameters
@@ -19,11 +17,11 @@ from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
 from peer.ice.events import AgentState
 from peer.ice.gatherer import Gatherer, IceCandidateError
-from peer.ice.generation import Generation, Path
+from peer.ice.generation import Generation
 from peer.ice.network import Network
 from peer.ice.options import IceOptions
 from peer.ice.pair import CandidatePair
-from peer.ice.piggyback import Piggyback
+from peer.ice.payload import PayloadPath
 from peer.ice.sockets import system_network
 from peer.ice.succession import Succession
 
@@ -32,15 +30,8 @@ logger = logging.getLogger(__name__)
 IceRole: TypeAlias = Literal["controlling", "controlled"]
 GatheringState: TypeAlias = Literal["new", "gathering", "complete"]
 
-_EARLY_SENT: Final = 4
-"""DTLS packets kept until there is a pair to send them on: one flight."""
 
-_DTLS: Final = range(20, 64)
-_SRTP: Final = range(128, 192)
-"""First bytes of DTLS and of SRTP (RFC 7983)."""
-
-
-class RTCIceTransport(AsyncIOEventEmitter):
+class RTCIceTransport(PayloadPath, AsyncIOEventEmitter):
     """What is under the W3C's `RTCIceTransport` (WebRTC 1.0 §5.6), and carries DTLS, SRTP and SCTP.
 
     An ICE restart is a second `gather`: a new generation gathers and checks beside the one in use, takes over
@@ -58,34 +49,16 @@ class RTCIceTransport(AsyncIOEventEmitter):
         self, options: IceOptions, network: Network | None = None, rng: random.Random | None = None
     ) -> None:
         """`network` defaults to the system's, `rng` to the system's, too. A pool is gathered from here on."""
-        super().__init__()
-        self._options = options
+        AsyncIOEventEmitter.__init__(self)
+        PayloadPath.__init__(self, options, network.time if network is not None else time.monotonic)
         self._network_given = network
-        self._time = network.time if network is not None else time.monotonic
         self._rng: random.Random = rng or random.SystemRandom()
         self._role: IceRole | None = None
         self._succession = Succession(self._grace_over)
         self._pool: Gatherer | None = None
-        self._pair: CandidatePair | None = None
         self._state: AgentState = "new"
         self._gathering_state: GatheringState = "new"
-        self._closed = False
         self._unwatch: Callable[[], None] | None = None
-        self._queue: deque[tuple[bytes, Path]] = deque()
-        self._reader: asyncio.Future[None] | None = None
-        self._take_media: Callable[[bytes], bool] | None = None
-        """Given SRTP as it comes, without a turn of the event loop; says whether it has taken it."""
-        self._last_path: Path | None = None
-        self._early_sent: deque[bytes] = deque(maxlen=_EARLY_SENT)
-        self._piggyback = Piggyback() if options.dtls_in_stun else None
-        self.packets_sent = 0
-        self.packets_received = 0
-        self.bytes_sent = 0
-        self.bytes_received = 0
-        self.packets_discarded_on_send = 0
-        """Payload for which there was no pair to send it on."""
-        self.packets_discarded_on_receive = 0
-        """Payload that nobody read in time."""
         self.selected_candidate_pair_changes = 0
         if options.candidate_pool_size > 0:
             self._pool = Gatherer(options, self._network, self._rng)
@@ -233,16 +206,6 @@ class RTCIceTransport(AsyncIOEventEmitter):
         self._choose()
         self._update_state()
 
-    @property
-    def carries_handshake(self) -> bool:
-        """Whether DTLS may begin before there is a pair, inside the checks that look for one."""
-        return self._piggyback is not None and self._piggyback.is_shaking_hands
-
-    def forgo_handshake(self) -> None:
-        """DTLS waits for a pair: the peer knows no other way, or the first handshake is over."""
-        if self._piggyback is not None:
-            self._piggyback.turn_off()
-
     def add_remote_candidate(self, candidate: Candidate | None, username_fragment: str | None = None) -> None:
         """A remote candidate, or None for the end of them (RFC 8838 §11, §14).
 
@@ -273,92 +236,7 @@ class RTCIceTransport(AsyncIOEventEmitter):
         self._end()
         await self._succession.aclose()
 
-    # What DTLS does
-
-    async def _recv(self) -> bytes:
-        """The next datagram that is not STUN. Raises `ConnectionError` after `stop`, never before."""
-        queue = self._queue
-        while not queue:
-            if self._closed:
-                raise ConnectionError("the ICE transport is closed")
-            reader = self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await reader
-            finally:
-                self._reader = None
-        data, self._last_path = queue.popleft()
-        return data
-
-    async def _send(self, data: bytes) -> None:
-        """Send on the selected pair; without one the datagram is lost, as on any network.
-
-        Raises `ConnectionError` after `stop`, never before.
-        """
-        pair = self._pair
-        if pair is None:
-            if self._closed:
-                raise ConnectionError("the ICE transport is closed")
-            if data and data[0] in _DTLS:
-                self._early_sent.append(data)
-            self.packets_discarded_on_send += 1
-            return
-        pair.base.send(data, pair.remote_address)
-        size = len(data)
-        pair.packets_sent += 1
-        pair.bytes_sent += size
-        pair.last_packet_sent = self._time()
-        self.packets_sent += 1
-        self.bytes_sent += size
-
-    def _carry(self, flight: Sequence[bytes]) -> None:
-        """DTLS is about to send a handshake flight: until there is a pair, checks carry it."""
-        self._early_sent.clear()
-        if self._piggyback is not None:
-            self._piggyback.carry(flight)
-            if self._pair is None:
-                for generation in self._succession:
-                    generation.prompt()
-
-    def _handshake_done(self, *, last_flight_is_ours: bool) -> None:
-        """Our side of the DTLS handshake is done."""
-        if self._piggyback is not None:
-            self._piggyback.finish(last_flight_is_ours=last_flight_is_ours)
-
-    def _handshake_confirmed(self) -> None:
-        """The peer's side is done, too."""
-        if self._piggyback is not None:
-            self._piggyback.confirm()
-
-    def _heard(self) -> None:
-        """What `_recv` gave last turned out to be authentic: a sign of life."""
-        path = self._last_path
-        if path is not None:
-            path.generation.heard(path)
-
     # What generations tell
-
-    def payload_received(self, data: bytes, path: Path) -> None:
-        if self._piggyback is not None and data[0] in _DTLS:
-            if self._piggyback.is_over:
-                self._piggyback = None
-            else:
-                self._piggyback.received(data)
-        self.packets_received += 1
-        self.bytes_received += len(data)
-        queue = self._queue
-        if not queue and data[0] in _SRTP and self._take_media is not None:
-            reading_from, self._last_path = self._last_path, path
-            taken = self._take_media(data)
-            self._last_path = reading_from
-            if taken:
-                return
-        if len(queue) >= self._options.receive_queue:
-            queue.popleft()
-            self.packets_discarded_on_receive += 1
-        queue.append((data, path))
-        reader = self._reader
-        if reader is not None and not reader.done():
-            reader.set_result(None)
 
     def state_changed(self, generation: Generation) -> None:
         self._update_state()
@@ -390,17 +268,18 @@ class RTCIceTransport(AsyncIOEventEmitter):
             self._network_given = system_network()
         return self._network_given
 
+    def _prompt(self) -> None:
+        for generation in self._succession:
+            generation.prompt()
+
     def _choose(self) -> None:
         """The newest generation that has a pair carries; those before it stay for the grace period."""
         carrier = self._succession.choose(self._options.restart_grace)
         pair = carrier.selected_pair if carrier is not None else None
         if pair is self._pair:
             return
-        self._pair = pair
         self.selected_candidate_pair_changes += 1
-        if pair is not None:
-            while self._early_sent:
-                pair.base.send(self._early_sent.popleft(), pair.remote_address)
+        self._use(pair)
         self._update_state()
         self.emit("selectedcandidatepairchange")
 
@@ -416,17 +295,12 @@ class RTCIceTransport(AsyncIOEventEmitter):
     def _end(self) -> None:
         if self._closed:
             return
-        self._closed = True
+        self._end_payload()
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
         self._succession.close()
         self._discard_pool()
-        self._pair = self._last_path = None
-        self._queue.clear()
-        self._early_sent.clear()
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
         self._update_state()
 
     def _interfaces_changed(self) -> None:

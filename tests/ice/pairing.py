@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -120,10 +121,11 @@ async def transports(
     left: IceOptions = LOOPBACK,
     right: IceOptions | None = None,
     network: Network | tuple[Network, Network] | None = None,
+    rng: random.Random | None = None,
 ) -> AsyncIterator[Pair]:
     """Two transports, stopped in the end. `network` is one for both or one for each."""
     networks = network if isinstance(network, tuple) else (network, network)
-    pair = Pair(RTCIceTransport(left, networks[0]), RTCIceTransport(right or left, networks[1]))
+    pair = Pair(RTCIceTransport(left, networks[0], rng), RTCIceTransport(right or left, networks[1], rng))
     pair.left.set_role("controlling")
     pair.right.set_role("controlled")
     try:

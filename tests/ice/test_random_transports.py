@@ -121,7 +121,7 @@ async def test_where_there_is_a_path_both_find_the_same_one_and_keep_it_through_
 ) -> None:
     random_world = RandomWorld(seed, relay=True)
     rng, clock = random_world.rng, random_world.world.clock
-    async with transports(random_world.options, network=random_world.networks) as pair:
+    async with transports(random_world.options, network=random_world.networks, rng=random_world.rng) as pair:
         pair.negotiate()
         await pair.connected()
         assert clock.time() < 10
@@ -160,7 +160,7 @@ async def test_where_there_is_a_path_both_find_the_same_one_and_keep_it_through_
 @in_virtual_time
 async def test_without_a_relay_both_come_to_the_same_end_in_bounded_time(seed: int) -> None:
     random_world = RandomWorld(seed, relay=False)
-    async with transports(random_world.options, network=random_world.networks) as pair:
+    async with transports(random_world.options, network=random_world.networks, rng=random_world.rng) as pair:
         pair.negotiate()
         for side in (pair.left, pair.right):
             await in_state(side, *USABLE, "failed", timeout=100)
@@ -179,7 +179,7 @@ async def test_stopping_at_a_random_moment_leaves_nothing(seed: int) -> None:
     random_world = RandomWorld(seed, relay=True)
     for nic in random_world.nics():
         nic.link.loss = 0  # There is not time enough to repeat a farewell for ever.
-    async with transports(random_world.options, network=random_world.networks) as pair:
+    async with transports(random_world.options, network=random_world.networks, rng=random_world.rng) as pair:
         pair.negotiate()
         await asyncio.sleep(random_world.rng.expovariate(3))
         if random_world.rng.random() < 0.5:

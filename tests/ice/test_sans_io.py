@@ -18,6 +18,7 @@ CORE = {
     "checks",
     "consent",
     "credentials",
+    "deadlines",
     "events",
     "nomination",
     "pair",

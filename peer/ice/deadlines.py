@@ -1,0 +1,67 @@
+"""What the passing of time alone brings about: silence, and giving up (RFC 7675, RFC 8863)."""
+
+from __future__ import annotations
+
+from .checklist import CheckList
+from .selection import Selection
+from .session import Session
+from .states import States
+
+
+class Deadlines:
+    """When the agent's state changes though nothing happens, as things stand."""
+
+    def __init__(self, session: Session, checklist: CheckList, selection: Selection, states: States) -> None:
+        self._session = session
+        self._checklist = checklist
+        self._selection = selection
+        self._states = states
+        self.started_at: float | None = None
+        """When checks began."""
+        self.local_ended = False
+        self.remote_ended = False
+        """No more candidates come from that side (RFC 8838 §13, §14)."""
+
+    def shift(self, stall: float, now: float) -> None:
+        """Nobody looked for this long: it does not count."""
+        for pair in self._selection.valid:
+            if pair.consent is not None:
+                pair.consent.shift(stall, now)
+        self._selection.last_granted += stall
+        self._selection.last_heard += stall
+        if self.started_at is not None:
+            self.started_at += stall
+
+    def silent_at(self) -> float | None:
+        """When the selected pair has been silent for too long."""
+        pair = self._selection.pair
+        if pair is None or pair.consent is None or self._states.current == "disconnected":
+            return None
+        return pair.consent.heard_at + self._session.timings.disconnected_after
+
+    def fails_at(self) -> float | None:
+        """When to give up: consent is gone, or nothing is left to try (RFC 8863 §4)."""
+        timings = self._session.timings
+        if self._selection.lost:
+            return self._selection.last_granted + timings.consent_timeout
+        if self._states.current == "checking" and self._both_ended and self._checklist.exhausted:
+            assert self.started_at is not None
+            return self.started_at + timings.patience
+        return None
+
+    def next(self) -> float | None:
+        """The earliest, the end of consent on any pair included (RFC 7675 §5.1)."""
+        timings = self._session.timings
+        due = [self.silent_at(), self.fails_at()]
+        due += [pair.consent.expires(timings) for pair in self._selection.kept if pair.consent is not None]
+        return min((at for at in due if at is not None), default=None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to find."""
+        pair = self._selection.pair
+        return self._both_ended and pair is not None and pair.nominated and not self._checklist.unfinished
+
+    @property
+    def _both_ended(self) -> bool:
+        return self.local_ended and self.remote_ended

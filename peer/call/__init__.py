@@ -1,0 +1,1 @@
+"""A room of peers: `Call` joins one over a signalling client."""

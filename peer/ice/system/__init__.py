@@ -1,0 +1,1 @@
+"""The operating system below the seam: sockets, interfaces, name resolution, mDNS."""

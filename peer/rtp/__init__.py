@@ -1,0 +1,1 @@
+"""RTP (RFC 3550): senders, receivers and transceivers (WebRTC 1.0 §5)."""

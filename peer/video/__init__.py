@@ -1,0 +1,1 @@
+"""Video: encoding, sending, and the jitter buffer of what arrives."""

@@ -1,0 +1,1 @@
+"""The signalling client: a session that survives outages."""

@@ -1,0 +1,1 @@
+"""The relay, which needs the extra `server`."""

@@ -18,8 +18,8 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 import signaling
-from peer.call import Call
-from peer.call_peer import RemotePeer
+from peer.call.call import Call
+from peer.call.remote_peer import RemotePeer
 
 
 class EchoTrack(MediaStreamTrack):

@@ -22,9 +22,7 @@ import numpy as np
 from aiortc import MediaStreamTrack
 
 from examples.echo_bot import until_interrupted
-from peer.call import Call
-from peer.call_peer import RemotePeer
-from peer.media import (
+from peer.audio import (
     AudioSink,
     AudioSource,
     SpeechDetector,
@@ -35,9 +33,11 @@ from peer.media import (
     VoiceActivityDetector,
     speak,
 )
-from peer.media.blocks import with_channels
-from peer.media.opus import Pcm
-from peer.media.resampling import Resampler
+from peer.audio.blocks import with_channels
+from peer.audio.opus import Pcm
+from peer.audio.resampling import Resampler
+from peer.call.call import Call
+from peer.call.remote_peer import RemotePeer
 
 HEARING_RATE = 16000
 SPEAKING_RATE = 24000

@@ -37,19 +37,32 @@ from aiortc import (
 )
 from aiortc.contrib.media import MediaBlackhole, MediaPlayer, MediaRecorder, MediaRelay
 
-from . import aiortc_seams as _seams
-from .certificate import RTCCertificate
-from .configuration import (
+from peer.aio.emitter import RTCTrackEvent
+from peer.connection.configuration import (
     RTCBundlePolicy,
     RTCConfiguration,
     RTCIceServer,
     RTCIceTransportPolicy,
     RTCRtcpMuxPolicy,
 )
-from .datachannel import RTCDataChannel
-from .dtlstransport import RTCDtlsTransport
-from .dtmf import RTCDTMFSender, RTCDTMFToneChangeEvent
-from .events import RTCTrackEvent
+from peer.connection.ice_candidate import RTCIceCandidate, RTCIceCandidatePair
+from peer.connection.ice_servers import IceServerProvider, IceServersUnavailable
+from peer.connection.ice_transport import RTCIceTransport
+from peer.connection.peer_connection import RTCPeerConnection
+from peer.connection.session_description import RTCSessionDescription
+from peer.dtls.certificate import RTCCertificate
+from peer.dtls.transport import RTCDtlsTransport
+from peer.ice.candidate import Candidate
+from peer.ice.options import IceOptions
+from peer.rtp.dtmf import RTCDTMFSender, RTCDTMFToneChangeEvent
+from peer.rtp.media_stream import MediaStream, RemoteStreamTrack
+from peer.rtp.receiver import RTCRtpContributingSource, RTCRtpReceiver, RTCRtpSynchronizationSource
+from peer.rtp.sender import RTCRtpSender
+from peer.rtp.transceiver import RTCRtpTransceiver
+from peer.sctp.data_channel import RTCDataChannel
+from peer.sctp.transport import RTCSctpTransport
+
+from . import aiortc_seams as _seams
 from .exceptions import (
     InternalError,
     InvalidAccessError,
@@ -65,26 +78,15 @@ from .exceptions import (
     RTCError,
     SdpSyntaxError,
 )
-from .ice.candidate import Candidate
-from .ice.options import IceOptions
-from .ice_server_provider import IceServerProvider, IceServersUnavailable
-from .icecandidate import RTCIceCandidate, RTCIceCandidatePair
-from .icetransport import RTCIceTransport
-from .mediastream import MediaStream, RemoteStreamTrack
-from .peerconnection import RTCPeerConnection
-from .rtpreceiver import RTCRtpContributingSource, RTCRtpReceiver, RTCRtpSynchronizationSource
-from .rtpsender import RTCRtpSender
-from .rtptransceiver import RTCRtpTransceiver
-from .sctptransport import RTCSctpTransport
-from .sessiondescription import RTCSessionDescription
 
 if TYPE_CHECKING:
-    from .call import Call as Call
-    from .call import CallEnded as CallEnded
-    from .call_chat import ChatBacklogFull as ChatBacklogFull
-    from .call_peer import RemotePeer as RemotePeer
-    from .media import AudioSink as AudioSink
-    from .media import AudioSource as AudioSource
+    from peer.call.call import Call as Call
+    from peer.call.call import CallEnded as CallEnded
+    from peer.call.chat import ChatBacklogFull as ChatBacklogFull
+    from peer.call.remote_peer import RemotePeer as RemotePeer
+
+    from .audio import AudioSink as AudioSink
+    from .audio import AudioSource as AudioSource
     from .recovery import Recovery as Recovery
     from .recovery import RecoveryReport as RecoveryReport
 
@@ -96,14 +98,14 @@ _seams.check()
 
 # Loaded when they are asked for: they bring in the signalling client or numpy, which a bare connection needs not.
 _LATER = {
-    "Call": "peer.call",
-    "CallEnded": "peer.call",
-    "ChatBacklogFull": "peer.call_chat",
+    "Call": "peer.call.call",
+    "CallEnded": "peer.call.call",
+    "ChatBacklogFull": "peer.call.chat",
     "Recovery": "peer.recovery",
     "RecoveryReport": "peer.recovery",
-    "RemotePeer": "peer.call_peer",
-    "AudioSource": "peer.media",
-    "AudioSink": "peer.media",
+    "RemotePeer": "peer.call.remote_peer",
+    "AudioSource": "peer.audio",
+    "AudioSink": "peer.audio",
 }
 
 

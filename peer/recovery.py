@@ -15,7 +15,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .events import EventEmitter
+from peer.aio.emitter import EventEmitter
 
 __all__ = ["Recovery", "RecoveryReport", "check_options"]
 

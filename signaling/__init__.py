@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .backoff import Backoff
-from .client import SignalingClient
-from .client_events import ClientEvent, JoinRefused, SessionLost, SignalingClosed, SignalingError
-from .messages import (
+from signaling.client.backoff import Backoff
+from signaling.client.client import SignalingClient
+from signaling.client.events import ClientEvent, JoinRefused, SessionLost, SignalingClosed, SignalingError
+from signaling.protocol.messages import (
     Answer,
     AppMessage,
     EndOfCandidates,
@@ -29,12 +29,12 @@ from .messages import (
 )
 
 if TYPE_CHECKING:
-    from .app import create_app
-    from .auth import AllowAnyone, Authenticator, Grant, JWTAuthenticator, mint_token
-    from .errors import Refused
-    from .relay import Relay
-    from .serve import RelayServer
-    from .settings import RelaySettings
+    from signaling.protocol.errors import Refused
+    from signaling.relay.app import create_app
+    from signaling.relay.auth import AllowAnyone, Authenticator, Grant, JWTAuthenticator, mint_token
+    from signaling.relay.relay import Relay
+    from signaling.relay.serve import RelayServer
+    from signaling.relay.settings import RelaySettings
 
 __all__ = [
     "AllowAnyone",
@@ -70,16 +70,16 @@ __all__ = [
 ]
 
 _SERVER_SIDE = {
-    "create_app": "app",
-    "AllowAnyone": "auth",
-    "Authenticator": "auth",
-    "Grant": "auth",
-    "JWTAuthenticator": "auth",
-    "mint_token": "auth",
-    "Refused": "errors",
-    "Relay": "relay",
-    "RelayServer": "serve",
-    "RelaySettings": "settings",
+    "create_app": "relay.app",
+    "AllowAnyone": "relay.auth",
+    "Authenticator": "relay.auth",
+    "Grant": "relay.auth",
+    "JWTAuthenticator": "relay.auth",
+    "mint_token": "relay.auth",
+    "Refused": "protocol.errors",
+    "Relay": "relay.relay",
+    "RelayServer": "relay.serve",
+    "RelaySettings": "relay.settings",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 try:
-    from .command import app
+    from signaling.relay.command import app
 except ModuleNotFoundError as error:
     if error.name is None or error.name.startswith("signaling"):
         raise

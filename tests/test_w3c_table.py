@@ -14,22 +14,22 @@ import aiortc.rtcsctptransport
 
 import peer
 import peer.ice.transport as ice_transport
-from peer import states
-from peer.configuration import RTCBundlePolicy, RTCIceTransportPolicy, RTCRtcpMuxPolicy
-from peer.dtmf import RTCDTMFToneChangeEvent
-from peer.encodings import initial_encodings
-from peer.events import RTCPeerConnectionIceErrorEvent
+from peer.aio.emitter import RTCPeerConnectionIceErrorEvent
+from peer.connection import states
+from peer.connection.configuration import RTCBundlePolicy, RTCIceTransportPolicy, RTCRtcpMuxPolicy
+from peer.connection.session_description import SDP_TYPES
 from peer.exceptions import RTCErrorDetail
+from peer.ice.agent.events import AgentState
 from peer.ice.candidate import CandidateType, TcpType, TransportProtocol
-from peer.ice.events import AgentState
 from peer.ice.servers import TurnServer
 from peer.ice.transport import GatheringState, IceRole
-from peer.jsep.sdp import DIRECTIONS
 from peer.jsep.state import TRANSITIONS
-from peer.sessiondescription import SDP_TYPES
-from tests.jsep.corpus import connections
-from tests.peer_pair import connected, negotiate, opened, trickle
+from peer.rtp.dtmf import RTCDTMFToneChangeEvent
+from peer.rtp.encodings import initial_encodings
+from peer.sdp.description import DIRECTIONS
 from tests.simnet import in_virtual_time
+from tests.support.corpus import connections
+from tests.support.peer_pair import connected, negotiate, opened, trickle
 
 TABLE = Path(peer.__file__).with_name("W3C.md")
 ROW = re.compile(r"\| `([^`]+)` \| (supported|differs|not yet) \| ?(.*?) ?\|")
@@ -77,7 +77,7 @@ EMITTED = {
     for package in PACKAGES
     for path in package.rglob("*.py")
     for name in re.findall(r'emit(?:_inline)?\(\s*"(\w+)"', path.read_text())
-} | set(re.findall(r'"(mute|unmute|\w+change)"', (PACKAGES[0] / "mediastream.py").read_text()))
+} | set(re.findall(r'"(mute|unmute|\w+change)"', (PACKAGES[0] / "rtp" / "media_stream.py").read_text()))
 
 
 def test_every_row_can_be_read_and_what_differs_says_how() -> None:
@@ -187,9 +187,9 @@ def _reported(settled: Mapping[str, set[str]], kind: str, member: str) -> bool:
     if member in settled.get(kind, ()):
         return True
     if (kind, member) == ("outbound-rtp", "rid"):
-        return '"rid"' in (PACKAGES[0] / "rtpstats.py").read_text()  # of one encoding in several
+        return '"rid"' in (PACKAGES[0] / "stats" / "rtp.py").read_text()  # of one encoding in several
     # Some depend on the network: what a server or a relay had part in.
-    source = (PACKAGES[0] / "stats.py").read_text()
+    source = (PACKAGES[0] / "stats" / "collect.py").read_text()
     return (
         kind.endswith("-candidate")
         and f"{member}=" in source.partition("def _candidate(")[2].partition("def ")[0]

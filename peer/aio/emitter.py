@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyee.asyncio import AsyncIOEventEmitter
 
 if TYPE_CHECKING:
-    from .mediastream import MediaStream
+    from peer.rtp.media_stream import MediaStream
 
 
 class GuardedHandlers(AsyncIOEventEmitter):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..exceptions import InvalidStateError
+from peer.exceptions import InvalidStateError
 
 T = TypeVar("T")
 

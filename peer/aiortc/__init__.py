@@ -12,7 +12,7 @@ import aiortc as _aiortc
 
 import peer as _peer
 from peer import *  # noqa: F403
-from peer.configuration import configuration as _configuration
+from peer.connection.configuration import configuration as _configuration
 
 __all__ = list(_aiortc.__all__)
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from peer.rtpsender import RTCRtpSender
+from peer.rtp.sender import RTCRtpSender
 
 __all__ = ["RTCRtpSender"]

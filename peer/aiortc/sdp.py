@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiortc
 from aiortc.sdp import SessionDescription, candidate_to_sdp
 
-from peer.icecandidate import RTCIceCandidate
+from peer.connection.ice_candidate import RTCIceCandidate
 
 __all__ = ["SessionDescription", "candidate_from_sdp", "candidate_to_sdp"]
 

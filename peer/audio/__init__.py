@@ -10,14 +10,14 @@ try:
 except ImportError:
     raise ImportError("audio needs numpy: pip install 'webrtc-peer[audio]'") from None
 
-from .audio_receiver import AudioReceiver, RemoteAudioTrack
-from .audio_sender import AudioSender
 from .blackhole import AudioBlackhole
 from .blocks import AudioBlock, BlockListener, BlockTrack
 from .files import AudioFileError, AudioFileTrack, AudioRecorder
 from .level import LevelMeter, level_db
 from .mixer import AudioMixer
 from .opus_settings import OpusSettings
+from .receiver import AudioReceiver, RemoteAudioTrack
+from .sender import AudioSender
 from .sink import AudioChunk, AudioSink
 from .source import AudioSource
 from .speech import SpeechError, SpokenPiece, speak

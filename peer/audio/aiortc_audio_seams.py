@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiortc
 from aiortc.rtcrtpreceiver import StreamStatistics
 
-from ..aiortc_seams import PINNED, AiortcSeamError
+from peer.aiortc_seams import PINNED, AiortcSeamError
 
 _RECEIVER: Final = (
     "__rtcp_task",

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .decoders import AudioDecoder, DecodeError
-from .jitterbuffer import AudioPacket, JitterBuffer
+from .jitter_buffer import AudioPacket, JitterBuffer
 from .opus import Pcm
 from .timestretch import MIN_LAG_SECONDS, QUIET_RMS, lengthen, rms, shorten
 

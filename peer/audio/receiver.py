@@ -11,9 +11,10 @@ from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
 
-from ..aiortc_seams import receiver_field
-from ..mediastream import RemoteStreamTrack
-from ..rtpreceiver import RTCRtpReceiver
+from peer.aiortc_seams import receiver_field
+from peer.rtp.media_stream import RemoteStreamTrack
+from peer.rtp.receiver import RTCRtpReceiver
+
 from .aiortc_audio_seams import set_receiver_field, stream_statistics
 from .blocks import AudioBlock, BlockTrack
 from .decoders import create_decoder

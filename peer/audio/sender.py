@@ -27,10 +27,11 @@ from aiortc.utils import random32
 from av import AudioFrame
 from av.packet import Packet
 
-from ..aiortc_seams import sender_field, set_sender_field
-from ..eager import begin
-from ..rtpsender import RTCRtpSender
-from ..track_fanout import FanoutTrack
+from peer.aio.run_until_blocked import begin
+from peer.aiortc_seams import sender_field, set_sender_field
+from peer.rtp.fanout import FanoutTrack
+from peer.rtp.sender import RTCRtpSender
+
 from .aiortc_audio_seams import count_sent
 from .blocks import AudioBlock, BlockTrack, frame_samples
 from .encoders import EncodedPacket, Packetizer

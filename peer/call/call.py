@@ -15,20 +15,20 @@ from typing import Any, Literal, TypeAlias
 from aiortc import MediaStreamTrack
 
 import signaling
+from peer.aio.emitter import EventEmitter
+from peer.connection.configuration import RTCConfiguration, configuration
+from peer.connection.peer_connection import RTCPeerConnection
+from peer.recovery import check_options
+from peer.rtp.fanout import Fanout
 
-from .call_events import WHY_LEFT, CallEnded, ChannelFrom, Message, TrackFrom
-from .call_feed import Feed
-from .call_outbox import Outbox
-from .call_peer import PeerSetup, RemotePeer, check_channel
-from .configuration import RTCConfiguration, configuration
-from .events import EventEmitter
-from .peerconnection import RTCPeerConnection
-from .recovery import check_options
-from .track_fanout import Fanout
+from .events import WHY_LEFT, CallEnded, ChannelFrom, Message, TrackFrom
+from .feed import Feed
+from .outbox import Outbox
+from .remote_peer import PeerSetup, RemotePeer, check_channel
 
 # What sends and receives audio is loaded now, if it is installed, and not while the first peer waits for its answer.
 with contextlib.suppress(ImportError):
-    importlib.import_module("peer.media")
+    importlib.import_module("peer.audio")
 
 __all__ = ["Call", "CallEnded", "ChannelFrom", "Message", "TrackFrom"]
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from aiortc import MediaStreamTrack
 
-from .call_peer import RemotePeer
+from .remote_peer import RemotePeer
 
 __all__ = ["WHY_LEFT", "CallEnded", "ChannelFrom", "Message", "TrackFrom"]
 

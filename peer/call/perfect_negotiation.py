@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .peerconnection import RTCPeerConnection
-from .sessiondescription import RTCSessionDescription
+from peer.connection.peer_connection import RTCPeerConnection
+from peer.connection.session_description import RTCSessionDescription
 
 __all__ = ["Negotiation", "origin_of", "session_of"]
 

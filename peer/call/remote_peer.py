@@ -22,15 +22,16 @@ from typing import Any, Final, Literal, TypeAlias
 
 from aiortc import MediaStreamTrack
 
-from .call_chat import Chat
-from .call_liveness import Liveness
-from .connection_media import channel_parameters
-from .events import EventEmitter
-from .jsep.sdp import SessionDescription
-from .negotiation import Negotiation, session_of
-from .peerconnection import RTCPeerConnection
-from .recovery import Recovery, RecoveryReport
-from .track_fanout import Fanout, FanoutTrack
+from peer.aio.emitter import EventEmitter
+from peer.connection.media import channel_parameters
+from peer.connection.peer_connection import RTCPeerConnection
+from peer.recovery import Recovery, RecoveryReport
+from peer.rtp.fanout import Fanout, FanoutTrack
+from peer.sdp.description import SessionDescription
+
+from .chat import Chat
+from .liveness import Liveness
+from .perfect_negotiation import Negotiation, session_of
 
 __all__ = ["ChannelOptions", "PeerSetup", "RemotePeer", "check_channel"]
 

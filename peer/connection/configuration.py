@@ -10,16 +10,16 @@ from typing import Any, TypeVar, cast
 
 import aiortc
 
-from .certificate import RTCCertificate
-from .exceptions import (
+from peer.dtls.certificate import RTCCertificate
+from peer.exceptions import (
     InvalidAccessError,
     InvalidArgumentError,
     InvalidModificationError,
     NotSupportedError,
     SyntaxError_,
 )
-from .ice.options import IceOptions
-from .ice.servers import (
+from peer.ice.options import IceOptions
+from peer.ice.servers import (
     InvalidServerCredentials,
     InvalidServerUrl,
     StunServer,

@@ -8,11 +8,12 @@ import logging
 
 from aiortc import RTCSctpCapabilities
 
-from .bundle import Transport
-from .jsep.codecs import receives, sends
-from .jsep.sdp import MediaSection
-from .jsep.session import Session
-from .rtpparameters import receive_parameters, send_parameters
+from peer.jsep.session import Session
+from peer.rtp.codecs import receives, sends
+from peer.sdp.description import MediaSection
+
+from .rtp_parameters import receive_parameters, send_parameters
+from .transports import Transport
 
 logger = logging.getLogger("peer.flow")
 

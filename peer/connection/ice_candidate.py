@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import aiortc
 
-from .exceptions import InvalidArgumentError, InvalidCandidateError, OperationError
-from .ice.candidate import Candidate
+from peer.exceptions import InvalidArgumentError, InvalidCandidateError, OperationError
+from peer.ice.candidate import Candidate
 
 
 class RTCIceCandidate(aiortc.RTCIceCandidate):

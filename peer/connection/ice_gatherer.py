@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from aiortc import RTCIceParameters
 
-from .icecandidate import RTCIceCandidate
+from .ice_candidate import RTCIceCandidate
 
 if TYPE_CHECKING:
-    from .icetransport import RTCIceTransport
+    from .ice_transport import RTCIceTransport
 
 
 class IceGathererView:

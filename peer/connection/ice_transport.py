@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .ice import transport as base
-from .ice.candidate import Candidate
-from .ice.events import AgentState
-from .ice.transport import GatheringState
-from .icecandidate import RTCIceCandidate, RTCIceCandidatePair
-from .taskqueue import TaskQueue
+from peer.aio.task_queue import TaskQueue
+from peer.ice import transport as base
+from peer.ice.agent.events import AgentState
+from peer.ice.candidate import Candidate
+from peer.ice.transport import GatheringState
+
+from .ice_candidate import RTCIceCandidate, RTCIceCandidatePair
 
 
 class RTCIceTransport(base.RTCIceTransport):

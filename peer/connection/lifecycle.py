@@ -9,28 +9,29 @@ from typing import Any, Final
 
 from aiortc.stats import RTCStatsReport
 
-from .bundle import Transport, Transports
-from .candidates import record_local, refresh_local
-from .certificate import RTCCertificate
-from .completion import Completion
+from peer.aio.completion import Completion
+from peer.aio.emitter import EventEmitter, RTCPeerConnectionIceErrorEvent
+from peer.aio.operations_chain import OperationsChain
+from peer.aio.task_queue import TaskQueue, turns
+from peer.dtls.certificate import RTCCertificate
+from peer.exceptions import InvalidModificationError, InvalidStateError, NotSupportedError
+from peer.ice.candidate import Candidate
+from peer.ice.network import Network
+from peer.jsep.bundling import begin_again
+from peer.jsep.negotiation_needed import negotiation_needed
+from peer.jsep.session import Description, Session
+from peer.sctp.data_channel import RTCDataChannel
+from peer.sctp.transport import RTCSctpTransport
+from peer.stats.collect import check_selector, collect, select
+
 from .configuration import RTCConfiguration, RTCIceServer
 from .configuration import configuration as configuration_from
-from .datachannel import RTCDataChannel
-from .events import EventEmitter, RTCPeerConnectionIceErrorEvent
-from .exceptions import InvalidModificationError, InvalidStateError, NotSupportedError
-from .flow import start_flows
-from .ice.candidate import Candidate
-from .ice.network import Network
-from .ice_server_provider import FreshIceServers
-from .jsep.bundling import begin_again
-from .jsep.negotiation_needed import negotiation_needed
-from .jsep.operations import OperationsChain
-from .jsep.session import Description, Session
-from .sctptransport import RTCSctpTransport
-from .sessiondescription import RTCSessionDescription
+from .flows import start_flows
+from .ice_servers import FreshIceServers
+from .session_description import RTCSessionDescription
 from .states import connection_state, ice_connection_state, ice_gathering_state
-from .stats import check_selector, collect, select
-from .taskqueue import TaskQueue, turns
+from .transports import Transport, Transports
+from .trickle import record_local, refresh_local
 
 logger = logging.getLogger("peer.connection")
 

@@ -8,20 +8,17 @@ from typing import Any
 import aiortc
 from aiortc import MediaStreamTrack, RTCDataChannelParameters
 
-from .connection_life import ConnectionLife
-from .datachannel import RTCDataChannel
-from .encodings import initial_encodings
-from .exceptions import (
-    InvalidAccessError,
-    InvalidArgumentError,
-    OperationError,
-)
-from .jsep.codecs import make_direction, receives
-from .jsep.sdp import DIRECTIONS
-from .mediastream import MediaStream
-from .rtpreceiver import RTCRtpReceiver
-from .rtpsender import RTCRtpSender
-from .rtptransceiver import RTCRtpTransceiver
+from peer.exceptions import InvalidAccessError, InvalidArgumentError, OperationError
+from peer.rtp.codecs import make_direction, receives
+from peer.rtp.encodings import initial_encodings
+from peer.rtp.media_stream import MediaStream
+from peer.rtp.receiver import RTCRtpReceiver
+from peer.rtp.sender import RTCRtpSender
+from peer.rtp.transceiver import RTCRtpTransceiver
+from peer.sctp.data_channel import RTCDataChannel
+from peer.sdp.description import DIRECTIONS
+
+from .lifecycle import ConnectionLife
 
 
 class ConnectionMedia(ConnectionLife):

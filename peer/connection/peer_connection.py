@@ -7,23 +7,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .candidates import add_early, add_remote
-from .connection_media import ConnectionMedia
-from .exceptions import (
-    InvalidArgumentError,
-    InvalidStateError,
-)
-from .icecandidate import ice_candidate
-from .jsep.apply import apply_local, apply_remote, check_own, plan_remote, rollback
-from .jsep.changes import Changes
-from .jsep.codecs import make_direction, receives
-from .jsep.describe import create_answer, create_offer
-from .jsep.implied import name_as_offered, name_sections, share_transport
-from .jsep.sdp import SessionDescription
-from .jsep.state import SdpType, next_state
-from .jsep.validate import check_description
-from .sessiondescription import RTCSessionDescription, session_description
-from .taskqueue import turns
+from peer.aio.task_queue import turns
+from peer.exceptions import InvalidArgumentError, InvalidStateError
+from peer.jsep.apply import apply_local, apply_remote, check_own, plan_remote, rollback
+from peer.jsep.changes import Changes
+from peer.jsep.describe import create_answer, create_offer
+from peer.jsep.implied import name_as_offered, name_sections, share_transport
+from peer.jsep.state import SdpType, next_state
+from peer.jsep.validate import check_description
+from peer.rtp.codecs import make_direction, receives
+from peer.sdp.description import SessionDescription
+
+from .ice_candidate import ice_candidate
+from .media import ConnectionMedia
+from .session_description import RTCSessionDescription, session_description
+from .trickle import add_early, add_remote
 
 
 class RTCPeerConnection(ConnectionMedia):

@@ -13,10 +13,10 @@ from aiortc.rtcrtpparameters import (
     RTCRtpSendParameters,
 )
 
-from .aiortc_seams import is_rtx
-from .jsep.codecs import is_media_codec, is_telephone_event
-from .jsep.sdp import MediaSection
-from .rtptransceiver import RTCRtpTransceiver
+from peer.aiortc_seams import is_rtx
+from peer.rtp.codecs import is_media_codec, is_telephone_event
+from peer.rtp.transceiver import RTCRtpTransceiver
+from peer.sdp.description import MediaSection
 
 
 def send_parameters(

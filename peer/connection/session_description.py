@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import aiortc
 
-from .exceptions import InvalidArgumentError
+from peer.exceptions import InvalidArgumentError
 
 RTCSdpType: TypeAlias = Literal["offer", "pranswer", "answer", "rollback"]
 

@@ -11,17 +11,18 @@ from typing import Any, Final
 
 from aiortc import RTCDtlsFingerprint, RTCDtlsParameters, RTCIceParameters
 
-from .certificate import RTCCertificate
-from .dtlstransport import RTCDtlsTransport
-from .exceptions import OperationError
-from .ice.candidate import Candidate
-from .ice.network import Network
-from .ice.options import IceOptions
-from .ice.pair import CandidatePair
-from .ice.transport import IceRole
-from .icegatherer import IceGathererView
-from .icetransport import RTCIceTransport
-from .jsep.sdp import MediaSection
+from peer.dtls.certificate import RTCCertificate
+from peer.dtls.transport import RTCDtlsTransport
+from peer.exceptions import OperationError
+from peer.ice.agent.pair import CandidatePair
+from peer.ice.candidate import Candidate
+from peer.ice.network import Network
+from peer.ice.options import IceOptions
+from peer.ice.transport import IceRole
+from peer.sdp.description import MediaSection
+
+from .ice_gatherer import IceGathererView
+from .ice_transport import RTCIceTransport
 
 logger = logging.getLogger("peer.bundle")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from .bundle import Transport
-from .exceptions import OperationError
-from .ice.candidate import Candidate
-from .icecandidate import RTCIceCandidate
-from .jsep.describe import set_candidates
-from .jsep.sdp import CANDIDATES_MAX, MediaSection
-from .jsep.session import Description, Session
+from peer.exceptions import OperationError
+from peer.ice.candidate import Candidate
+from peer.jsep.describe import set_candidates
+from peer.jsep.session import Description, Session
+from peer.sdp.description import CANDIDATES_MAX, MediaSection
+
+from .ice_candidate import RTCIceCandidate
+from .transports import Transport
 
 logger = logging.getLogger("peer.candidates")
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL
 
-from .exceptions import InvalidArgumentError, NotSupportedError
+from peer.exceptions import InvalidArgumentError, NotSupportedError
 
 LIFETIME = datetime.timedelta(days=30)
 LIFETIME_MAX = datetime.timedelta(days=365)

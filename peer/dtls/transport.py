@@ -23,12 +23,12 @@ from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameter
 from aiortc.rtp import RtpPacket, is_rtcp
 from OpenSSL import SSL, crypto
 
-from .eager import begin
-from .exceptions import RTCError
-from .rtp_reader import RtpReader
+from peer.aio.run_until_blocked import begin
+from peer.exceptions import RTCError
+from peer.rtp.packet_reader import RtpReader
 
 if TYPE_CHECKING:
-    from .ice.transport import RTCIceTransport
+    from peer.ice.transport import RTCIceTransport
 
 logger = logging.getLogger("peer.dtls")
 

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal, Protocol
 
-from peer.ice.agent import IceAgent
+from peer.ice.agent.agent import IceAgent
+from peer.ice.agent.events import AgentState, HandshakePacket, PairSelected, RoleChanged, StateChanged
+from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
-from peer.ice.events import AgentState, HandshakePacket, PairSelected, RoleChanged, StateChanged
-from peer.ice.gatherer import Gatherer, IceCandidateError
+from peer.ice.gathering.gatherer import Gatherer, IceCandidateError
 from peer.ice.network import Address, DatagramBase, Network
-from peer.ice.pair import CandidatePair
 from peer.ice.servers import StunServer, TurnServer
 
 logger = logging.getLogger(__name__)

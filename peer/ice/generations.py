@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from peer.ice.agent.events import AgentState
 from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
-from peer.ice.events import AgentState
-from peer.ice.gatherer import Gatherer
+from peer.ice.gathering.gatherer import Gatherer
 from peer.ice.generation import Generation
 
 logger = logging.getLogger(__name__)

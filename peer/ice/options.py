@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from peer.ice.agent.timings import IceTimings
 from peer.ice.network import Interface
-from peer.ice.timings import IceTimings
 
 if TYPE_CHECKING:
     from peer.ice.servers import StunServer, TurnServer

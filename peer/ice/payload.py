@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from peer.ice.agent.pair import CandidatePair
+from peer.ice.agent.piggyback import Piggyback
 from peer.ice.generation import Path
 from peer.ice.options import IceOptions
-from peer.ice.pair import CandidatePair
-from peer.ice.piggyback import Piggyback
 
 _EARLY_SENT: Final = 4
 """DTLS packets kept until there is a pair to send them on: one flight."""

@@ -12,18 +12,19 @@ from typing import Final, Literal, TypeAlias
 from aiortc import RTCIceParameters
 from pyee.asyncio import AsyncIOEventEmitter
 
-from peer.ice.agent import IceAgent
+from peer.ice.agent.agent import IceAgent
+from peer.ice.agent.events import AgentState
+from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
-from peer.ice.events import AgentState
-from peer.ice.gatherer import Gatherer, IceCandidateError
+from peer.ice.gathering.gatherer import Gatherer, IceCandidateError
 from peer.ice.generation import Generation
 from peer.ice.network import Network
 from peer.ice.options import IceOptions
-from peer.ice.pair import CandidatePair
 from peer.ice.payload import PayloadPath
-from peer.ice.sockets import system_network
-from peer.ice.succession import Succession
+from peer.ice.system.sockets import system_network
+
+from .generations import Succession
 
 logger = logging.getLogger(__name__)
 

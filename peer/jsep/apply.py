@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpParameters
 
-from ..bundle import new_ice_parameters
-from ..exceptions import InvalidModificationError, OperationError
-from ..rtptransceiver import RTCRtpTransceiver
-from ..senderfeed import UNBOUND
+from peer.connection.transports import new_ice_parameters
+from peer.exceptions import InvalidModificationError, OperationError
+from peer.rtp.codecs import common_codecs, common_extensions, receives, reverse_direction, sends
+from peer.rtp.feed import UNBOUND
+from peer.rtp.transceiver import RTCRtpTransceiver
+from peer.sdp.description import MediaSection, SessionDescription
+
 from . import simulcast
 from .bundling import (
     bind_offer,
@@ -23,8 +26,6 @@ from .bundling import (
     unbundle_rejected,
 )
 from .changes import Changes
-from .codecs import common_codecs, common_extensions, receives, reverse_direction, sends
-from .sdp import MediaSection, SessionDescription
 from .session import Description, Session
 from .state import SdpType, next_state
 

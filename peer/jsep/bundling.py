@@ -7,10 +7,11 @@ from typing import Final
 
 from aiortc import RTCIceParameters
 
-from ..bundle import Transport, dtls_parameters
-from ..configuration import RTCBundlePolicy
-from ..ice.piggyback import ICE_OPTIONS
-from .sdp import MediaSection, SessionDescription
+from peer.connection.configuration import RTCBundlePolicy
+from peer.connection.transports import Transport, dtls_parameters
+from peer.ice.agent.piggyback import ICE_OPTIONS
+from peer.sdp.description import MediaSection, SessionDescription
+
 from .session import Session
 
 TRANSPORTS_MAX: Final = 64

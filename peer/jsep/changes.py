@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..events import RTCTrackEvent
-from ..mediastream import MediaStream, RemoteStreamTrack
-from ..rtptransceiver import RTCRtpTransceiver
-from .codecs import receives
+from peer.aio.emitter import RTCTrackEvent
+from peer.rtp.codecs import receives
+from peer.rtp.media_stream import MediaStream, RemoteStreamTrack
+from peer.rtp.transceiver import RTCRtpTransceiver
+
 from .session import Session
 
 

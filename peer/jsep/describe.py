@@ -6,14 +6,11 @@ import base64
 
 from aiortc import RTCIceParameters
 
-from ..bundle import Transport, new_ice_parameters
-from ..configuration import RTCBundlePolicy
-from ..exceptions import InvalidStateError
-from ..ice.piggyback import ICE_OPTIONS
-from ..rtptransceiver import RTCRtpTransceiver
-from ..sctptransport import RTCSctpTransport
-from . import simulcast
-from .codecs import (
+from peer.connection.configuration import RTCBundlePolicy
+from peer.connection.transports import Transport, new_ice_parameters
+from peer.exceptions import InvalidStateError
+from peer.ice.agent.piggyback import ICE_OPTIONS
+from peer.rtp.codecs import (
     and_direction,
     common_extensions,
     copy_codec,
@@ -22,7 +19,11 @@ from .codecs import (
     reverse_direction,
     sends,
 )
-from .sdp import Group, MediaSection, SessionDescription, Setup, Ssrc
+from peer.rtp.transceiver import RTCRtpTransceiver
+from peer.sctp.transport import RTCSctpTransport
+from peer.sdp.description import Group, MediaSection, SessionDescription, Setup, Ssrc
+
+from . import simulcast
 from .session import Session
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .sdp import SessionDescription
+from peer.sdp.description import SessionDescription
+
 from .session import Session
 from .state import SdpType
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .codecs import and_direction, reverse_direction, sends
-from .sdp import MediaSection
+from peer.rtp.codecs import and_direction, reverse_direction, sends
+from peer.sdp.description import MediaSection
+
 from .session import Description, Session
 
 

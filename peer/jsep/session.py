@@ -12,21 +12,22 @@ from typing import Any, Literal
 
 from aiortc import MediaStreamTrack, RTCIceParameters, RTCStatsReport
 
-from ..bundle import Transport, Transports
-from ..configuration import RTCBundlePolicy, RTCConfiguration
-from ..datachannel import RTCDataChannel
-from ..ice.pair import CandidatePair
-from ..mediastream import MediaStream
-from ..rtpreceiver import RTCRtpReceiver
-from ..rtpsender import RTCRtpSender
-from ..rtptransceiver import RTCRtpTransceiver
-from ..sctptransport import RTCSctpTransport
-from ..senderfeed import UNBOUND
-from ..sessiondescription import RTCSessionDescription
-from ..video_sender import VideoSender
-from .codecs import Numbers
-from .operations import OperationsChain
-from .sdp import MediaSection, SessionDescription
+from peer.aio.operations_chain import OperationsChain
+from peer.connection.configuration import RTCBundlePolicy, RTCConfiguration
+from peer.connection.session_description import RTCSessionDescription
+from peer.connection.transports import Transport, Transports
+from peer.ice.agent.pair import CandidatePair
+from peer.rtp.codecs import Numbers
+from peer.rtp.feed import UNBOUND
+from peer.rtp.media_stream import MediaStream
+from peer.rtp.receiver import RTCRtpReceiver
+from peer.rtp.sender import RTCRtpSender
+from peer.rtp.transceiver import RTCRtpTransceiver
+from peer.sctp.data_channel import RTCDataChannel
+from peer.sctp.transport import RTCSctpTransport
+from peer.sdp.description import MediaSection, SessionDescription
+from peer.video.sender import VideoSender
+
 from .state import SdpType, SignalingState
 
 logger = logging.getLogger(__name__)
@@ -350,7 +351,7 @@ class Session:
 def _audio_classes() -> tuple[type[RTCRtpReceiver], type[RTCRtpSender]]:
     """What plays and sends audio. Looked for when there is some: numpy and libopus come along."""
     try:
-        from ..media import AudioReceiver, AudioSender
+        from peer.audio import AudioReceiver, AudioSender
     except ImportError as exc:
         logger.warning(
             "audio has no concealment and a fixed delay (%s): pip install 'webrtc-peer[audio]'", exc

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..encodings import ENCODINGS_MAX, scale_down
-from ..members import Members
-from ..rtptransceiver import RTCRtpTransceiver
-from .sdp import MediaSection
+from peer.rtp.encodings import ENCODINGS_MAX, scale_down
+from peer.rtp.transceiver import RTCRtpTransceiver
+from peer.sdp.description import MediaSection
+from peer.webidl import Members
 
 
 def rids(section: MediaSection, direction: str) -> list[str]:

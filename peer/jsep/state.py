@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from ..exceptions import InvalidStateError
+from peer.exceptions import InvalidStateError
 
 SignalingState: TypeAlias = Literal[
     "stable", "have-local-offer", "have-remote-offer", "have-local-pranswer", "have-remote-pranswer", "closed"

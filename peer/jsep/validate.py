@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ..bundle import Transport, dtls_parameters
-from ..configuration import RTCBundlePolicy
-from ..exceptions import InvalidDescriptionError
-from .sdp import MediaSection, SessionDescription
+from peer.connection.configuration import RTCBundlePolicy
+from peer.connection.transports import Transport, dtls_parameters
+from peer.exceptions import InvalidDescriptionError
+from peer.sdp.description import MediaSection, SessionDescription
+
 from .session import Session
 from .state import SdpType
 

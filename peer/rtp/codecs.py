@@ -15,8 +15,8 @@ from aiortc.rtcrtpparameters import (
     RTCRtpHeaderExtensionParameters,
 )
 
-from ..aiortc_seams import codecs_of, is_codec_compatible, is_rtx
-from .sdp import format_parameters, parse_parameters
+from peer.aiortc_seams import codecs_of, is_codec_compatible, is_rtx
+from peer.sdp.description import format_parameters, parse_parameters
 
 OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {"minptime": 10, "useinbandfec": 1}
 """RFC 7587 §6.1: what we can decode. Without it a browser sends no forward error correction."""

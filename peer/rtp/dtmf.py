@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
-from .events import EventEmitter
-from .exceptions import InvalidCharacterError, InvalidStateError
-from .jsep.codecs import is_telephone_event
+from peer.aio.emitter import EventEmitter
+from peer.exceptions import InvalidCharacterError, InvalidStateError
+
+from .codecs import is_telephone_event
 
 if TYPE_CHECKING:
-    from .rtpsender import RTCRtpSender
-    from .rtptransceiver import RTCRtpTransceiver
+    from .sender import RTCRtpSender
+    from .transceiver import RTCRtpTransceiver
 
 TONES: Final = "0123456789*#ABCD"
 """The index is the event code (RFC 4733 §3.2)."""

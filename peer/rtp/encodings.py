@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability, RTCRtpParameters
 
-from .exceptions import (
+from peer.exceptions import (
     InvalidAccessError,
     InvalidArgumentError,
     InvalidModificationError,
@@ -19,9 +19,10 @@ from .exceptions import (
     InvalidStateError,
     OperationError,
 )
-from .jsep.codecs import capabilities, codec_capability
-from .jsep.sdp import format_parameters, parse_parameters
-from .members import Members
+from peer.sdp.description import format_parameters, parse_parameters
+from peer.webidl import Members
+
+from .codecs import capabilities, codec_capability
 
 ENCODINGS_MAX: Final = 3
 """How many encodings of one track are sent: browsers send as many."""

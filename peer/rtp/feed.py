@@ -12,7 +12,7 @@ from aiortc.stats import RTCStatsReport
 from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from .measured import Measured
+from .counters import Measured
 
 logger = logging.getLogger("peer.rtp")
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import aiortc
 from aiortc.rtcrtpreceiver import RemoteStreamTrack as _RemoteStreamTrack
 
-from .events import EventEmitter, GuardedHandlers
-from .exceptions import InvalidArgumentError
+from peer.aio.emitter import EventEmitter, GuardedHandlers
+from peer.exceptions import InvalidArgumentError
 
 FRAMES_KEPT: Final = {"audio": 50, "video": 30}
 """How many decoded frames wait for a reader that is late: a second. The oldest go first."""

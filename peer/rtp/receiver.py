@@ -16,14 +16,15 @@ from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpParameters, RTCRtp
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
 from aiortc.stats import RTCStatsReport
 
-from .aiortc_seams import receiver_field, set_receiver_field
+from peer.aiortc_seams import receiver_field, set_receiver_field
+from peer.video.jitter_buffer import VideoJitterBuffer
+from peer.webidl import Members
+
+from .codecs import capabilities
+from .counters import FramePace, Measured
 from .encodings import parameter_members
-from .jsep.codecs import capabilities
-from .measured import FramePace, Measured
-from .mediastream import RemoteStreamTrack
-from .members import Members
-from .senderfeed import UNBOUND
-from .video_jitterbuffer import VideoJitterBuffer
+from .feed import UNBOUND
+from .media_stream import RemoteStreamTrack
 
 _numbers: Final = itertools.count(1)
 
@@ -119,7 +120,7 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
     @jitterBufferTarget.setter
     def jitterBufferTarget(self, value: float | None) -> None:
         if value is not None and not 0 <= value <= 4000:
-            from .exceptions import InvalidRangeError
+            from peer.exceptions import InvalidRangeError
 
             raise InvalidRangeError(f"jitterBufferTarget is 0 to 4000 milliseconds, not {value!r:.40}")
         self._jitter_buffer_target = value

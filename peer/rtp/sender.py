@@ -34,20 +34,21 @@ from aiortc.rtp import (
 )
 from aiortc.stats import RTCStatsReport
 
-from .aiortc_seams import sender_field, set_sender_field
-from .completion import Completion
-from .encodings import ParametersTransaction, initial_encodings, parameter_members, same_codec
-from .exceptions import (
+from peer.aio.completion import Completion
+from peer.aio.operations_chain import OperationsChain
+from peer.aiortc_seams import sender_field, set_sender_field
+from peer.exceptions import (
     InvalidArgumentError,
     InvalidModificationError,
     InvalidStateError,
     NotSupportedError,
 )
-from .jsep.codecs import capabilities
-from .jsep.operations import OperationsChain
-from .mediastream import MediaStream
-from .members import Members
-from .senderfeed import UNBOUND, SenderFeed
+from peer.webidl import Members
+
+from .codecs import capabilities
+from .encodings import ParametersTransaction, initial_encodings, parameter_members, same_codec
+from .feed import UNBOUND, SenderFeed
+from .media_stream import MediaStream
 
 if TYPE_CHECKING:
     from .dtmf import RTCDTMFSender

@@ -14,15 +14,16 @@ from aiortc.rtcrtpparameters import (
     RTCRtpParameters,
 )
 
-from .completion import Completion
+from peer.aio.completion import Completion
+from peer.exceptions import InvalidArgumentError, InvalidModificationError, InvalidStateError
+from peer.sdp.description import DIRECTIONS
+from peer.webidl import Members
+
+from .codecs import capabilities, codec_capability, receives, sends
 from .dtmf import RTCDTMFSender
-from .exceptions import InvalidArgumentError, InvalidModificationError, InvalidStateError
-from .jsep.codecs import capabilities, codec_capability, receives, sends
-from .jsep.sdp import DIRECTIONS
-from .mediastream import MediaStream
-from .members import Members
-from .rtpreceiver import RTCRtpReceiver
-from .rtpsender import RTCRtpSender
+from .media_stream import MediaStream
+from .receiver import RTCRtpReceiver
+from .sender import RTCRtpSender
 
 
 class CodecPreferencesError(InvalidModificationError, ValueError):

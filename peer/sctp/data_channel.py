@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import aiortc.rtcdatachannel
 from aiortc import RTCDataChannelParameters
 
-from .exceptions import InvalidArgumentError, InvalidStateError, OperationError
+from peer.exceptions import InvalidArgumentError, InvalidStateError, OperationError
 
 Sendable: TypeAlias = str | bytes | bytearray | memoryview
 

@@ -17,8 +17,9 @@ import aiortc
 from aiortc import rtcsctptransport as base
 from aiortc.rtcdatachannel import RTCDataChannelParameters
 
-from .datachannel import BUFFERED_AMOUNT_MAX, RTCDataChannel
-from .exceptions import OperationError, RTCError
+from peer.exceptions import OperationError, RTCError
+
+from .data_channel import BUFFERED_AMOUNT_MAX, RTCDataChannel
 
 logger = logging.getLogger("peer.sctp")
 

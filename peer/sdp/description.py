@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .media_section import (
+from .parser import CANDIDATES_MAX, FEW_MAX, FORMATS_MAX, LINES_MAX, SECTIONS_MAX, SIZE_MAX, Parser
+from .section import (
     DATA_PROTOCOLS,
     DIRECTIONS,
     SETUPS,
@@ -20,7 +21,6 @@ from .media_section import (
     format_parameters,
     parse_parameters,
 )
-from .sdp_parser import CANDIDATES_MAX, FEW_MAX, FORMATS_MAX, LINES_MAX, SECTIONS_MAX, SIZE_MAX, Parser
 
 __all__ = [
     "CANDIDATES_MAX",

@@ -11,12 +11,13 @@ from aiortc.rtcrtpparameters import (
     RTCRtpHeaderExtensionParameters,
 )
 
-from ..exceptions import SdpSyntaxError
-from ..ice.candidate import Candidate
-from .media_section import DIRECTIONS, SETUPS, Group, MediaSection, Ssrc, parse_parameters
+from peer.exceptions import SdpSyntaxError
+from peer.ice.candidate import Candidate
+
+from .section import DIRECTIONS, SETUPS, Group, MediaSection, Ssrc, parse_parameters
 
 if TYPE_CHECKING:
-    from .sdp import SessionDescription
+    from .description import SessionDescription
 
 __all__ = ["CANDIDATES_MAX", "FEW_MAX", "FORMATS_MAX", "LINES_MAX", "SECTIONS_MAX", "SIZE_MAX", "Parser"]
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 
-from ..ice.candidate import Candidate
+from peer.ice.candidate import Candidate
 
 __all__ = [
     "DATA_PROTOCOLS",

@@ -15,13 +15,14 @@ import aiortc
 from aiortc.stats import RTCStatsReport as _RTCStatsReport
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from .bundle import Transport, Transports
-from .exceptions import InvalidAccessError, InvalidArgumentError
-from .ice.candidate import Candidate
-from .ice.pair import CandidatePair
-from .jsep.session import Session
-from .members import Members
-from .rtpstats import receiver_stats, sender_stats
+from peer.connection.transports import Transport, Transports
+from peer.exceptions import InvalidAccessError, InvalidArgumentError
+from peer.ice.agent.pair import CandidatePair
+from peer.ice.candidate import Candidate
+from peer.jsep.session import Session
+from peer.webidl import Members
+
+from .rtp import receiver_stats, sender_stats
 
 
 class RTCStats(Members):

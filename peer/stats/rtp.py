@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCRemoteOutboundRtpStreamStats
 
-from .aiortc_seams import is_rtx, receiver_field, sender_field
-from .jsep.codecs import is_media_codec, sends
-from .jsep.sdp import format_parameters
-from .rtpreceiver import RTCRtpReceiver
-from .rtpsender import RTCRtpSender
-from .rtptransceiver import RTCRtpTransceiver
-from .video_sender import EncodingSender
+from peer.aiortc_seams import is_rtx, receiver_field, sender_field
+from peer.rtp.codecs import is_media_codec, sends
+from peer.rtp.receiver import RTCRtpReceiver
+from peer.rtp.sender import RTCRtpSender
+from peer.rtp.transceiver import RTCRtpTransceiver
+from peer.sdp.description import format_parameters
+from peer.video.sender import EncodingSender
 
 if TYPE_CHECKING:
-    from .jsep.session import Session
-    from .stats import RTCStatsReport
+    from peer.jsep.session import Session
+
+    from .collect import RTCStatsReport
 
 
 DECODERS: Final = {"video/vp8": "libvpx", "video/h264": "FFmpeg"}

@@ -12,11 +12,12 @@ from aiortc.rtcrtpparameters import RTCRtcpParameters, RTCRtpCodecParameters, RT
 from aiortc.rtp import RTP_HEADER_LENGTH, RTP_HISTORY_SIZE, HeaderExtensions, HeaderExtensionsMap
 from av import VideoFrame
 
-from .aiortc_seams import sender_field, set_sender_field
-from .members import Members
-from .rtpsender import RTCRtpSender
-from .senderfeed import SenderFeed
-from .video_encoder import EncoderCounters, VideoEncoder
+from peer.aiortc_seams import sender_field, set_sender_field
+from peer.rtp.feed import SenderFeed
+from peer.rtp.sender import RTCRtpSender
+from peer.webidl import Members
+
+from .encoder import EncoderCounters, VideoEncoder
 
 
 class RidExtensions(HeaderExtensionsMap):

@@ -11,13 +11,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError
 
-from .access_token import AccessToken, TokenSource
-from .backoff import Backoff
-from .client_events import ClientEvent, JoinRefused, SessionLost, SignalingClosed, SignalingError
-from .client_life import ClientLife, State
-from .client_session import ClientSession
-from .inbox import Inbox
-from .messages import (
+from signaling.protocol.messages import (
     Answer,
     AppMessage,
     EndOfCandidates,
@@ -30,6 +24,13 @@ from .messages import (
     Welcome,
     to_json,
 )
+
+from .access_token import AccessToken, TokenSource
+from .backoff import Backoff
+from .events import ClientEvent, JoinRefused, SessionLost, SignalingClosed, SignalingError
+from .inbox import Inbox
+from .reconnecting import ClientLife, State
+from .session import ClientSession
 
 __all__ = [
     "ClientEvent",

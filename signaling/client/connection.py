@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from websockets.asyncio.client import ClientConnection as WebSocket
 
-from .acknowledgements import Acknowledgements
-from .client_events import JoinRefused
-from .messages import (
+from signaling.protocol.acknowledgements import Acknowledgements
+from signaling.protocol.messages import (
     Ack,
     ErrorMessage,
     GoingAway,
@@ -31,8 +30,10 @@ from .messages import (
     to_json,
 )
 
+from .events import JoinRefused
+
 if TYPE_CHECKING:
-    from .client_life import ClientLife
+    from .reconnecting import ClientLife
 
 __all__ = ["ClientConnection"]
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel
 
-from .messages import (
+from signaling.protocol.messages import (
     Answer,
     AppMessage,
     EndOfCandidates,

@@ -14,13 +14,14 @@ from websockets.asyncio.client import ClientConnection as WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from signaling.protocol.messages import Welcome
+
 from .access_token import AccessToken
 from .backoff import Backoff
-from .client_connection import ClientConnection
-from .client_events import ClientEvent, SignalingClosed, SignalingError
-from .client_session import ClientSession
+from .connection import ClientConnection
+from .events import ClientEvent, SignalingClosed, SignalingError
 from .inbox import Inbox
-from .messages import Welcome
+from .session import ClientSession
 
 __all__ = ["ClientLife", "State"]
 

@@ -6,8 +6,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
-from .client_events import ClientEvent, SessionLost
-from .messages import (
+from signaling.protocol.messages import (
     PeerInfo,
     PeerJoined,
     PeerLeft,
@@ -17,7 +16,9 @@ from .messages import (
     Welcome,
     parse_client_message,
 )
-from .window import Outbox
+from signaling.protocol.window import Outbox
+
+from .events import ClientEvent, SessionLost
 
 __all__ = ["ClientSession", "MessageMissing"]
 

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from signaling.protocol.errors import Close, Refused
+from signaling.protocol.messages import Join, PeerInfo, Refresh, Resume, ResumeOffer, Welcome
+from signaling.protocol.window import Outbox
+
 from .auth import Grant
-from .errors import Close, Refused
-from .messages import Join, PeerInfo, Refresh, Resume, ResumeOffer, Welcome
 from .rooms import Limits, ResumeToken, Session, size_of
-from .window import Outbox
 
 if TYPE_CHECKING:
     from .relay import Relay

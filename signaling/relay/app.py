@@ -14,12 +14,13 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from signaling.protocol.errors import Refused
+
 from .auth import Authenticator
 from .backplane import Backplane
-from .errors import Refused
-from .ice_servers import IceServerSource
 from .relay import Relay
 from .settings import RelaySettings
+from .turn_credentials import IceServerSource
 
 __all__ = ["create_app"]
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import jwt
 
-from .errors import Refused
+from signaling.protocol.errors import Refused
 
 __all__ = ["PERMISSIONS", "AllowAnyone", "Authenticator", "Grant", "JWTAuthenticator", "mint_token"]
 

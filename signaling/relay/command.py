@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 from pydantic import ValidationError
 
+from signaling.protocol.schema import protocol_schema_text
+
 from .auth import mint_token
 from .logs import configure_logs
-from .schema import protocol_schema_text
 from .serve import RelayServer
 from .settings import RelaySettings, misspelt
 

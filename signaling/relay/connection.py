@@ -13,11 +13,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from .acknowledgements import Acknowledgements
-from .admission import Admission, check_metadata, join, refresh, resume
-from .backplane import SendResult
-from .errors import ERROR_CODES, Close, Refused
-from .messages import (
+from signaling.protocol.acknowledgements import Acknowledgements
+from signaling.protocol.errors import ERROR_CODES, Close, Refused
+from signaling.protocol.messages import (
     Ack,
     AppMessage,
     ClientMessage,
@@ -36,6 +34,9 @@ from .messages import (
     parse_client_message,
     to_json,
 )
+
+from .admission import Admission, check_metadata, join, refresh, resume
+from .backplane import SendResult
 from .rates import TokenBucket
 from .rooms import Session
 from .writer import Event, Send, Writer

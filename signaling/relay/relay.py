@@ -12,11 +12,15 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from signaling.protocol.errors import Close, Refused
+
 from .auth import AllowAnyone, Authenticator, Grant, JWTAuthenticator
 from .backplane import Backplane, MemoryBackplane
 from .connection import Connection, Receive
-from .errors import Close, Refused
-from .ice_servers import (
+from .metrics import Metrics
+from .rates import AddressLimiter, subscriber
+from .settings import RelaySettings
+from .turn_credentials import (
     Cloudflare,
     CredentialsUnavailable,
     Hybrid,
@@ -26,9 +30,6 @@ from .ice_servers import (
     Twilio,
     Xirsys,
 )
-from .metrics import Metrics
-from .rates import AddressLimiter, subscriber
-from .settings import RelaySettings
 from .writer import Send
 
 __all__ = ["Relay"]
@@ -235,7 +236,7 @@ def _authenticator(settings: RelaySettings) -> Authenticator:
 def _backplane(settings: RelaySettings) -> Backplane:
     if settings.redis_url is None:
         return MemoryBackplane(settings.limits)
-    from .backplane.redis import RedisBackplane
+    from signaling.relay.backplane.redis import RedisBackplane
 
     return RedisBackplane(
         settings.redis_url.get_secret_value(), settings.limits, prefix=settings.redis_prefix

@@ -8,9 +8,9 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .errors import Refused
-from .messages import PeerInfo, PeerJoined, PeerLeft, PeerUpdated, to_json
-from .window import Outbox
+from signaling.protocol.errors import Refused
+from signaling.protocol.messages import PeerInfo, PeerJoined, PeerLeft, PeerUpdated, to_json
+from signaling.protocol.window import Outbox
 
 __all__ = ["Attached", "Limits", "ResumeToken", "Session", "joined_frame", "left_frame", "updated_frame"]
 

@@ -13,9 +13,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from .app import create_app
 from .auth import Authenticator
 from .backplane import Backplane
-from .ice_servers import IceServerSource
 from .relay import Relay
 from .settings import RelaySettings
+from .turn_credentials import IceServerSource
 
 __all__ = ["RelayServer"]
 

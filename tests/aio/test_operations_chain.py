@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import peer
-from peer.jsep.operations import OperationsChain
+from peer.aio.operations_chain import OperationsChain
 
 
 class Log:

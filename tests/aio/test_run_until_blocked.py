@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from peer.eager import begin
+from peer.aio.run_until_blocked import begin
 
 
 async def test_what_does_not_wait_is_done_when_begin_returns() -> None:

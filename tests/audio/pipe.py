@@ -18,7 +18,7 @@ from aiortc.rtcrtpparameters import (
 from aiortc.rtp import HeaderExtensionsMap, RtcpPacket, RtpPacket, is_rtcp
 from aiortc.stats import RTCStatsReport
 
-from peer.media import AudioReceiver, AudioSender
+from peer.audio import AudioReceiver, AudioSender
 
 OPUS = RTCRtpCodecParameters(
     mimeType="audio/opus",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peer.media.opus import Pcm
+from peer.audio.opus import Pcm
 
 
 def tone(seconds: float, rate: int = 48000, frequency: float = 440.0, amplitude: int = 8000) -> Pcm:

@@ -13,13 +13,12 @@ from aiortc.mediastreams import MediaStreamError
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtcpByePacket, RtpPacket
 
-from peer.media import AudioSink, AudioSource, OpusSettings, ToneTrack
-from peer.media.opus import Pcm
+from peer.audio import AudioSink, AudioSource, OpusSettings, ToneTrack
+from peer.audio.opus import Pcm
+from tests.audio.pipe import G722, OPUS, PCMA, PCMU, OneWayCall
+from tests.audio.signals import frequency, loudness, roughness, tone, voice
+from tests.audio.test_sink import FrameTrack, collect
 from tests.simnet.loop import VirtualClockLoop, in_virtual_time
-
-from .pipe import G722, OPUS, PCMA, PCMU, OneWayCall
-from .signals import frequency, loudness, roughness, tone, voice
-from .test_sink import FrameTrack, collect
 
 
 async def hear(call: OneWayCall, seconds: float, rate: int = 16000) -> tuple[Pcm, float]:

@@ -15,11 +15,10 @@ import pytest_asyncio
 from playwright.async_api import Page, async_playwright
 
 from peer import RTCPeerConnection, RTCSessionDescription
-from peer.media import AudioSink, ToneTrack
+from peer.audio import AudioSink, ToneTrack
+from tests.audio.signals import frequency, loudness, tone
 from tests.conftest import require_part
-from tests.peer_pair import gathered
-
-from .signals import frequency, loudness, tone
+from tests.support.peer_pair import gathered
 
 pytestmark = pytest.mark.real
 

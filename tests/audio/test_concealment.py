@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from peer.media.concealment import PitchRepeater
-
-from .signals import frequency, loudness, roughness, tone, voice
+from peer.audio.concealment import PitchRepeater
+from tests.audio.signals import frequency, loudness, roughness, tone, voice
 
 RATE = 8000
 

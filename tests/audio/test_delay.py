@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from peer.media.delay import LossMemory, OffsetQuantile
+from peer.audio.delay import LossMemory, OffsetQuantile
 
 
 def test_nearly_all_offsets_are_below_the_quantile() -> None:

@@ -5,13 +5,12 @@ import copy
 import numpy as np
 import pytest
 
-from peer.media.decoders import create_decoder
-from peer.media.encoders import EncodedPacket, Packetizer, audio_level
-from peer.media.opus import packet_has_fec, packet_samples
-from peer.media.opus_settings import OpusSettings
-
-from .pipe import G722, OPUS, PCMA, PCMU
-from .signals import frequency, tone, voice
+from peer.audio.decoders import create_decoder
+from peer.audio.encoders import EncodedPacket, Packetizer, audio_level
+from peer.audio.opus import packet_has_fec, packet_samples
+from peer.audio.opus_settings import OpusSettings
+from tests.audio.pipe import G722, OPUS, PCMA, PCMU
+from tests.audio.signals import frequency, tone, voice
 
 
 def push_all(

@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from peer.media import AudioFileError, AudioFileTrack, AudioRecorder, AudioSink, AudioSource, ToneTrack
+from peer.audio import (
+    AudioFileError,
+    AudioFileTrack,
+    AudioRecorder,
+    AudioSink,
+    AudioSource,
+    ToneTrack,
+)
+from tests.audio.signals import frequency, loudness, tone
 from tests.simnet.loop import in_virtual_time
-
-from .signals import frequency, loudness, tone
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int) -> Path:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.media.jitterbuffer import JitterBuffer
+from peer.audio.jitter_buffer import JitterBuffer
 
 
 def put(buffer: JitterBuffer, number: int, now: float = 0.0, first_timestamp: int = 0) -> bool:

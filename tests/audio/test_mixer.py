@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from peer.media import (
+from peer.audio import (
     AudioBlackhole,
     AudioMixer,
     AudioSink,
@@ -16,12 +16,11 @@ from peer.media import (
     SilenceTrack,
     ToneTrack,
 )
-from peer.media.blocks import AudioBlock, BlockTrack
+from peer.audio.blocks import AudioBlock, BlockTrack
+from tests.audio.pipe import OneWayCall
+from tests.audio.signals import frequency, loudness, tone
+from tests.audio.test_sink import collect
 from tests.simnet.loop import in_virtual_time
-
-from .pipe import OneWayCall
-from .signals import frequency, loudness, tone
-from .test_sink import collect
 
 
 async def heard_from(track: AudioMixer, seconds: float = 1.0) -> np.ndarray:

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from peer import RTCPeerConnection
-from peer.media import AudioSender, AudioSink, OpusSettings, RemoteAudioTrack, ToneTrack, WaveTrack
-from tests.peer_pair import gathered
-
-from .signals import usual_frequency
+from peer.audio import AudioSender, AudioSink, OpusSettings, RemoteAudioTrack, ToneTrack, WaveTrack
+from tests.audio.signals import usual_frequency
+from tests.support.peer_pair import gathered
 
 
 @dataclass

@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.media.opus import (
-    OpusDecoder,
-    OpusEncoder,
-    OpusError,
-    packet_has_fec,
-    packet_samples,
-    version,
-)
-
-from .signals import frequency, loudness, roughness, tone, voice
+from peer.audio.opus import OpusDecoder, OpusEncoder, OpusError, packet_has_fec, packet_samples, version
+from tests.audio.signals import frequency, loudness, roughness, tone, voice
 
 
 def encoded(samples: np.ndarray, rate: int = 48000, **settings: object) -> list[bytes]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from peer.media.opus_settings import OpusSettings
+from peer.audio.opus_settings import OpusSettings
 
 
 def test_the_default_offers_fec_and_mono() -> None:

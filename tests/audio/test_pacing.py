@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from peer.media.pacing import PlayoutTicker
+from peer.audio.pacing import PlayoutTicker
 from tests.simnet.loop import in_virtual_time
 
 

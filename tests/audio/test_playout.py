@@ -5,12 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from peer.media.decoders import OpusAudioDecoder
-from peer.media.opus import OpusEncoder, Pcm
-from peer.media.playout import PHASE_LIMIT_SECONDS
-
-from .signals import loudness, roughness, voice
-from .trace import DELAY, Arrival, RampDecoder, jittered, lossy, play, steady
+from peer.audio.decoders import OpusAudioDecoder
+from peer.audio.opus import OpusEncoder, Pcm
+from peer.audio.playout import PHASE_LIMIT_SECONDS
+from tests.audio.signals import loudness, roughness, voice
+from tests.audio.trace import DELAY, Arrival, RampDecoder, jittered, lossy, play, steady
 
 
 def numbers(samples: Pcm) -> list[int]:

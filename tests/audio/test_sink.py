@@ -8,10 +8,9 @@ import pytest
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame
 
-from peer.media import AudioChunk, AudioSink, AudioSource
+from peer.audio import AudioChunk, AudioSink, AudioSource
+from tests.audio.signals import frequency, loudness, tone
 from tests.simnet.loop import in_virtual_time
-
-from .signals import frequency, loudness, tone
 
 
 class FrameTrack(MediaStreamTrack):

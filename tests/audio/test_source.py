@@ -8,11 +8,10 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
-from peer.media import AudioSource
-from peer.media.blocks import AudioBlock
+from peer.audio import AudioSource
+from peer.audio.blocks import AudioBlock
+from tests.audio.signals import loudness, roughness, tone
 from tests.simnet.loop import VirtualClockLoop, in_virtual_time
-
-from .signals import loudness, roughness, tone
 
 RATE = 24000
 BLOCK = 480

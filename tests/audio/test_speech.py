@@ -15,10 +15,9 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.media import SpeechError, speak
-from peer.media.wav import WavError, read_wav, read_wav_header
-
-from .signals import loudness, tone
+from peer.audio import SpeechError, speak
+from peer.audio.wav import WavError, read_wav, read_wav_header
+from tests.audio.signals import loudness, tone
 
 
 @pytest_asyncio.fixture(autouse=True)

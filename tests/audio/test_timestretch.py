@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from peer.media.timestretch import QUIET_RMS, best_lag, lengthen, rms, shorten
-
-from .signals import frequency, roughness, tone, voice
+from peer.audio.timestretch import QUIET_RMS, best_lag, lengthen, rms, shorten
+from tests.audio.signals import frequency, roughness, tone, voice
 
 RATE = 48000
 

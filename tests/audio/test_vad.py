@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from peer.media import EnergyVad, SpeechDetector, SpeechEnded, SpeechStarted, WebRtcVad, level_db
-from peer.media.opus import Pcm
-
-from .signals import tone, voice
+from peer.audio import EnergyVad, SpeechDetector, SpeechEnded, SpeechStarted, WebRtcVad, level_db
+from peer.audio.opus import Pcm
+from tests.audio.signals import tone, voice
 
 RATE = 16000
 

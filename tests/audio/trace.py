@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from peer.media.decoders import AudioDecoder, DecodeError
-from peer.media.opus import Pcm
-from peer.media.playout import Playout
+from peer.audio.decoders import AudioDecoder, DecodeError
+from peer.audio.opus import Pcm
+from peer.audio.playout import Playout
 
 RATE = 8000
 SIZE = 160

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from aiortc.mediastreams import MediaStreamError
 
-from peer.media import OpusSettings
+from peer.audio import OpusSettings
 from tests.bench.audio_sound import FRAME, RATE, SWEEP_SECONDS, Player, sweep, sweep_time, undisturbed
 from tests.netlab.subjects import SUBJECTS
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peer.media.resampling import Resampler
-from peer.media.wav import read_wav
+from peer.audio.resampling import Resampler
+from peer.audio.wav import read_wav
 
 TEXT = (
     "The birch canoe slid on the smooth planks. Glue the sheet to the dark blue background. "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface
-from peer.ice.sockets import system_network
+from peer.ice.system.sockets import system_network
 
 
 class CutNetwork:

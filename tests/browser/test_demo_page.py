@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from examples.demo import demo
-from peer.call import Call
+from peer.call.call import Call
 from tests.browser.conftest import in_time, state_is
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(90)]

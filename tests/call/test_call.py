@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import signaling
-from peer.call import Call, CallEnded
-from peer.call_chat import ChatBacklogFull
-from peer.call_peer import INBOX
-from tests.call_room import DELAY, Beeps, VirtualRoom, frames
+from peer.call.call import Call, CallEnded
+from peer.call.chat import ChatBacklogFull
+from peer.call.remote_peer import INBOX
 from tests.simnet import Link, in_virtual_time
+from tests.support.call_room import DELAY, Beeps, VirtualRoom, frames
 
 
 @pytest.mark.parametrize(

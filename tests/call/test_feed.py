@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from peer.call_feed import DEPTH, Feed
+from peer.call.feed import DEPTH, Feed
 
 
 async def test_every_reader_gets_everything_from_when_it_began() -> None:

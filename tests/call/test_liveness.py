@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyee.asyncio import AsyncIOEventEmitter
 
-from peer.call_liveness import Liveness
+from peer.call.liveness import Liveness
 from tests.simnet.loop import VirtualClockLoop
 
 

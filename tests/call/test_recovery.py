@@ -9,8 +9,8 @@ import pytest
 
 import signaling
 from peer import OperationError
-from tests.call_room import DELAY, Member, VirtualRoom
 from tests.simnet import in_virtual_time
+from tests.support.call_room import DELAY, Member, VirtualRoom
 
 
 async def pair(room: VirtualRoom, **options: Any) -> tuple[Member, Member]:

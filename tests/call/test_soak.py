@@ -10,8 +10,8 @@ import random
 import pytest
 
 from peer import RTCPeerConnection
-from tests.call_room import Member, VirtualRoom
 from tests.simnet import in_virtual_time
+from tests.support.call_room import Member, VirtualRoom
 
 pytestmark = pytest.mark.soak
 

@@ -12,12 +12,12 @@ import pytest
 import pytest_asyncio
 
 from peer import RTCConfiguration, RTCIceServer, RTCPeerConnection
-from peer.ice_server_provider import IceServerProvider, IceServersUnavailable, normalise_ice_servers
+from peer.connection.ice_servers import IceServerProvider, IceServersUnavailable, normalise_ice_servers
 from signaling import RelayServer
 from tests.interop.coturn import running_coturn
-from tests.peer_pair import connected, negotiate, pair
 from tests.signaling.http_server import HttpServer, Request
 from tests.signaling.settings import relay_settings
+from tests.support.peer_pair import connected, negotiate, pair
 
 TURN = {"urls": ["turn:t.example"], "username": "u", "credential": "c"}
 
@@ -205,7 +205,7 @@ async def test_a_fetch_is_given_up_when_the_last_who_waits_for_it_has_gone() -> 
 async def test_a_connection_gets_fresh_servers_before_the_old_ones_expire(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("peer.ice_server_provider.SHORTEST_INTERVAL", 0.0)
+    monkeypatch.setattr("peer.connection.ice_servers.SHORTEST_INTERVAL", 0.0)
     fetched = asyncio.Event()
     count = 0
 

@@ -12,9 +12,8 @@ import av
 import pytest
 
 import peer
-from peer.media import OpusSettings
-
-from .peer_pair import connected, event, negotiate, pair
+from peer.audio import OpusSettings
+from tests.support.peer_pair import connected, event, negotiate, pair
 
 
 class Level(peer.AudioStreamTrack):

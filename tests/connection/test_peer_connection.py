@@ -9,8 +9,17 @@ from typing import Any
 import pytest
 
 import peer
-
-from .peer_pair import CONFIGURATION, connected, event, message, negotiate, opened, pair, record, until
+from tests.support.peer_pair import (
+    CONFIGURATION,
+    connected,
+    event,
+    message,
+    negotiate,
+    opened,
+    pair,
+    record,
+    until,
+)
 
 
 async def test_a_channel_opens_and_carries_both_kinds_of_message_both_ways() -> None:

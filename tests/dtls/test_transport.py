@@ -15,7 +15,7 @@ from aiortc.rtcrtpparameters import (
 )
 from aiortc.rtp import HeaderExtensionsMap, RtpPacket
 
-from peer.dtlstransport import DATAGRAM_MAX, RTCDtlsTransport, _split_records
+from peer.dtls.transport import DATAGRAM_MAX, RTCDtlsTransport, _split_records
 from peer.exceptions import RTCError
 
 ROUND_TRIP = 0.02

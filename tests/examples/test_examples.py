@@ -12,7 +12,7 @@ import pytest
 
 from examples import chat, demo, play_file, record_room, send_file, two_peers
 from signaling import RelayServer, RelaySettings
-from tests.test_call_relay import until
+from tests.call.test_relay import until
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:

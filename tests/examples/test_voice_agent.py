@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from examples.voice_agent import Conversation, CountSeconds, SmallTalk, Turn
-from peer.media import AudioSource, SpokenPiece
-from peer.media.blocks import AudioBlock
-from peer.media.opus import Pcm
-from tests.media.pipe import OneWayCall
-from tests.media.signals import loudness, tone, voice
+from peer.audio import AudioSource, SpokenPiece
+from peer.audio.blocks import AudioBlock
+from peer.audio.opus import Pcm
+from tests.audio.pipe import OneWayCall
+from tests.audio.signals import loudness, tone, voice
 from tests.simnet.loop import in_virtual_time
 
 

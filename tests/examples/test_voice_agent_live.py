@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from examples.voice_agent import VoiceAgent
-from peer.call import Call
-from peer.media import AudioSink, AudioSource, level_db, speak
-from peer.media.resampling import Resampler
+from peer.audio import AudioSink, AudioSource, level_db, speak
+from peer.audio.resampling import Resampler
+from peer.call.call import Call
 from signaling import RelayServer, RelaySettings
 
 pytestmark = pytest.mark.real

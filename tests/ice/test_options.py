@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from peer.ice.agent.timings import IceTimings
 from peer.ice.options import IceOptions
-from peer.ice.timings import IceTimings
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from peer.ice.network import InterfaceKind
 from peer.ice.options import IceOptions
 from peer.ice.servers import parse_server
 from tests import simnet
-from tests.ice.pairing import USABLE, Pair, in_state, transports
 from tests.simnet import Firewall, Link, Nat, Nic, SimNetwork, VirtualClockLoop, World, in_virtual_time
+from tests.support.pairing import USABLE, Pair, in_state, transports
 
 WORLDS = int(os.environ.get("WORLDS", "8"))
 """More of them are for a night's run: `WORLDS=1000 pytest tests/ice/test_random_transports.py`."""

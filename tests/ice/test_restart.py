@@ -12,8 +12,8 @@ from peer.ice.options import IceOptions
 from peer.ice.servers import parse_server
 from peer.ice.transport import RTCIceTransport
 from tests import simnet
-from tests.ice.pairing import Pair, ice_parameters, transports, until
 from tests.simnet import Link, Packet, SimNetwork, VirtualClockLoop, World, in_virtual_time
+from tests.support.pairing import Pair, ice_parameters, transports, until
 
 LINE = Link(delay=0.02)
 USUAL = {"checking", "connected", "completed"}

@@ -10,7 +10,7 @@ from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceParameters
 from peer.ice.candidate import Candidate
 from peer.ice.options import IceOptions
 from peer.ice.transport import RTCIceTransport
-from tests.ice.pairing import LOOPBACK, ice_parameters, transports, until
+from tests.support.pairing import LOOPBACK, ice_parameters, transports, until
 
 
 async def test_two_transports_connect_and_carry_packets_both_ways() -> None:

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from peer.ice.gatherer import IceCandidateError
+from peer.ice.gathering.gatherer import IceCandidateError
 from peer.ice.options import IceOptions
 from peer.ice.servers import parse_server
-from tests.ice.pairing import USABLE, Pair, ice_parameters, in_state, transports, until
 from tests.simnet import (
     Firewall,
     Link,
@@ -22,6 +21,7 @@ from tests.simnet import (
     World,
     in_virtual_time,
 )
+from tests.support.pairing import USABLE, Pair, ice_parameters, in_state, transports, until
 
 STUN = "stun:192.0.2.10"
 TURN = "turn:192.0.2.10:3479"

@@ -14,7 +14,7 @@ import unittest
 from typing import Any
 
 import peer
-from peer.ice.timings import IceTimings
+from peer.ice.agent.timings import IceTimings
 
 
 class Recorder(unittest.TestResult):

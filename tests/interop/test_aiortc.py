@@ -9,7 +9,7 @@ import aiortc
 import pytest
 
 import peer
-from tests.peer_pair import CONFIGURATION, connected, message, opened, until
+from tests.support.peer_pair import CONFIGURATION, connected, message, opened, until
 
 
 def connections(offerer: str) -> tuple[Any, Any, Any]:

@@ -10,7 +10,7 @@ from playwright.async_api import Page
 
 import peer
 from tests.browser.conftest import chromium, in_time, page
-from tests.peer_pair import connected
+from tests.support.peer_pair import connected
 
 __all__ = ["chromium", "page"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import peer
-from peer.ice.interfaces import system_interfaces
-from peer.ice.mdns import shared
 from peer.ice.options import IceOptions
+from peer.ice.system.interfaces import system_interfaces
+from peer.ice.system.mdns import shared
 from tests.browser.conftest import chromium, page
 
 __all__ = ["chromium", "page"]

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 import peer
-from peer.ice.piggyback import Piggyback
-from peer.ice.stun import META_DTLS_IN_STUN_ACKNOWLEDGEMENT, StunMessage
+from peer.ice.agent.piggyback import Piggyback
+from peer.ice.stun.message import META_DTLS_IN_STUN_ACKNOWLEDGEMENT, StunMessage
 from peer.ice.transport import RTCIceTransport
 from tests.browser.conftest import chromium, page
 from tests.netlab.chromium import HANDSHAKE_TRIALS
-from tests.peer_pair import until
+from tests.support.peer_pair import until
 
 __all__ = ["chromium", "page"]
 

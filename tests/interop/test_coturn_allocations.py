@@ -14,10 +14,10 @@ import pytest
 
 from peer.ice.network import DatagramBase
 from peer.ice.servers import TurnServer, parse_server
-from peer.ice.sockets import system_network
-from peer.ice.stun_client import StunQueries
-from peer.ice.turn import TurnAllocation, TurnError, allocate
-from peer.ice.turn_transaction import Challenge
+from peer.ice.stun.client import StunQueries
+from peer.ice.system.sockets import system_network
+from peer.ice.turn.allocate import TurnAllocation, TurnError, allocate
+from peer.ice.turn.requests import Challenge
 from tests.ice.ear import Ear
 from tests.interop.coturn import Coturn, Transport, running_coturn
 

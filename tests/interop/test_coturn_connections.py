@@ -12,9 +12,9 @@ from aiortc.mediastreams import AudioStreamTrack
 
 from peer.ice.options import IceOptions
 from peer.ice.servers import TurnServer
-from tests.ice.pairing import Pair, transports, until
 from tests.interop.coturn import Coturn, Transport, running_coturn
-from tests.peer_pair import negotiate, pair
+from tests.support.pairing import Pair, transports, until
+from tests.support.peer_pair import negotiate, pair
 
 pytestmark = pytest.mark.real
 

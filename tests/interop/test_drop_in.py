@@ -10,8 +10,7 @@ import pytest
 
 import peer
 import peer.aiortc
-
-from .aiortc_program import running, seen, with_our_import, write_film
+from tests.interop.aiortc_program import running, seen, with_our_import, write_film
 
 
 def test_every_public_name_of_aiortc_is_there_under_both_imports() -> None:

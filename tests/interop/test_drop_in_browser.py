@@ -12,8 +12,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.browser.conftest import chromium, page
-
-from .aiortc_program import PATIENCE, Program, running, seen, with_our_import, write_film
+from tests.interop.aiortc_program import PATIENCE, Program, running, seen, with_our_import, write_film
 
 __all__ = ["chromium", "page"]
 

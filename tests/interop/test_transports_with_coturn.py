@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from peer.ice.gatherer import IceCandidateError
+from peer.ice.gathering.gatherer import IceCandidateError
 from peer.ice.options import IceOptions
 from peer.ice.servers import StunServer, TurnServer, parse_server
 from peer.ice.transport import RTCIceTransport
-from tests.ice.pairing import ice_parameters, transports, until
 from tests.interop.coturn import Coturn, Transport
+from tests.support.pairing import ice_parameters, transports, until
 
 pytestmark = pytest.mark.real
 

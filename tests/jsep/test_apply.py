@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from peer.jsep.sdp import SECTIONS_MAX
-from peer.mediastream import MediaStream
-from tests.peer_pair import negotiate
+from peer.rtp.media_stream import MediaStream
+from peer.sdp.description import SECTIONS_MAX
 from tests.simnet import in_virtual_time
-
-from .corpus import connections, described, snapshot, text
+from tests.support.corpus import connections, described, snapshot, text
+from tests.support.peer_pair import negotiate
 
 OFFER = text("offers", "chromium")
 ROLLBACK = {"type": "rollback"}

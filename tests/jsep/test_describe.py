@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 import peer
-from peer.jsep.sdp import SessionDescription
-from tests.peer_pair import negotiate
+from peer.sdp.description import SessionDescription
 from tests.simnet import in_virtual_time
-
-from .corpus import connections, described, text
+from tests.support.corpus import connections, described, text
+from tests.support.peer_pair import negotiate
 
 
 async def offered(pc: Any, **options: Any) -> SessionDescription:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from peer.jsep.implied import name_as_offered, name_sections, share_transport
-from peer.jsep.sdp import SessionDescription
+from peer.sdp.description import SessionDescription
+from tests.sdp.test_description import whole
 from tests.simnet import in_virtual_time
-
-from .corpus import connections, described, text
-from .test_sdp import whole
+from tests.support.corpus import connections, described, text
 
 
 @in_virtual_time

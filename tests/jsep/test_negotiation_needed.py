@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from peer.jsep.negotiation_needed import negotiation_needed
-from peer.mediastream import MediaStream
-from tests.peer_pair import negotiate
+from peer.rtp.media_stream import MediaStream
 from tests.simnet import in_virtual_time
-
-from .corpus import connections, described, text
+from tests.support.corpus import connections, described, text
+from tests.support.peer_pair import negotiate
 
 
 def needed(pc: Any) -> bool:

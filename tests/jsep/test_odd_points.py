@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 import peer
-from peer.jsep.sdp import MediaSection, SessionDescription
+from peer.sdp.description import MediaSection, SessionDescription
 from tests.simnet import in_virtual_time
-
-from .corpus import connection, described
+from tests.support.corpus import connection, described
 
 SHA_256 = "sha-256 " + ":".join(["AB"] * 32)
 USUAL = "m=audio 9 UDP/TLS/RTP/SAVPF 111 9 0 8"

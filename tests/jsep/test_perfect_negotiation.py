@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 import peer
+from tests.jsep.perfect import Side, Wire, act
 from tests.simnet import Link, SimNetwork, World, in_virtual_time
-
-from .perfect import Side, Wire, act
 
 CERTIFICATE = peer.RTCCertificate.generateCertificate()
 MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}

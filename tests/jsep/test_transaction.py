@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 import peer
-from tests.peer_pair import negotiate, opened, trickle
 from tests.simnet import in_virtual_time
-
-from .corpus import connections
+from tests.support.corpus import connections
+from tests.support.peer_pair import negotiate, opened, trickle
 
 
 def said(description: Any) -> list[str] | None:

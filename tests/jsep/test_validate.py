@@ -8,8 +8,7 @@ import pytest
 
 import peer
 from tests.simnet import in_virtual_time
-
-from .corpus import connections, described, snapshot, text
+from tests.support.corpus import connections, described, snapshot, text
 
 OFFER = text("offers", "chromium")
 ANSWER = text("answers", "janus")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 
-from peer.jsep.codecs import Numbers, common_codecs, common_extensions, local_codecs
-
-from .test_sdp import parse
+from peer.rtp.codecs import Numbers, common_codecs, common_extensions, local_codecs
+from tests.sdp.test_description import parse
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"

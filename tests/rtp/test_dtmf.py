@@ -9,9 +9,9 @@ import pytest
 from aiortc.rtp import RtpPacket
 
 import peer
-from tests.jsep.corpus import connections
-from tests.peer_pair import connected, negotiate, trickle
 from tests.simnet import in_virtual_time
+from tests.support.corpus import connections
+from tests.support.peer_pair import connected, negotiate, trickle
 
 
 class Line:

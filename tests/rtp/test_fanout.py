@@ -7,7 +7,7 @@ import pytest
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
-from peer.track_fanout import Fanout
+from peer.rtp.fanout import Fanout
 
 
 class Numbers(MediaStreamTrack):

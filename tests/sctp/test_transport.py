@@ -12,9 +12,9 @@ from aiortc.rtcsctptransport import AbortChunk, InitChunk, RTCSctpCapabilities, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.datachannel import BUFFERED_AMOUNT_MAX, RTCDataChannel
 from peer.exceptions import InvalidArgumentError, OperationError
-from peer.sctptransport import RTCSctpTransport
+from peer.sctp.data_channel import BUFFERED_AMOUNT_MAX, RTCDataChannel
+from peer.sctp.transport import RTCSctpTransport
 
 
 class Wire:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import peer
-from peer.jsep.sdp import (
+from peer.sdp.description import (
     CANDIDATES_MAX,
     FEW_MAX,
     FORMATS_MAX,
@@ -18,8 +18,7 @@ from peer.jsep.sdp import (
     MediaSection,
     SessionDescription,
 )
-
-from .corpus import names, text
+from tests.support.corpus import names, text
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 

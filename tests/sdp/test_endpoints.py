@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 import peer
-from peer.jsep.codecs import receives, sends
 from peer.jsep.negotiation_needed import negotiation_needed
-from peer.jsep.sdp import SessionDescription
-from tests.peer_pair import connected, event, message, opened
+from peer.rtp.codecs import receives, sends
+from peer.sdp.description import SessionDescription
 from tests.simnet import in_virtual_time
-
-from .corpus import connection, connections, described, names, snapshot, text
+from tests.support.corpus import connection, connections, described, names, snapshot, text
+from tests.support.peer_pair import connected, event, message, opened
 
 # Of our answer, without a track of our own and with max-bundle: whether the peer takes candidates later, our DTLS role,
 # the bundle, and each section.

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import peer
-from peer.jsep.sdp import SessionDescription
+from peer.sdp.description import SessionDescription
 from tests.simnet import in_virtual_time
-
-from .corpus import connection, described, names, snapshot, text
+from tests.support.corpus import connection, described, names, snapshot, text
 
 REFUSALS = (peer.InvalidAccessError, peer.InvalidStateError, peer.OperationError)
 GOOD = text("offers", "chromium")

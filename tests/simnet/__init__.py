@@ -6,12 +6,12 @@
                                 operating system, STUN and TURN servers that speak the real protocols
 """
 
-from .clock import VirtualClock
-from .loop import VirtualClockLoop, in_virtual_time
-from .nat import Dependence, Nat
-from .network import SimNetwork
-from .servers import StunServer, TurnServer
-from .world import Firewall, Host, Link, Nic, Packet, World
+from tests.simnet.clock import VirtualClock
+from tests.simnet.loop import VirtualClockLoop, in_virtual_time
+from tests.simnet.nat import Dependence, Nat
+from tests.simnet.network import SimNetwork
+from tests.simnet.servers import StunServer, TurnServer
+from tests.simnet.world import Firewall, Host, Link, Nic, Packet, World
 
 __all__ = [
     "Dependence",

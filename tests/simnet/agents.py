@@ -11,16 +11,15 @@ import ipaddress
 import random
 from collections.abc import Callable
 
-from peer.ice.agent import IceAgent
+from peer.ice.agent.agent import IceAgent
+from peer.ice.agent.events import IceEvent, PairSelected, StateChanged
+from peer.ice.agent.timings import IceTimings
 from peer.ice.candidate import Candidate, candidate_foundation, candidate_priority
 from peer.ice.credentials import IceCredentials
-from peer.ice.events import IceEvent, PairSelected, StateChanged
 from peer.ice.network import Address, DatagramReceiver
-from peer.ice.timings import IceTimings
-
-from .clock import Timer
-from .streams import SimStream, connect
-from .world import Host, Nic, UdpSocket, World
+from tests.simnet.clock import Timer
+from tests.simnet.streams import SimStream, connect
+from tests.simnet.world import Host, Nic, UdpSocket, World
 
 _QUERY = b"\x00\x01\x00\x00\x21\x12\xa4\x42"
 

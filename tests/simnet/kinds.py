@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias, get_args
 
-from .agents import Endpoint, Reflector, Relay, introduce
-from .clock import VirtualClock
-from .nat import Nat
-from .world import Firewall, Host, Link, World
+from tests.simnet.agents import Endpoint, Reflector, Relay, introduce
+from tests.simnet.clock import VirtualClock
+from tests.simnet.nat import Nat
+from tests.simnet.world import Firewall, Host, Link, World
 
 NetworkKind: TypeAlias = Literal[
     "open",

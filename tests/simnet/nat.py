@@ -7,8 +7,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from peer.ice.network import Address
-
-from .world import Nic, Packet, Realm, World
+from tests.simnet.world import Nic, Packet, Realm, World
 
 
 class Dependence(Enum):

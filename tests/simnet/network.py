@@ -8,9 +8,8 @@ import ssl
 from collections.abc import Callable, Sequence
 
 from peer.ice.network import Address, DatagramReceiver, Interface
-
-from .streams import SimStream, connect
-from .world import Host, Nic, UdpSocket
+from tests.simnet.streams import SimStream, connect
+from tests.simnet.world import Host, Nic, UdpSocket
 
 
 class SimDatagramBase:

@@ -14,10 +14,9 @@ from hashlib import md5
 from aioice import stun
 
 from peer.ice.network import Address
-
-from .clock import Timer
-from .streams import SimStream, listen
-from .world import Nic, UdpSocket
+from tests.simnet.clock import Timer
+from tests.simnet.streams import SimStream, listen
+from tests.simnet.world import Nic, UdpSocket
 
 _UDP_TRANSPORT = 0x11000000
 

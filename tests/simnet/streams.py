@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from peer.ice.network import Address
-
-from .world import Nic, World
+from tests.simnet.world import Nic, World
 
 _MAX_QUEUED = 256 * 1024
 

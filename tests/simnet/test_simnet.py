@@ -9,7 +9,7 @@ import pytest
 
 from peer.ice.network import Address
 from peer.ice.servers import TurnServer as TurnServerUrl
-from peer.ice.turn import allocate
+from peer.ice.turn.allocate import allocate
 from tests.simnet import Dependence, Link, Nat, SimNetwork, TurnServer, VirtualClock, World, in_virtual_time
 
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from peer.ice.network import Address, Interface, InterfaceKind
-
-from .clock import Clock
+from tests.simnet.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

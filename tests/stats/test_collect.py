@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import peer
-
-from .peer_pair import connected, event, message, negotiate, opened, pair
+from tests.support.peer_pair import connected, event, message, negotiate, opened, pair
 
 # W3C WebRTC §8.6. What only shows after RTCP has gone both ways is looked for in the test that waits for it.
 MANDATORY = {

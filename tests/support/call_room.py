@@ -17,7 +17,7 @@ from aiortc.mediastreams import MediaStreamError
 
 import signaling
 from peer import RTCPeerConnection
-from peer.call import Call
+from peer.call.call import Call
 from tests.simnet import Link, Nat, Nic, SimNetwork, StunServer, VirtualClockLoop, World
 
 DELAY = 0.03  # seconds from a client to the relay and from there to another

@@ -15,7 +15,7 @@ from typing import Any
 import peer
 from tests.simnet import Link, SimNetwork, World
 
-FOLDER = Path(__file__).parent / "descriptions"
+FOLDER = Path(__file__).parents[1] / "sdp" / "descriptions"
 CERTIFICATE = peer.RTCCertificate.generateCertificate()
 
 

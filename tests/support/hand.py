@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from peer.ice import stun
-from peer.ice.agent import IceAgent
+from peer.ice.agent.agent import IceAgent
+from peer.ice.agent.events import IceEvent
+from peer.ice.agent.piggyback import Piggyback
+from peer.ice.agent.timings import IceTimings
 from peer.ice.candidate import Candidate, CandidateType, TransportProtocol, candidate_priority
 from peer.ice.credentials import IceCredentials
-from peer.ice.events import IceEvent
 from peer.ice.network import Address, DatagramReceiver
-from peer.ice.piggyback import Piggyback
-from peer.ice.stun import StunMessage
-from peer.ice.timings import IceTimings
+from peer.ice.stun import message as stun
+from peer.ice.stun.message import StunMessage
 
 OURS = IceCredentials("ours", "our+password+of+22+letters")
 THEIRS = IceCredentials("them", "their+password+of+22+letters")

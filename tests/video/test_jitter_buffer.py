@@ -4,7 +4,7 @@ import pytest
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket
 
-from peer.video_jitterbuffer import VideoJitterBuffer
+from peer.video.jitter_buffer import VideoJitterBuffer
 
 
 class Stream:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from .setup import Connections
+from tests.wpt.setup import Connections
 
 
 @pytest_asyncio.fixture

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import peer
-from tests.peer_pair import event, negotiate, trickle
+from tests.support.peer_pair import event, negotiate, trickle
 
 exchangeIceCandidates = trickle
 exchangeOfferAnswer = negotiate

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import peer
-
-from .setup import Connections
+from tests.wpt.setup import Connections
 
 
 @pytest.mark.parametrize("method", ["constructor", "setConfiguration"])
@@ -165,7 +164,7 @@ async def test_generate_certificate_expires() -> None:
 
 async def test_rsa_certificates_connect(pcs: Connections) -> None:
     """RTCCertificate: a connection with an RSA certificate works with one with ECDSA"""
-    from tests.peer_pair import connected, negotiate, trickle
+    from tests.support.peer_pair import connected, negotiate, trickle
 
     rsa = await peer.RTCPeerConnection.generateCertificate(
         {"name": "RSASSA-PKCS1-v1_5", "modulusLength": 2048, "publicExponent": 65537, "hash": "SHA-256"}

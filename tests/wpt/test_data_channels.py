@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 import peer
-from tests.peer_pair import event, message, opened, until
-
-from .setup import Connections, exchangeIceCandidates, exchangeOfferAnswer
+from tests.support.peer_pair import event, message, opened, until
+from tests.wpt.setup import Connections, exchangeIceCandidates, exchangeOfferAnswer
 
 
 async def test_attributes(pcs: Connections) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import peer
-
-from .setup import Connections, exchangeIceCandidates, exchangeOfferAnswer, turns
+from tests.wpt.setup import Connections, exchangeIceCandidates, exchangeOfferAnswer, turns
 
 
 async def test_default_encoding(pcs: Connections) -> None:

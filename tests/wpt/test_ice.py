@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 import peer
-from tests.peer_pair import connected, event, record, until
-
-from .setup import Connections, exchangeIceCandidates, exchangeOfferAnswer, offer_of, turns
+from tests.support.peer_pair import connected, event, record, until
+from tests.wpt.setup import Connections, exchangeIceCandidates, exchangeOfferAnswer, offer_of, turns
 
 LINE = (
     "candidate:1905690388 1 udp 2113937151 192.168.0.1 58041 typ host generation 0 ufrag thC8 network-cost 50"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import peer
-
-from .setup import Connections, answer_to, counter, exchangeOfferAnswer, needed, turns
+from tests.wpt.setup import Connections, answer_to, counter, exchangeOfferAnswer, needed, turns
 
 
 async def test_first_data_channel(pcs: Connections) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import peer
-
-from .setup import Connections, answer_to, counter, exchangeOfferAnswer, needed, offer_of, turns
+from tests.wpt.setup import Connections, answer_to, counter, exchangeOfferAnswer, needed, offer_of, turns
 
 
 def first_step(operation: Any) -> BaseException | None:

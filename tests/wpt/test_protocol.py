@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 import peer
-from tests.peer_pair import connected, event, message, opened, until
-
-from .setup import Connections, exchangeIceCandidates, exchangeOfferAnswer, offer_of
+from tests.support.peer_pair import connected, event, message, opened, until
+from tests.wpt.setup import Connections, exchangeIceCandidates, exchangeOfferAnswer, offer_of
 
 
 async def test_initial_offer(pcs: Connections) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .setup import Connections, counter, exchangeIceCandidates, needed, turns, ufrags
+from tests.wpt.setup import Connections, counter, exchangeIceCandidates, needed, turns, ufrags
 
 
 async def negotiated(pcs: Connections) -> tuple[Any, Any]:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 import peer
-
-from .setup import Connections, answer_to, counter, exchangeIceCandidates, offer_of, turns
+from tests.wpt.setup import Connections, answer_to, counter, exchangeIceCandidates, offer_of, turns
 
 
 async def test_set_local_offer_in_stable(pcs: Connections) -> None:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from peer import RTCSessionDescription, VideoStreamTrack
-from peer.jsep.sdp import Group, SessionDescription
-
-from .setup import Connections
+from peer.sdp.description import Group, SessionDescription
+from tests.wpt.setup import Connections
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"

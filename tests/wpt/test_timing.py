@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 import peer
-from tests.peer_pair import connected, until
-
-from .setup import Connections, exchangeIceCandidates, exchangeOfferAnswer, turns
+from tests.support.peer_pair import connected, until
+from tests.wpt.setup import Connections, exchangeIceCandidates, exchangeOfferAnswer, turns
 
 
 def states_of(connection: Any, event: str, attribute: str) -> list[str]:

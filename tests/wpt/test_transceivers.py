@@ -9,8 +9,15 @@ from typing import Any
 import pytest
 
 import peer
-
-from .setup import Connections, counter, exchangeIceCandidates, exchangeOfferAnswer, needed, offer_of, turns
+from tests.wpt.setup import (
+    Connections,
+    counter,
+    exchangeIceCandidates,
+    exchangeOfferAnswer,
+    needed,
+    offer_of,
+    turns,
+)
 
 
 def audio() -> peer.MediaStreamTrack:

@@ -9,8 +9,8 @@ import aiortc
 from aiortc.contrib import signaling as _base
 from aiortc.contrib.signaling import BYE, BaseSignaling, add_signaling_arguments, object_to_string
 
-from peer.icecandidate import ice_candidate
-from peer.sessiondescription import session_description
+from peer.connection.ice_candidate import ice_candidate
+from peer.connection.session_description import session_description
 
 __all__ = [
     "BYE",

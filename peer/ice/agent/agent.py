@@ -16,25 +16,26 @@ import random
 from dataclasses import replace
 from typing import Final
 
-from . import stun
-from .answers import Answers
-from .binding import Check, Refusal
-from .candidate import Candidate
+from peer.ice.candidate import Candidate
+from peer.ice.credentials import IceCredentials
+from peer.ice.network import Address, DatagramBase
+from peer.ice.stun import message as stun
+from peer.ice.stun.message import StunMessage
+
 from .candidate_table import CandidateTable, same_place
+from .check_messages import Check, Refusal
 from .checklist import CheckList, can_pair
 from .checks import Checks
-from .credentials import IceCredentials
+from .context import Session
 from .deadlines import Deadlines
 from .events import AgentState, HandshakePacket, IceEvent, PairSelected
-from .network import Address, DatagramBase
 from .pair import CandidatePair
 from .piggyback import Piggyback
 from .responder import Responder
+from .responses import Answers
 from .roles import Roles
 from .selection import Selection
-from .session import Session
 from .states import States
-from .stun import StunMessage
 from .timings import IceTimings
 
 # How many pairs a flight of DTLS is worth a check of its own on.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from .binding import Check
-from .candidate import TYPE_PREFERENCE, Candidate
+from peer.ice.candidate import TYPE_PREFERENCE, Candidate
+from peer.ice.network import Address, DatagramBase
+
+from .check_messages import Check
+from .context import Session
 from .events import LocalPeerReflexive, RemotePeerReflexive
-from .network import Address, DatagramBase
 from .pair import CandidatePair
-from .session import Session
 
 # Beyond these a peer only wastes our memory.
 _MAX_REMOTE: Final = 200

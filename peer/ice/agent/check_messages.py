@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import stun
-from .credentials import IceCredentials
-from .network import Address
-from .stun import StunMessage
+from peer.ice.credentials import IceCredentials
+from peer.ice.network import Address
+from peer.ice.stun import message as stun
+from peer.ice.stun.message import StunMessage
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Final
 
-from .candidate import Candidate
-from .network import Address
+from peer.ice.candidate import Candidate
+from peer.ice.network import Address
+
 from .pair import CandidatePair, Foundation, PairKey
 
 MAX_PAIRS: Final = 100

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .binding import write_check
 from .candidate_table import CandidateTable
+from .check_messages import write_check
 from .checklist import CheckList
+from .context import Session
 from .pair import CandidatePair
 from .selection import Selection
-from .session import Session
-from .transaction import Transaction, Transactions
+from .transactions import Transaction, Transactions
 
 
 class Checks:

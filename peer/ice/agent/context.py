@@ -6,9 +6,10 @@ import logging
 import random
 from collections import deque
 
-from .credentials import IceCredentials
+from peer.ice.credentials import IceCredentials
+from peer.ice.network import Address, DatagramBase
+
 from .events import IceEvent
-from .network import Address, DatagramBase
 from .pair import CandidatePair
 from .piggyback import Piggyback
 from .timings import IceTimings

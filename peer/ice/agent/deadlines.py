@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .checklist import CheckList
+from .context import Session
 from .selection import Selection
-from .session import Session
 from .states import States
 
 

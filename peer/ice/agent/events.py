@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from .candidate import Candidate
-from .network import Address, DatagramBase
+from peer.ice.candidate import Candidate
+from peer.ice.network import Address, DatagramBase
+
 from .pair import CandidatePair
 
 AgentState: TypeAlias = Literal[

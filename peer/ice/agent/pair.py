@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from .candidate import Candidate
-from .network import Address, DatagramBase
+from peer.ice.candidate import Candidate
+from peer.ice.network import Address, DatagramBase
 
 if TYPE_CHECKING:
     from .consent import Consent
-    from .transaction import Transaction
+    from .transactions import Transaction
 
 PairState: TypeAlias = Literal["frozen", "waiting", "in-progress", "succeeded", "failed"]
 PairEvent: TypeAlias = Literal["unfreeze", "trigger", "check", "answer", "fail"]

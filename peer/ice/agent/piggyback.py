@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
-from .stun import META_DTLS_IN_STUN, META_DTLS_IN_STUN_ACKNOWLEDGEMENT, StunMessage
+from peer.ice.stun.message import META_DTLS_IN_STUN, META_DTLS_IN_STUN_ACKNOWLEDGEMENT, StunMessage
 
 PiggybackState: TypeAlias = Literal["tentative", "confirmed", "pending", "complete", "off"]
 """Unknown whether the peer does it; it does; our handshake is done, but the peer may lack our last flight; both have

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from .binding import Check, Refusal, judge_request, write_refusal, write_success
-from .network import Address, DatagramBase
-from .session import Session
-from .stun import StunMessage
+from peer.ice.network import Address, DatagramBase
+from peer.ice.stun.message import StunMessage
+
+from .check_messages import Check, Refusal, judge_request, write_refusal, write_success
+from .context import Session
 
 _MAX_EARLY_CHECKS: Final = 100
 # To whoever does not know the credentials.

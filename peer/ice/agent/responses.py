@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from . import stun
+from peer.ice.network import Address, DatagramBase
+from peer.ice.stun import message as stun
+from peer.ice.stun.message import StunMessage
+
 from .candidate_table import CandidateTable
 from .checklist import CheckList
 from .checks import Checks
-from .network import Address, DatagramBase
+from .context import Session
 from .roles import Roles
 from .selection import Selection
-from .session import Session
-from .stun import StunMessage
-from .transaction import Transaction
+from .transactions import Transaction
 
 
 class Answers:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from . import stun
+from peer.ice.stun import message as stun
+from peer.ice.stun.message import StunMessage
+
 from .checklist import CheckList
+from .context import Session
 from .events import RoleChanged
 from .selection import Selection
-from .session import Session
-from .stun import StunMessage
 
 
 class Roles:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from .consent import Consent
+from .context import Session
 from .nomination import Nominations, best, is_better, worth_keeping
 from .pair import CandidatePair
-from .session import Session
 
 # Seconds for which pairs may go on to become valid after the first one did.
 _SETTLED = 1.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
+from .context import Session
 from .events import AgentState, StateChanged
-from .session import Session
 
 StateEvent: TypeAlias = Literal["start", "select", "finish", "silence", "life", "fail", "close"]
 

@@ -11,8 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from peer.ice.candidate import Candidate
-from peer.ice.interfaces import LocalPreferences, leading_out, usable_interfaces
-from peer.ice.local_candidate import (
+from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, Network, PublishedName
+from peer.ice.options import IceOptions
+from peer.ice.servers import StunServer, TurnServer
+from peer.ice.stun.client import StunError, StunQueries
+from peer.ice.system.interfaces import LocalPreferences, leading_out, usable_interfaces
+from peer.ice.turn.allocate import TurnAllocation, TurnError, allocate
+
+from .active_tcp import TcpActiveBase
+from .candidates import (
     active_tcp_candidate,
     host_candidate,
     named,
@@ -20,13 +27,7 @@ from peer.ice.local_candidate import (
     server_reflexive_candidate,
     without_related_address,
 )
-from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, Network, PublishedName
-from peer.ice.options import IceOptions
-from peer.ice.renewal import Renewals
-from peer.ice.servers import StunServer, TurnServer
-from peer.ice.stun_client import StunError, StunQueries
-from peer.ice.tcp import TcpActiveBase
-from peer.ice.turn import TurnAllocation, TurnError, allocate
+from .renewal import Renewals
 
 logger = logging.getLogger(__name__)
 

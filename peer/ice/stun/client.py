@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from peer.ice.network import Address, DatagramBase, Network
-from peer.ice.turn_message import (
+from peer.ice.turn.message import (
     Attribute,
     Class,
     Method,

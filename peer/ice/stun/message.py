@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
-from .network import Address
+from peer.ice.network import Address
 
 BINDING_REQUEST: Final = 0x0001
 BINDING_RESPONSE: Final = 0x0101

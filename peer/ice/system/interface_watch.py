@@ -7,8 +7,9 @@ import socket
 import sys
 from collections.abc import Callable
 
-from peer.ice import rtnetlink
 from peer.ice.network import Interface
+
+from . import rtnetlink
 
 SETTLE = 0.05
 """Seconds from the first sign of a change until it is looked at: an address arrives in several messages."""

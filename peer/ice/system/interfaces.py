@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 import ifaddr
 
-from peer.ice import rtnetlink
 from peer.ice.network import Interface, InterfaceKind
 from peer.ice.options import IceOptions
+
+from . import rtnetlink
 
 KIND_RANK: dict[InterfaceKind, int] = {
     "wired": 7,

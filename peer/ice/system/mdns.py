@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from peer.ice.mdns_message import addresses_in, answer, goodbye, is_answer, query, questions_in
-from peer.ice.mdns_sockets import MdnsSockets
+from .mdns_message import addresses_in, answer, goodbye, is_answer, query, questions_in
+from .mdns_sockets import MdnsSockets
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,6 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 
-from peer.ice import mdns
-from peer.ice.interface_watch import InterfaceWatch
-from peer.ice.interfaces import system_interfaces
-from peer.ice.names import NameResolver
 from peer.ice.network import (
     Address,
     DatagramBase,
@@ -25,6 +21,11 @@ from peer.ice.network import (
     PublishedName,
     StreamConnection,
 )
+
+from . import mdns
+from .interface_watch import InterfaceWatch
+from .interfaces import system_interfaces
+from .resolver import NameResolver
 
 logger = logging.getLogger(__name__)
 

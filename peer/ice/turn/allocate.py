@@ -13,11 +13,12 @@ from typing import Final
 
 from peer.ice.network import Address, Interface, Network
 from peer.ice.servers import TurnServer
-from peer.ice.turn_allocation import TurnAllocation
-from peer.ice.turn_client import Allocated, Refused, RelayFamily
-from peer.ice.turn_message import MISMATCH
-from peer.ice.turn_path import ServerPath, StreamPath, UdpPath
-from peer.ice.turn_transaction import UNREACHABLE
+
+from .allocation import TurnAllocation
+from .client import Allocated, Refused, RelayFamily
+from .message import MISMATCH
+from .path import ServerPath, StreamPath, UdpPath
+from .requests import UNREACHABLE
 
 __all__ = ["TurnAllocation", "TurnError", "allocate"]
 

@@ -12,9 +12,10 @@ from weakref import WeakKeyDictionary
 
 from peer.ice.network import Address, DatagramReceiver, Network
 from peer.ice.servers import TurnServer
-from peer.ice.turn_client import Allocated, Lost, Refused, RelayFamily, Released, TurnClient
-from peer.ice.turn_path import ServerPath
-from peer.ice.turn_transaction import UNREACHABLE, Challenge, Credentials
+
+from .client import Allocated, Lost, Refused, RelayFamily, Released, TurnClient
+from .path import ServerPath
+from .requests import UNREACHABLE, Challenge, Credentials
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from struct import pack
 from typing import Final
 
 from peer.ice.network import Address
-from peer.ice.turn_message import (
+
+from .message import (
     CHANNEL_MAX,
     CHANNEL_MIN,
     MISMATCH,
@@ -19,7 +20,7 @@ from peer.ice.turn_message import (
     StunMessage,
     peer_address,
 )
-from peer.ice.turn_transaction import Answer, Requests
+from .requests import Answer, Requests
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from struct import pack
 from typing import Final, Literal, TypeAlias
 
 from peer.ice.network import Address
-from peer.ice.turn_channel import Channels
-from peer.ice.turn_message import (
+
+from .channels import Channels
+from .message import (
     FAMILY,
     MISMATCH,
     REQUESTED_UDP,
@@ -33,8 +34,8 @@ from peer.ice.turn_message import (
     parse_message,
     send_indication,
 )
-from peer.ice.turn_permission import Permissions
-from peer.ice.turn_transaction import TRY_ALTERNATE, Answer, Challenge, Credentials, Refusal, Requests
+from .permissions import Permissions
+from .requests import TRY_ALTERNATE, Answer, Challenge, Credentials, Refusal, Requests
 
 logger = logging.getLogger(__name__)
 

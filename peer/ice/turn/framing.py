@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from peer.ice.stun import HEADER_LENGTH
-from peer.ice.turn_message import CHANNEL_HEADER_LENGTH, CHANNEL_MIN
+from peer.ice.stun.message import HEADER_LENGTH
+
+from .message import CHANNEL_HEADER_LENGTH, CHANNEL_MIN
 
 _COOKIE = b"\x21\x12\xa4\x42"
 

@@ -14,9 +14,9 @@ from enum import IntEnum
 from struct import pack, unpack_from
 from typing import Final, TypeAlias
 
-from peer.ice import stun
 from peer.ice.network import Address
-from peer.ice.stun import HEADER_LENGTH
+from peer.ice.stun import message as stun
+from peer.ice.stun.message import HEADER_LENGTH
 
 CHANNEL_HEADER_LENGTH: Final = 4
 CHANNEL_MIN: Final = 0x4000

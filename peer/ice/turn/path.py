@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from peer.ice.network import Address, DatagramBase, StreamConnection
-from peer.ice.turn_stream import TurnStream, TurnStreamError, pad
+
+from .framing import TurnStream, TurnStreamError, pad
 
 
 class ServerPath(Protocol):

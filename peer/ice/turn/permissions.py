@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from peer.ice.turn_message import MISMATCH, AttributeList, Method, StunMessage, peer_address
-from peer.ice.turn_transaction import Answer, Requests
+from .message import MISMATCH, AttributeList, Method, StunMessage, peer_address
+from .requests import Answer, Requests
 
 logger = logging.getLogger(__name__)
 

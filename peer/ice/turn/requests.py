@@ -12,14 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from peer.ice.turn_message import (
-    Attribute,
-    AttributeList,
-    Class,
-    Method,
-    StunMessage,
-    encode_message,
-)
+from .message import Attribute, AttributeList, Class, Method, StunMessage, encode_message
 
 RTO: Final = 0.25
 """Seconds to the first retransmission, until a round trip has been measured."""

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from enum import Enum
 from typing import Any
 
-from ..messages import PeerInfo
-from ..rooms import Limits, ResumeToken, Session
+from signaling.protocol.messages import PeerInfo
+from signaling.relay.rooms import Limits, ResumeToken, Session
 
 __all__ = ["Backplane", "SendResult"]
 

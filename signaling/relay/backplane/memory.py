@@ -6,10 +6,11 @@ import asyncio
 import hmac
 from typing import Any
 
-from ..errors import Close, Refused
-from ..messages import PeerInfo
-from ..rooms import Limits, ResumeToken, Session, joined_frame, left_frame, updated_frame
-from ..window import WindowExceeded
+from signaling.protocol.errors import Close, Refused
+from signaling.protocol.messages import PeerInfo
+from signaling.protocol.window import WindowExceeded
+from signaling.relay.rooms import Limits, ResumeToken, Session, joined_frame, left_frame, updated_frame
+
 from .base import Backplane, SendResult
 
 __all__ = ["MemoryBackplane"]

@@ -23,10 +23,11 @@ from typing import Any, cast
 
 import redis.asyncio as redis
 
-from ..errors import Close, Refused
-from ..messages import PeerInfo
-from ..rooms import Limits, ResumeToken, Session, joined_frame, updated_frame
-from ..window import Outbox
+from signaling.protocol.errors import Close, Refused
+from signaling.protocol.messages import PeerInfo
+from signaling.protocol.window import Outbox
+from signaling.relay.rooms import Limits, ResumeToken, Session, joined_frame, updated_frame
+
 from .base import Backplane, SendResult
 from .room_script import RoomScript
 from .script_calls import UNREACHABLE

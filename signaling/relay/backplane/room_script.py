@@ -9,8 +9,9 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import ResponseError
 
-from ..errors import Refused
-from ..rooms import Limits
+from signaling.protocol.errors import Refused
+from signaling.relay.rooms import Limits
+
 from .script_calls import UNREACHABLE, ScriptCalls
 
 __all__ = ["RoomScript"]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from peer.ice import stun
+from peer.ice.agent.events import (
+    LocalPeerReflexive,
+    PairSelected,
+    RemotePeerReflexive,
+    RoleChanged,
+    StateChanged,
+)
+from peer.ice.agent.timings import IceTimings
 from peer.ice.candidate import candidate_priority
 from peer.ice.credentials import IceCredentials
-from peer.ice.events import LocalPeerReflexive, PairSelected, RemotePeerReflexive, RoleChanged, StateChanged
-from peer.ice.timings import IceTimings
-from tests.ice.hand import OURS, THEIRS, Base, Hand, candidate
+from peer.ice.stun import message as stun
+from tests.support.hand import OURS, THEIRS, Base, Hand, candidate
 
 ONE_AT_A_TIME = IceTimings(burst_checks=1)
 

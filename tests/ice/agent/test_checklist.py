@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from peer.ice.agent.checklist import MAX_PAIRS, CheckList, can_pair
+from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
-from peer.ice.checklist import MAX_PAIRS, CheckList, can_pair
-from peer.ice.pair import CandidatePair
-from tests.ice.hand import Base, candidate
+from tests.support.hand import Base, candidate
 
 BASE = Base()
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from peer.ice import stun
-from peer.ice.timings import IceTimings
+from peer.ice.agent.timings import IceTimings
+from peer.ice.stun import message as stun
 from tests.simnet import Link, Nat, Packet, VirtualClock, World
 from tests.simnet.agents import Endpoint, Reflector, Relay, introduce
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peer.ice import stun
+from peer.ice.agent.events import StateChanged
 from peer.ice.candidate import Candidate
-from peer.ice.events import StateChanged
-from tests.ice.hand import OURS, THEIRS, Hand, candidate
+from peer.ice.stun import message as stun
+from tests.support.hand import OURS, THEIRS, Hand, candidate
 
 STRANGER = ("198.51.100.66", 666)
 PEER = ("10.0.0.2", 2000)

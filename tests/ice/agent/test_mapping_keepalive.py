@@ -8,8 +8,8 @@ import pytest
 
 from peer.ice.options import IceOptions
 from peer.ice.servers import parse_server
-from tests.ice.pairing import ice_parameters, transports
 from tests.simnet import Link, Nat, Packet, SimNetwork, StunServer, World, in_virtual_time
+from tests.support.pairing import ice_parameters, transports
 
 
 class Home:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from peer.ice.consent import Consent
-from peer.ice.nomination import Nominations, best, is_better, worth_keeping
-from peer.ice.pair import CandidatePair
-from peer.ice.timings import IceTimings
-from tests.ice.hand import Base, candidate
+from peer.ice.agent.consent import Consent
+from peer.ice.agent.nomination import Nominations, best, is_better, worth_keeping
+from peer.ice.agent.pair import CandidatePair
+from peer.ice.agent.timings import IceTimings
 from tests.simnet import Link, Packet, VirtualClock, World
 from tests.simnet.agents import Endpoint, Reflector, Relay, introduce
+from tests.support.hand import Base, candidate
 
 TIMINGS = IceTimings()
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peer.ice.agent.pair import TRANSITIONS, CandidatePair, PairEvent, PairState, pair_priority
 from peer.ice.candidate import Candidate, candidate_priority
-from peer.ice.pair import TRANSITIONS, CandidatePair, PairEvent, PairState, pair_priority
-from tests.ice.hand import Base, candidate
+from tests.support.hand import Base, candidate
 
 priorities = st.integers(1, 2**31 - 1)
 

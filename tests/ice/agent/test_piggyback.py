@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from peer.ice import stun
-from peer.ice.events import HandshakePacket
-from peer.ice.piggyback import PACKET_MAX, Piggyback
-from peer.ice.stun import META_DTLS_IN_STUN, META_DTLS_IN_STUN_ACKNOWLEDGEMENT, StunMessage
-from tests.ice.hand import THEIRS, Hand, Sent
+from peer.ice.agent.events import HandshakePacket
+from peer.ice.agent.piggyback import PACKET_MAX, Piggyback
+from peer.ice.stun import message as stun
+from peer.ice.stun.message import META_DTLS_IN_STUN, META_DTLS_IN_STUN_ACKNOWLEDGEMENT, StunMessage
+from tests.support.hand import THEIRS, Hand, Sent
 
 HELLO, SERVER_FLIGHT, CLIENT_FLIGHT, LAST = (
     bytes([22]) + text for text in (b"hello", b"server", b"client", b"last")

@@ -7,11 +7,11 @@ from typing import get_args
 
 import pytest
 
-from peer.ice.events import AgentState, StateChanged
-from peer.ice.session import Session
-from peer.ice.states import TRANSITIONS, StateEvent, States
-from peer.ice.timings import IceTimings
-from tests.ice.hand import OURS
+from peer.ice.agent.context import Session
+from peer.ice.agent.events import AgentState, StateChanged
+from peer.ice.agent.states import TRANSITIONS, StateEvent, States
+from peer.ice.agent.timings import IceTimings
+from tests.support.hand import OURS
 
 
 def made(state: AgentState = "new") -> tuple[States, Session]:

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from peer.ice.timings import IceTimings
+from peer.ice.agent.timings import IceTimings
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(IceTimings)])

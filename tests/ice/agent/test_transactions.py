@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from peer.ice.pair import CandidatePair
-from peer.ice.timings import IceTimings
-from peer.ice.transaction import Transaction, Transactions
-from tests.ice.hand import Base, candidate
+from peer.ice.agent.pair import CandidatePair
+from peer.ice.agent.timings import IceTimings
+from peer.ice.agent.transactions import Transaction, Transactions
+from tests.support.hand import Base, candidate
 
 PAIR = CandidatePair(candidate("10.0.0.1", 1), candidate("10.0.0.2", 2), Base(), controlling=True)
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.ice.candidate import Candidate, candidate_foundation, candidate_priority
+from peer.ice.gathering.active_tcp import FrameReader, TcpActiveBase
 from peer.ice.network import Address, DatagramReceiver, Interface
 from peer.ice.options import IceOptions
-from peer.ice.tcp import FrameReader, TcpActiveBase
-from tests.ice.pairing import in_state, transports
 from tests.simnet import Firewall, SimNetwork, VirtualClockLoop, World, in_virtual_time
 from tests.simnet.streams import SimStream, listen
 from tests.simnet.world import Nic
+from tests.support.pairing import in_state, transports
 
 
 def framed(*packets: bytes) -> bytes:

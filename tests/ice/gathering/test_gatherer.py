@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from peer.ice.candidate import Candidate
-from peer.ice.gatherer import Gatherer, IceCandidateError
+from peer.ice.gathering.gatherer import Gatherer, IceCandidateError
 from peer.ice.network import Address, DatagramBase, Interface
 from peer.ice.options import IceOptions
 from peer.ice.servers import StunServer, TurnServer, parse_server
@@ -482,7 +482,7 @@ async def test_closing_at_any_moment_leaves_no_allocation(moment: float) -> None
 
 
 def test_a_preference_goes_to_the_kind_first_and_stays() -> None:
-    from peer.ice.interfaces import LocalPreferences
+    from peer.ice.system.interfaces import LocalPreferences
 
     preferences = LocalPreferences()
     wired, wifi = Interface("eth0", "192.0.2.1", "wired"), Interface("wlan0", "192.0.2.2", "wifi")

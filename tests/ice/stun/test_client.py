@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from peer.ice.network import Address, DatagramBase
-from peer.ice.stun import encode_error, encode_xor_address
-from peer.ice.stun_client import StunError, StunQueries
-from peer.ice.turn_message import Attribute, Class, Method, encode_message, parse_message
+from peer.ice.stun.client import StunError, StunQueries
+from peer.ice.stun.message import encode_error, encode_xor_address
+from peer.ice.turn.message import Attribute, Class, Method, encode_message, parse_message
 from tests.simnet.loop import in_virtual_time
 from tests.simnet.network import SimNetwork
 from tests.simnet.servers import StunServer

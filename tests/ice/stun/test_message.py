@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.ice import stun
+from peer.ice.stun import message as stun
 
 TRANSACTION = bytes(range(12))
 KEY = b"a password of theirs"

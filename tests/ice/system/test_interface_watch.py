@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from peer.ice import interface_watch, rtnetlink
-from peer.ice.interface_watch import InterfaceWatch
-from peer.ice.interfaces import system_interfaces
 from peer.ice.network import Interface
+from peer.ice.system import interface_watch, rtnetlink
+from peer.ice.system.interface_watch import InterfaceWatch
+from peer.ice.system.interfaces import system_interfaces
 from tests.conftest import require_part
 from tests.netlab.setns import entered
 from tests.simnet import in_virtual_time

@@ -7,17 +7,17 @@ import sys
 
 import pytest
 
-from peer.ice import interfaces, rtnetlink
-from peer.ice.interfaces import (
+from peer.ice.network import Interface, InterfaceKind
+from peer.ice.options import IceOptions
+from peer.ice.system import interfaces, rtnetlink
+from peer.ice.system.interfaces import (
     interface_kind,
     interleave,
     leading_out,
     system_interfaces,
     usable_interfaces,
 )
-from peer.ice.network import Interface, InterfaceKind
-from peer.ice.options import IceOptions
-from peer.ice.rtnetlink import IFF_RUNNING, IFF_UP, Link, LinkAddress
+from peer.ice.system.rtnetlink import IFF_RUNNING, IFF_UP, Link, LinkAddress
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.ice import mdns as mdns_module
-from peer.ice import mdns_sockets
-from peer.ice.mdns import MulticastDns, Publication, is_browser_name, is_mdns_name, shared
-from peer.ice.mdns_message import AAAA, A, addresses_in, answer, goodbye, is_answer, query, questions_in
-from peer.ice.mdns_sockets import MdnsSockets
-from peer.ice.sockets import system_network
+from peer.ice.system import mdns as mdns_module
+from peer.ice.system import mdns_sockets
+from peer.ice.system.mdns import MulticastDns, Publication, is_browser_name, is_mdns_name, shared
+from peer.ice.system.mdns_message import (
+    AAAA,
+    A,
+    addresses_in,
+    answer,
+    goodbye,
+    is_answer,
+    query,
+    questions_in,
+)
+from peer.ice.system.mdns_sockets import MdnsSockets
+from peer.ice.system.sockets import system_network
 
 LOOPBACK = [socket.if_nametoindex("lo")]
 NAME = "1f4712db-ea17-4bcf-a596-105139dfd8bf.local"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from peer.ice.names import NameResolver
+from peer.ice.system.resolver import NameResolver
 
 Found = list[tuple[Any, ...]]
 

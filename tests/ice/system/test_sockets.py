@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from peer.ice.network import Address, DatagramBase, Interface
-from peer.ice.sockets import SystemNetwork, TcpStream, UdpBase, system_network
+from peer.ice.system.sockets import SystemNetwork, TcpStream, UdpBase, system_network
 
 LOOPBACK = Interface("lo", "127.0.0.1", "loopback")
 LOOPBACK_6 = Interface("lo", "::1", "loopback")
@@ -195,7 +195,7 @@ async def test_a_stream_carries_bytes_and_tells_of_its_end() -> None:
 async def test_a_stream_takes_no_more_than_it_may_queue_and_closes_though_nobody_reads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("peer.ice.sockets.LINGER", 0.01)
+    monkeypatch.setattr("peer.ice.system.sockets.LINGER", 0.01)
     held, served = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -12,9 +12,9 @@ import pytest
 from peer.ice.network import Address, Interface
 from peer.ice.servers import TurnServer as TurnServerOptions
 from peer.ice.servers import parse_server
-from peer.ice.stun import encode_error
-from peer.ice.turn import TurnAllocation, TurnError, allocate
-from peer.ice.turn_message import Attribute, Class, Method, encode_message, parse_message
+from peer.ice.stun.message import encode_error
+from peer.ice.turn.allocate import TurnAllocation, TurnError, allocate
+from peer.ice.turn.message import Attribute, Class, Method, encode_message, parse_message
 from tests.ice.ear import Ear
 from tests.simnet.loop import VirtualClockLoop, in_virtual_time
 from tests.simnet.network import SimNetwork

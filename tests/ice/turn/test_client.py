@@ -7,9 +7,9 @@ from struct import pack, unpack_from
 
 import pytest
 
-from peer.ice.stun import encode_error
-from peer.ice.turn_client import Allocated, Lost, Refused, Released, TurnClient
-from peer.ice.turn_message import (
+from peer.ice.stun.message import encode_error
+from peer.ice.turn.client import Allocated, Lost, Refused, Released, TurnClient
+from peer.ice.turn.message import (
     Attribute,
     Class,
     Method,
@@ -18,9 +18,9 @@ from peer.ice.turn_message import (
     parse_message,
     peer_address,
 )
-from peer.ice.turn_transaction import Challenge, Credentials
-from tests.ice.turn_exchange import TurnExchange
-from tests.ice.turn_server import (
+from peer.ice.turn.requests import Challenge, Credentials
+from tests.ice.turn.turn_exchange import TurnExchange
+from tests.ice.turn.turn_server import (
     ALICE,
     CLIENT,
     REALM,

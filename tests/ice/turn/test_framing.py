@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.ice.turn_message import Class, Method, encode_message, parse_message
-from peer.ice.turn_stream import TurnStream, TurnStreamError, pad
+from peer.ice.turn.framing import TurnStream, TurnStreamError, pad
+from peer.ice.turn.message import Class, Method, encode_message, parse_message
 
 CHANNEL_DATA = st.builds(
     lambda number, payload: number.to_bytes(2, "big") + len(payload).to_bytes(2, "big") + payload,

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peer.ice.network import Address
-from peer.ice.stun import encode_error, encode_xor_address
-from peer.ice.turn_client import CLOSE_TIMEOUT, TurnClient
-from peer.ice.turn_message import Attribute, Class, Method, encode_message, parse_message
-from peer.ice.turn_transaction import Credentials
-from tests.ice.turn_server import ALICE, REALM, RELAYED
+from peer.ice.stun.message import encode_error, encode_xor_address
+from peer.ice.turn.client import CLOSE_TIMEOUT, TurnClient
+from peer.ice.turn.message import Attribute, Class, Method, encode_message, parse_message
+from peer.ice.turn.requests import Credentials
+from tests.ice.turn.turn_server import ALICE, REALM, RELAYED
 
 PEER: Address = ("192.0.2.1", 4000)
 KEY = ALICE.key(REALM)

@@ -8,7 +8,7 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.ice.turn_message import (
+from peer.ice.turn.message import (
     Attribute,
     Class,
     Method,

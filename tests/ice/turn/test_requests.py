@@ -7,10 +7,10 @@ from hashlib import md5
 
 import pytest
 
-from peer.ice.stun import encode_error
-from peer.ice.turn_message import Attribute, Class, Method, StunMessage, encode_message, parse_message
-from peer.ice.turn_transaction import Answer, Challenge, Credentials, Refusal, Requests
-from tests.ice.turn_server import ALICE, REALM
+from peer.ice.stun.message import encode_error
+from peer.ice.turn.message import Attribute, Class, Method, StunMessage, encode_message, parse_message
+from peer.ice.turn.requests import Answer, Challenge, Credentials, Refusal, Requests
+from tests.ice.turn.turn_server import ALICE, REALM
 
 KEY = ALICE.key(REALM)
 CHALLENGE = Challenge(REALM, b"nonce")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from peer.ice.network import Address
-from peer.ice.turn_client import TurnClient, TurnEvent
-from tests.ice.turn_server import ALICE, TurnServerModel
+from peer.ice.turn.client import TurnClient, TurnEvent
+from tests.ice.turn.turn_server import ALICE, TurnServerModel
 
 
 class TurnExchange:

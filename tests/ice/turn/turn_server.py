@@ -7,16 +7,9 @@ from dataclasses import dataclass, field
 from struct import pack, unpack
 
 from peer.ice.network import Address
-from peer.ice.stun import encode_error, encode_xor_address
-from peer.ice.turn_message import (
-    Attribute,
-    Class,
-    Method,
-    StunMessage,
-    encode_message,
-    parse_message,
-)
-from peer.ice.turn_transaction import Credentials
+from peer.ice.stun.message import encode_error, encode_xor_address
+from peer.ice.turn.message import Attribute, Class, Method, StunMessage, encode_message, parse_message
+from peer.ice.turn.requests import Credentials
 
 REALM = "calls.example"
 ALICE = Credentials("alice", "wonderland")

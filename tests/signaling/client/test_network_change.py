@@ -10,10 +10,11 @@ import pytest
 import pytest_asyncio
 from websockets.asyncio.client import ClientConnection
 
-from signaling import AppMessage, Backoff, Offer, PeerJoined, Relay, SessionLost, Welcome, client_connection
+from signaling import AppMessage, Backoff, Offer, PeerJoined, Relay, SessionLost, Welcome
+from signaling.client import connection as client_connection
+from tests.signaling.client.test_outages import eventually
 from tests.signaling.links import LinkedClient
 from tests.signaling.settings import relay_settings
-from tests.signaling.test_outages import eventually
 
 GONE = ("192.0.2.77", 4000)
 PATIENT = Backoff(first=1000.0, longest=1000.0)

@@ -26,7 +26,7 @@ from signaling import (
     SignalingError,
     Welcome,
 )
-from signaling.client import ClientEvent
+from signaling.client.client import ClientEvent
 from tests.signaling.figures import note
 from tests.signaling.links import Cut, LinkedClient
 from tests.signaling.settings import QUICK, relay_settings

@@ -29,12 +29,12 @@ from signaling import (
     SignalingClient,
     SignalingError,
     create_app,
-    messages,
 )
-from signaling.command import app as command
-from signaling.logs import JSONFormatter, TextFormatter
-from signaling.schema import protocol_schema, protocol_schema_text
-from signaling.settings import misspelt
+from signaling.protocol import messages
+from signaling.protocol.schema import protocol_schema, protocol_schema_text
+from signaling.relay.command import app as command
+from signaling.relay.logs import JSONFormatter, TextFormatter
+from signaling.relay.settings import misspelt
 from tests.interop.coturn import _make_certificate
 from tests.signaling.cluster import RelayProcess
 from tests.signaling.redis_server import RedisServer
@@ -178,7 +178,7 @@ def test_logs_are_one_json_object_a_line_or_readable_text() -> None:
 def test_the_published_schema_is_the_one_of_the_models() -> None:
     published = Path(messages.__file__).with_name("protocol.schema.json").read_text()
     assert published == protocol_schema_text(), (
-        "run: python -m signaling schema > signaling/protocol.schema.json"
+        "run: python -m signaling schema > signaling/protocol/protocol.schema.json"
     )
     schema = protocol_schema()
     offer = schema["$defs"]["Offer"]

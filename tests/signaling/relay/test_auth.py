@@ -176,7 +176,7 @@ async def test_a_session_ends_when_its_token_expires(fleeting: RelayServer) -> N
 async def test_a_token_is_refreshed_while_connected(
     fleeting: RelayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("signaling.access_token.REFRESH_AT", 0.05)
+    monkeypatch.setattr("signaling.client.access_token.REFRESH_AT", 0.05)
     minted = iter(["alice 1", "alice 60"])
     async with client(fleeting, token=lambda: next(minted)) as alice, client(fleeting, token="bob 60") as bob:
         first = alice.id

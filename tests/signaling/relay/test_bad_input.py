@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from signaling import MalformedMessage, RelayServer
-from signaling.errors import ERROR_CODES
-from signaling.messages import parse_client_message, to_json
+from signaling.protocol.errors import ERROR_CODES
+from signaling.protocol.messages import parse_client_message, to_json
 from tests.signaling.figures import note
 from tests.signaling.raw import RawPeer
 from tests.signaling.settings import relay_settings

@@ -13,20 +13,20 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from examples.echo_bot import EchoBot
-from peer.call import Call
+from peer.call.call import Call
 from signaling import AppMessage, PeerJoined, RelayServer, SignalingClient
 from tests.browser.conftest import chromium
 from tests.signaling.cluster import Balancer, RelayProcess
 from tests.signaling.figures import note
 from tests.signaling.redis_server import RedisServer
+from tests.signaling.relay.test_nodes import ENVIRONMENT
 from tests.signaling.settings import QUICK, relay_settings
-from tests.signaling.test_nodes import ENVIRONMENT
 
 __all__ = ["chromium"]
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
-PAGE = Path(__file__).parents[2] / "examples" / "browser_call"
+PAGE = Path(__file__).parents[3] / "examples" / "browser_call"
 
 
 class Cutter(Balancer):

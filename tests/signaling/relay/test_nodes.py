@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from signaling import AppMessage, PeerJoined, PeerLeft, SessionLost, SignalingClient, Welcome
-from signaling.client import ClientEvent
+from signaling.client.client import ClientEvent
 from tests.signaling.cluster import Balancer, RelayProcess
 from tests.signaling.figures import note
 from tests.signaling.redis_server import RedisServer

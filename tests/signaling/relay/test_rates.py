@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
 from signaling import JoinRefused, Relay, RelayServer, SignalingClient
-from signaling.rates import AddressLimiter, TokenBucket, subscriber
+from signaling.relay.rates import AddressLimiter, TokenBucket, subscriber
 from tests.signaling.figures import note
 from tests.signaling.raw import RawPeer
 from tests.signaling.settings import QUICK, relay_settings

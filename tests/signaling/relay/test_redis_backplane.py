@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from signaling.backplane import SendResult
-from signaling.backplane.redis import RedisBackplane
-from signaling.errors import Refused
-from signaling.rooms import Limits, ResumeToken, Session
-from signaling.window import Outbox
+from signaling.protocol.errors import Refused
+from signaling.protocol.window import Outbox
+from signaling.relay.backplane import SendResult
+from signaling.relay.backplane.redis import RedisBackplane
+from signaling.relay.rooms import Limits, ResumeToken, Session
 from tests.signaling.redis_server import RedisServer
 
 pytestmark = pytest.mark.real

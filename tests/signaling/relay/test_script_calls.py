@@ -11,7 +11,7 @@ import redis.asyncio as redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from signaling.backplane.script_calls import ScriptCalls
+from signaling.relay.backplane.script_calls import ScriptCalls
 from tests.signaling.redis_server import RedisServer
 
 pytestmark = pytest.mark.real

@@ -13,10 +13,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from peer.ice.sockets import SystemNetwork
-from peer.ice.turn import TurnError, allocate
+from peer.ice.system.sockets import SystemNetwork
+from peer.ice.turn.allocate import TurnError, allocate
 from signaling import Grant, Refused, RelayServer, mint_token
-from signaling.ice_servers import (
+from signaling.relay.turn_credentials import (
     Cloudflare,
     CredentialsUnavailable,
     Hybrid,

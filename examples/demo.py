@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.echo_bot import EchoBot, until_interrupted
-from peer.call.call import Call
+from peer import Call
 from signaling import RelayServer, RelaySettings
 
 PAGE = Path(__file__).parent / "browser_call"

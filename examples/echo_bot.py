@@ -18,8 +18,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 import signaling
-from peer.call.call import Call
-from peer.call.remote_peer import RemotePeer
+from peer import Call, RemotePeer
 
 
 class EchoTrack(MediaStreamTrack):

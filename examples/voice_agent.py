@@ -22,6 +22,7 @@ import numpy as np
 from aiortc import MediaStreamTrack
 
 from examples.echo_bot import until_interrupted
+from peer import Call, RemotePeer
 from peer.audio import (
     AudioSink,
     AudioSource,
@@ -36,8 +37,6 @@ from peer.audio import (
 from peer.audio.blocks import with_channels
 from peer.audio.opus import Pcm
 from peer.audio.resampling import Resampler
-from peer.call.call import Call
-from peer.call.remote_peer import RemotePeer
 
 HEARING_RATE = 16000
 SPEAKING_RATE = 24000

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 from aiortc import MediaStreamTrack
 
 import signaling
+from peer.aio.background import Background
 from peer.aio.emitter import EventEmitter
 from peer.connection.configuration import RTCConfiguration, configuration
 from peer.connection.peer_connection import RTCPeerConnection
@@ -127,7 +128,7 @@ class Call(EventEmitter):
         """Why the call is over; None while it goes on."""
         self._published: list[Fanout] = []
         self._opened: dict[str, dict[str, Any]] = {}
-        self._goodbyes: set[asyncio.Task[None]] = set()
+        self._goodbyes = Background("call")
         self._here_before_us: set[str] = set()
         self._outbox = Outbox(client)
         self._reader: asyncio.Task[None] | None = None
@@ -179,7 +180,7 @@ class Call(EventEmitter):
         await self.signaling.aclose()
         if self._reader is not None:
             await asyncio.gather(self._reader, return_exceptions=True)
-        await asyncio.gather(*self._goodbyes, return_exceptions=True)
+        await self._goodbyes.settled()
 
     async def wait_ended(self) -> str:
         """Wait until the call is over (`leave`, or signalling given up for good); returns the reason."""
@@ -365,9 +366,7 @@ class Call(EventEmitter):
     def _peer_left(self, peer: RemotePeer, reason: str) -> None:
         if self.peers.get(peer.id) is peer:
             del self.peers[peer.id]
-        goodbye = asyncio.create_task(peer.closed(), name=f"call: goodbye to {peer.id}")
-        self._goodbyes.add(goodbye)
-        goodbye.add_done_callback(self._goodbyes.discard)
+        self._goodbyes.spawn(peer.closed(), f"goodbye to {peer.id}")
         self.emit("left", peer, reason)
 
     def _take_track(self, track: MediaStreamTrack, peer: RemotePeer) -> None:

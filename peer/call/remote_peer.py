@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from aiortc import MediaStreamTrack
 
+from peer.aio.background import Background
 from peer.aio.emitter import EventEmitter
 from peer.connection.media import channel_parameters
 from peer.connection.peer_connection import RTCPeerConnection
@@ -75,6 +76,10 @@ class PeerSetup:
     liveness: float | None
 
 
+async def _close(pc: RTCPeerConnection) -> None:
+    await pc.close()
+
+
 class RemotePeer(EventEmitter):
     """Another peer in the room, and the connection with it.
 
@@ -122,7 +127,7 @@ class RemotePeer(EventEmitter):
         self._liveness: Liveness | None = None
         self._task: asyncio.Task[None] | None = None
         self._farewell: asyncio.TimerHandle | None = None
-        self._closing: set[asyncio.Future[None]] = set()
+        self._closing = Background(f"connections to {id}")
         self.pc = setup.connect()
 
     def __repr__(self) -> str:
@@ -227,7 +232,7 @@ class RemotePeer(EventEmitter):
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await asyncio.gather(pc.close(), *self._closing, return_exceptions=True)
+        await asyncio.gather(pc.close(), self._closing.settled(), return_exceptions=True)
 
     # One step at a time
 
@@ -338,9 +343,7 @@ class RemotePeer(EventEmitter):
         old, self.pc = self.pc, self._setup.connect()
         self._attach()
         self.emit("state", self.pc.connectionState)
-        closing = asyncio.ensure_future(old.close())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        self._closing.spawn(_close(old))
 
     def _send(self, pc: RTCPeerConnection, message: dict[str, Any]) -> None:
         if self.pc is pc and self.left is None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiortc import RTCDtlsFingerprint, RTCDtlsParameters, RTCIceParameters
 
+from peer.aio.background import Background
 from peer.dtls.certificate import RTCCertificate
 from peer.dtls.transport import RTCDtlsTransport
 from peer.exceptions import OperationError
@@ -156,7 +157,7 @@ class Transports:
         self._on_network_change = on_network_change
         self.all: list[Transport] = []
         self._created = 0
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._stopping = Background("discarded transports")
 
     def create(self) -> Transport:
         ice = RTCIceTransport(self.options, self._network)
@@ -233,9 +234,7 @@ class Transports:
         transport.ice.forgo_handshake()
         transport.left_behind = transport.ice.selected_pair
         transport.dtls = self._create_dtls(transport.ice)
-        task = asyncio.ensure_future(self._forget(old))
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
+        self._stopping.spawn(self._forget(old))
 
     @staticmethod
     async def _forget(dtls: RTCDtlsTransport) -> None:
@@ -254,9 +253,7 @@ class Transports:
             self.all.remove(transport)
             transport.dtls.give_up()
             # Without a goodbye: to a peer that has not discarded its own yet, that would be the end of the call.
-            task = asyncio.ensure_future(self._stop(transport, silent=True))
-            self._stopping.add(task)
-            task.add_done_callback(self._stopping.discard)
+            self._stopping.spawn(self._stop(transport, silent=True))
 
     async def _stop(self, transport: Transport, *, silent: bool = False) -> None:
         if transport.connecting is not None:
@@ -269,7 +266,7 @@ class Transports:
 
     async def stop(self) -> None:
         """Close all of them. Idempotent."""
-        await asyncio.gather(*(self._stop(transport) for transport in self.all), *self._stopping)
+        await asyncio.gather(*(self._stop(transport) for transport in self.all), self._stopping.settled())
 
 
 def dtls_parameters(section: MediaSection) -> RTCDtlsParameters:

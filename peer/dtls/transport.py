@@ -13,7 +13,7 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import aiortc.rtcdtlstransport as base
@@ -23,6 +23,7 @@ from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameter
 from aiortc.rtp import RtpPacket, is_rtcp
 from OpenSSL import SSL, crypto
 
+from peer.aio.background import Background
 from peer.aio.run_until_blocked import begin
 from peer.exceptions import RTCError
 from peer.rtp.packet_reader import RtpReader
@@ -77,7 +78,7 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         self._flight_timer: asyncio.TimerHandle | None = None
         self._flight_interval = FLIGHT_INTERVAL_UNKNOWN
         self._flight_repetitions = 0
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = Background("DTLS transport")
         self._settled = False
         self._early: deque[bytes] = deque(maxlen=EARLY_MESSAGES)
         self._given_up = False
@@ -215,7 +216,7 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
             logger.exception("a packet could not be handled and was dropped")
         else:
             if handling is not None:
-                self._in_background(handling)
+                self._background.spawn(handling)
 
     async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
         try:
@@ -264,7 +265,7 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
     def _register_data_receiver(self, receiver: base.DataReceiver) -> None:
         super()._register_data_receiver(receiver)
         if self._early:
-            self._in_background(self._deliver_early(receiver))
+            self._background.spawn(self._deliver_early(receiver))
 
     async def _deliver_early(self, receiver: base.DataReceiver) -> None:
         while self._early:
@@ -301,18 +302,13 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         if self._flight is None or self._flight_repetitions == FLIGHT_REPETITIONS:
             return
         self._flight_repetitions += 1
-        self._in_background(self._send_flight(self._flight))
+        self._background.spawn(self._send_flight(self._flight))
         self._flight_interval *= 2
         self._flight_timer = asyncio.get_running_loop().call_later(self._flight_interval, self._repeat_flight)
 
     async def _send_flight(self, flight: list[bytes]) -> None:
         for datagram in flight:
             await self._ice._send(datagram)
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
     def _end_flight(self) -> None:
         self._flight = None

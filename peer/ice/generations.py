@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from peer.aio.background import Background
 from peer.ice.agent.events import AgentState
 from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
@@ -39,7 +40,7 @@ class Succession:
         self.carrier: Generation | None = None
         self._grace_over = grace_over
         self._graces: dict[Generation, asyncio.TimerHandle] = {}
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._farewells = Background("ICE generations that leave")
         self._waiting: dict[str | None, list[Candidate | None]] = {}
 
     def __iter__(self) -> Iterator[Generation]:
@@ -118,9 +119,7 @@ class Succession:
     def see_off(self, leaving: Generation | Gatherer) -> None:
         """Close in the background; `aclose` waits for it."""
         leaving.close()
-        farewell = asyncio.get_running_loop().create_task(leaving.aclose())
-        self._farewells.add(farewell)
-        farewell.add_done_callback(self._farewells.discard)
+        self._farewells.spawn(leaving.aclose())
 
     def close(self) -> None:
         """Close all."""
@@ -134,12 +133,7 @@ class Succession:
     async def aclose(self) -> None:
         """`close`, and wait until nothing of any generation is left: two seconds at most."""
         self.close()
-        farewells = tuple(self._farewells)
-        if farewells:
-            _, late = await asyncio.wait(farewells, timeout=_FAREWELL)
-            for farewell in late:
-                farewell.cancel()
-            await asyncio.gather(*farewells, return_exceptions=True)
+        await self._farewells.aclose(patience=_FAREWELL)
 
     def state(self) -> AgentState:
         """RTCIceTransportState (WebRTC 1.0 §5.6.3) of one or several generations."""

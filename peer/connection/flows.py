@@ -9,8 +9,8 @@ import logging
 from aiortc import RTCSctpCapabilities
 
 from peer.jsep.session import Session
-from peer.rtp.codecs import receives, sends
 from peer.sdp.description import MediaSection
+from peer.sdp.direction import receives, sends
 
 from .rtp_parameters import receive_parameters, send_parameters
 from .transports import Transport

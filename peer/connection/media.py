@@ -9,7 +9,6 @@ import aiortc
 from aiortc import MediaStreamTrack, RTCDataChannelParameters
 
 from peer.exceptions import InvalidAccessError, InvalidArgumentError, OperationError
-from peer.rtp.codecs import make_direction, receives
 from peer.rtp.encodings import initial_encodings
 from peer.rtp.media_stream import MediaStream
 from peer.rtp.receiver import RTCRtpReceiver
@@ -17,6 +16,7 @@ from peer.rtp.sender import RTCRtpSender
 from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sctp.data_channel import RTCDataChannel
 from peer.sdp.description import DIRECTIONS
+from peer.sdp.direction import make_direction, receives
 
 from .lifecycle import ConnectionLife
 

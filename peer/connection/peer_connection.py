@@ -15,8 +15,8 @@ from peer.jsep.describe import create_answer, create_offer
 from peer.jsep.implied import name_as_offered, name_sections, share_transport
 from peer.jsep.state import SdpType, next_state
 from peer.jsep.validate import check_description
-from peer.rtp.codecs import make_direction, receives
 from peer.sdp.description import SessionDescription
+from peer.sdp.direction import make_direction, receives
 
 from .ice_candidate import ice_candidate
 from .media import ConnectionMedia

@@ -8,10 +8,11 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpParameters
 
 from peer.connection.transports import new_ice_parameters
 from peer.exceptions import InvalidModificationError, OperationError
-from peer.rtp.codecs import common_codecs, common_extensions, receives, reverse_direction, sends
+from peer.rtp.codecs import common_codecs, common_extensions
 from peer.rtp.feed import UNBOUND
 from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sdp.description import MediaSection, SessionDescription
+from peer.sdp.direction import receives, reverse_direction, sends
 
 from . import simulcast
 from .bundling import (

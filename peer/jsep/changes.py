@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from peer.aio.emitter import RTCTrackEvent
-from peer.rtp.codecs import receives
 from peer.rtp.media_stream import MediaStream, RemoteStreamTrack
 from peer.rtp.transceiver import RTCRtpTransceiver
+from peer.sdp.direction import receives
 
 from .session import Session
 

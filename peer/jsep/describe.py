@@ -10,18 +10,11 @@ from peer.connection.configuration import RTCBundlePolicy
 from peer.connection.transports import Transport, new_ice_parameters
 from peer.exceptions import InvalidStateError
 from peer.ice.agent.piggyback import ICE_OPTIONS
-from peer.rtp.codecs import (
-    and_direction,
-    common_extensions,
-    copy_codec,
-    local_codecs,
-    preferred,
-    reverse_direction,
-    sends,
-)
+from peer.rtp.codecs import common_extensions, copy_codec, local_codecs, preferred
 from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sctp.transport import RTCSctpTransport
 from peer.sdp.description import Group, MediaSection, SessionDescription, Setup, Ssrc
+from peer.sdp.direction import and_direction, reverse_direction, sends
 
 from . import simulcast
 from .session import Session

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from peer.rtp.codecs import and_direction, reverse_direction, sends
 from peer.sdp.description import MediaSection
+from peer.sdp.direction import and_direction, reverse_direction, sends
 
 from .session import Description, Session
 

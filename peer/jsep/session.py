@@ -17,7 +17,7 @@ from peer.connection.configuration import RTCBundlePolicy, RTCConfiguration
 from peer.connection.session_description import RTCSessionDescription
 from peer.connection.transports import Transport, Transports
 from peer.ice.agent.pair import CandidatePair
-from peer.rtp.codecs import Numbers
+from peer.jsep.numbers import Numbers
 from peer.rtp.feed import UNBOUND
 from peer.rtp.media_stream import MediaStream
 from peer.rtp.receiver import RTCRtpReceiver

@@ -17,9 +17,10 @@ from aiortc.rtcrtpparameters import (
 from peer.aio.completion import Completion
 from peer.exceptions import InvalidArgumentError, InvalidModificationError, InvalidStateError
 from peer.sdp.description import DIRECTIONS
+from peer.sdp.direction import receives, sends
 from peer.webidl import Members
 
-from .codecs import capabilities, codec_capability, receives, sends
+from .codecs import capabilities, codec_capability
 from .dtmf import RTCDTMFSender
 from .media_stream import MediaStream
 from .receiver import RTCRtpReceiver

@@ -8,11 +8,12 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCRemoteOutboundRtpStreamStats
 
 from peer.aiortc_seams import is_rtx, receiver_field, sender_field
-from peer.rtp.codecs import is_media_codec, sends
+from peer.rtp.codecs import is_media_codec
 from peer.rtp.receiver import RTCRtpReceiver
 from peer.rtp.sender import RTCRtpSender
 from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sdp.description import format_parameters
+from peer.sdp.direction import sends
 from peer.video.sender import EncodingSender
 
 if TYPE_CHECKING:

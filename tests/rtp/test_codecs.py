@@ -1,11 +1,11 @@
-"""Numbers for codecs and extensions: what they once meant in a session, they mean to its end."""
+"""Codecs and header extensions: which of them two sides have in common."""
 
 from __future__ import annotations
 
 import pytest
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 
-from peer.rtp.codecs import Numbers, common_codecs, common_extensions, local_codecs
+from peer.rtp.codecs import common_codecs, common_extensions
 from tests.sdp.test_description import parse
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -26,33 +26,6 @@ def codec(name: str, number: int, **parameters: int | str | None) -> RTCRtpCodec
     )
 
 
-def test_a_codec_is_offered_under_the_number_the_peer_gave_it() -> None:
-    numbers = Numbers()
-    numbers.learn([codec("opus", 111)], [])
-    assert numbers.number_codecs(local_codecs("audio"))[0].payloadType == 111
-
-
-def test_a_number_the_peer_uses_for_something_else_is_not_used() -> None:
-    numbers = Numbers()
-    numbers.learn([codec("VP8", 96), codec("rtx", 97, apt=96), codec("AV1", 98)], [])
-    audio = numbers.number_codecs(local_codecs("audio"))
-    assert audio[0].name == "opus"
-    assert audio[0].payloadType not in (96, 97, 98)
-
-
-def test_retransmission_follows_the_number_of_what_it_retransmits() -> None:
-    numbers = Numbers()
-    numbers.learn([codec("VP8", 120), codec("rtx", 121, apt=120)], [])
-    offered = numbers.number_codecs(local_codecs("video"))
-    by_number = {each.payloadType: each for each in offered}
-    assert by_number[120].name == "VP8"
-    for each in offered:
-        if each.name == "rtx":
-            assert each.parameters["apt"] in by_number
-    assert by_number[121].parameters["apt"] == 120
-    assert len(by_number) == len(offered)
-
-
 def test_the_answer_uses_the_offers_numbers() -> None:
     offered = [codec("VP8", 100), codec("rtx", 101, apt=100), codec("H265", 102)]
     common = common_codecs("video", offered, [])
@@ -61,16 +34,6 @@ def test_the_answer_uses_the_offers_numbers() -> None:
 
 def test_nothing_but_retransmission_in_common_is_nothing() -> None:
     assert common_codecs("video", [codec("H265", 100), codec("rtx", 101, apt=100)], []) == []
-
-
-def test_an_extension_keeps_the_id_the_peer_gave_it_and_takes_none_that_is_in_use() -> None:
-    numbers = Numbers()
-    numbers.learn(
-        [], [RTCRtpHeaderExtensionParameters(id=9, uri=MID), RTCRtpHeaderExtensionParameters(id=2, uri="x:y")]
-    )
-    ids = {each.uri: each.id for each in numbers.number_extensions("audio")}
-    assert ids[MID] == 9
-    assert ids[LEVEL] not in (2, 9)
 
 
 def test_extensions_in_common_are_those_both_know_once_each() -> None:
@@ -126,14 +89,3 @@ def test_feedback_is_what_both_sides_have() -> None:
     lines = ["a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 nack pli", "a=rtcp-fb:96 transport-cc"]
     (codec,) = common_codecs("video", parse(*lines, kind="video").codecs, [])
     assert [(f.type, f.parameter) for f in codec.rtcpFeedback] == [("nack", "pli")]
-
-
-def test_the_first_ids_mean_nothing_else_in_the_offers_of_libwebrtc() -> None:
-    # As it numbers when audio comes first, and when video does.
-    theirs = (
-        {1: LEVEL, 2: SEND_TIME, 4: MID, 14: "toffset", 13: "orientation", 3: "twcc", 10: RID, 11: REPAIRED},
-        {1: "toffset", 2: SEND_TIME, 3: "orientation", 4: "twcc", 9: MID, 10: RID, 11: REPAIRED, 14: LEVEL},
-    )
-    for kind in ("audio", "video"):
-        for extension in Numbers().number_extensions(kind):
-            assert all(known.get(extension.id, extension.uri) == extension.uri for known in theirs)

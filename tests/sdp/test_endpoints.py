@@ -11,8 +11,8 @@ import pytest
 
 import peer
 from peer.jsep.negotiation_needed import negotiation_needed
-from peer.rtp.codecs import receives, sends
 from peer.sdp.description import SessionDescription
+from peer.sdp.direction import receives, sends
 from tests.simnet import in_virtual_time
 from tests.support.corpus import connection, connections, described, names, snapshot, text
 from tests.support.peer_pair import connected, event, message, opened

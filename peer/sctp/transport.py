@@ -17,8 +17,10 @@ import aiortc
 from aiortc import rtcsctptransport as base
 from aiortc.rtcdatachannel import RTCDataChannelParameters
 
+from peer.aio.seldom_log import SeldomLog
 from peer.exceptions import OperationError, RTCError
 
+from . import gate
 from .data_channel import BUFFERED_AMOUNT_MAX, RTCDataChannel
 
 logger = logging.getLogger("peer.sctp")
@@ -53,6 +55,9 @@ class RTCSctpTransport(base.RTCSctpTransport):
         self._unconfirmed: set[int] = set()
         self._flushes: set[asyncio.Future[None]] = set()
         self._role_known = False
+        self._log = SeldomLog(logger)
+        self.packets_dropped = 0
+        """Packets that were not what their lengths say, and were not looked at further."""
         self.like_aiortc = False
         """A channel opens when the peer has confirmed it, and closes at once before that."""
         self.failure: RTCError | None = None
@@ -138,15 +143,12 @@ class RTCSctpTransport(base.RTCSctpTransport):
         """
         if chunk == self._local_init:
             return
-        if len(chunk) < 20:
-            raise ValueError("a=sctp-init is not an SCTP INIT chunk: it is cut short")
-        kind, flags, length = struct.unpack_from("!BBH", chunk)
-        if kind != base.InitChunk.type or not 20 <= length <= len(chunk) < length + 4:
-            raise ValueError("a=sctp-init is not an SCTP INIT chunk: wrong type or length")
-        parsed = base.InitChunk(flags, chunk[4:length])
-        if not (parsed.initiate_tag and parsed.outbound_streams and parsed.inbound_streams):
-            raise ValueError("a=sctp-init has a zero tag or no streams, which RFC 9260 §3.3.2 forbids")
-        self._peer_init = parsed
+        try:
+            gate.check_init(chunk)
+        except ValueError as exc:
+            raise ValueError(f"a=sctp-init is not an SCTP INIT chunk: {exc}") from None
+        _, flags, length = struct.unpack_from("!BBH", chunk)
+        self._peer_init = base.InitChunk(flags, chunk[4:length])
 
     async def _init(self) -> None:
         peer = self._peer_init
@@ -185,10 +187,18 @@ class RTCSctpTransport(base.RTCSctpTransport):
 
     async def _handle_data(self, data: bytes) -> None:
         try:
+            gate.check_packet(data)
+        except ValueError as exc:
+            self._drop_packet("a malformed SCTP packet of %d bytes was dropped: %s", len(data), exc)
+            return
+        try:
             await super()._handle_data(data)
         except (AssertionError, LookupError, TypeError, ValueError, struct.error) as exc:
-            # What aiortc's parser trips over: an INIT among other chunks, a chunk cut short, text that is not UTF-8.
-            logger.warning("a malformed SCTP packet of %d bytes was dropped: %r", len(data), exc)
+            self._drop_packet("a malformed SCTP packet of %d bytes was dropped: %r", len(data), exc)
+
+    def _drop_packet(self, message: str, *values: object) -> None:
+        self.packets_dropped += 1
+        self._log.warning(message, *values)
 
     async def _receive_chunk(self, chunk: base.Chunk) -> None:
         if isinstance(chunk, base.AbortChunk) and self._w3c_state != "closed":

@@ -13,7 +13,7 @@ import aiortc
 import aiortc.rtcsctptransport
 
 import peer
-import peer.ice.transport as ice_transport
+import peer.connection.ice_transport as ice_transport
 from peer.aio.emitter import RTCPeerConnectionIceErrorEvent
 from peer.connection import states
 from peer.connection.configuration import RTCBundlePolicy, RTCIceTransportPolicy, RTCRtcpMuxPolicy

@@ -289,9 +289,9 @@ class ConnectionLife(EventEmitter):
         if self._closing is not None:
             return
         transports = self._transports.all
-        ice = [transport.ice.state for transport in transports]
+        ice = [transport.shown.state for transport in transports]
         dtls = [transport.dtls.state for transport in transports]
-        gathering = ice_gathering_state([t.ice.gatheringState for t in transports if t.gathered])
+        gathering = ice_gathering_state([t.shown.gatheringState for t in transports if t.gathered])
         checking: str = ice_connection_state(ice)
         compat = self._configuration.aiortc_compat
         if compat and checking == "new" and any(transport.remote is not None for transport in transports):

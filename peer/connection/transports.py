@@ -7,22 +7,24 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from aiortc import RTCDtlsFingerprint, RTCDtlsParameters, RTCIceParameters
 
 from peer.aio.background import Background
+from peer.aio.task_queue import TaskQueue
 from peer.dtls.certificate import RTCCertificate
 from peer.dtls.transport import RTCDtlsTransport
 from peer.exceptions import OperationError
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
+from peer.ice.credentials import IceCredentials
 from peer.ice.network import Network
 from peer.ice.options import IceOptions
-from peer.ice.transport import IceRole
+from peer.ice.transport import IceRole, IceTransport
 from peer.sdp.description import MediaSection
 
-from .ice_gatherer import IceGathererView
 from .ice_transport import RTCIceTransport
 
 logger = logging.getLogger("peer.bundle")
@@ -44,7 +46,9 @@ def new_ice_parameters() -> RTCIceParameters:
 class Transport:
     """One ICE transport with its DTLS, and the sections that go over it."""
 
-    ice: RTCIceTransport
+    ice: IceTransport
+    shown: RTCIceTransport
+    """What the application sees of `ice`."""
     dtls: RTCDtlsTransport
     stats_id: str = "T"
     local: RTCIceParameters = field(default_factory=new_ice_parameters)
@@ -78,7 +82,7 @@ class Transport:
             self.gathered.append(parameters.usernameFragment)
         self.local = parameters
         self.restart_offer = self.restart_answer = None
-        self.ice.gather(parameters)
+        self.ice.gather(_credentials(parameters))
 
     def rollback(self, local: RTCIceParameters, generations: int) -> None:
         """Forget what was gathered for descriptions that have been rolled back."""
@@ -101,10 +105,10 @@ class Transport:
             self.ice.forget_peer()
             self.candidates.pop(self.started_with or "", None)
             self.complete.discard(self.started_with or "")
-            self.ice.gather(self.local)
+            self.ice.gather(_credentials(self.local))
         self.remote = remote
         self.started_with = self.local.usernameFragment
-        self.ice.start(remote)
+        self.ice.start(_credentials(remote), lite=remote.iceLite)
         return True
 
     def restarts(self, section: MediaSection) -> bool:
@@ -160,15 +164,16 @@ class Transports:
         self._stopping = Background("discarded transports")
 
     def create(self) -> Transport:
-        ice = RTCIceTransport(self.options, self._network)
-        ice.iceGatherer = IceGathererView(ice)  # type: ignore[attr-defined]
-        dtls = self._create_dtls(ice)
+        ice = IceTransport(self.options, self._network)
+        tasks = TaskQueue()
+        shown = RTCIceTransport(ice, tasks)
         self._created += 1
-        transport = Transport(ice, dtls, f"T{self._created}")
+        transport = Transport(ice, shown, self._create_dtls(ice, shown), f"T{self._created}")
         self.all.append(transport)
 
         def candidate(found: Candidate | None) -> None:
-            self._on_candidate(transport, found)
+            # In a queued task, as `shown` tells of its states: in the order of what happened.
+            tasks.queue(partial(self._on_candidate, transport, found))
 
         def changed(*_: object) -> None:
             if transport in self.all:
@@ -176,8 +181,8 @@ class Transports:
 
         ice.on("icecandidate", candidate)
         ice.on("icecandidateerror", self._on_candidate_error)
-        ice.on("statechange", changed)
-        ice.on("gatheringstatechange", changed)
+        shown.on("statechange", changed)
+        shown.on("gatheringstatechange", changed)
         ice.on("networkchange", self._on_network_change)
         return transport
 
@@ -233,17 +238,16 @@ class Transports:
         transport.remote_dtls = None
         transport.ice.forgo_handshake()
         transport.left_behind = transport.ice.selected_pair
-        transport.dtls = self._create_dtls(transport.ice)
+        transport.dtls = self._create_dtls(transport.ice, transport.shown)
         self._stopping.spawn(self._forget(old))
 
     @staticmethod
     async def _forget(dtls: RTCDtlsTransport) -> None:
-        # Its goodbye would go to the new peer, who knows nothing of it.
-        dtls._ssl = None
-        await dtls.stop()
+        # A goodbye would go to the new peer, who knows nothing of this association.
+        await dtls.stop(goodbye=False)
 
-    def _create_dtls(self, ice: RTCIceTransport) -> RTCDtlsTransport:
-        dtls = RTCDtlsTransport(ice, [self.certificate])
+    def _create_dtls(self, ice: IceTransport, shown: RTCIceTransport) -> RTCDtlsTransport:
+        dtls = RTCDtlsTransport(shown, ice.payload, [self.certificate])
         dtls.on("statechange", lambda *_: self._on_change())
         return dtls
 
@@ -267,6 +271,10 @@ class Transports:
     async def stop(self) -> None:
         """Close all of them. Idempotent."""
         await asyncio.gather(*(self._stop(transport) for transport in self.all), self._stopping.settled())
+
+
+def _credentials(parameters: RTCIceParameters) -> IceCredentials:
+    return IceCredentials(parameters.usernameFragment or "", parameters.password or "")
 
 
 def dtls_parameters(section: MediaSection) -> RTCDtlsParameters:

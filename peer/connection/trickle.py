@@ -36,7 +36,7 @@ def record_local(session: Session, transport: Transport, candidate: Candidate) -
 
 def refresh_local(session: Session, transport: Transport) -> None:
     """Bring the local descriptions up to date with what a transport has gathered."""
-    if transport.ice.gatheringState == "complete" and transport.gathered:
+    if transport.shown.gatheringState == "complete" and transport.gathered:
         transport.complete.add(transport.gathered[-1])
     for description in (session.pending_local, session.current_local):
         for section in description.sdp.media if description is not None else ():

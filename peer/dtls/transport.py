@@ -14,7 +14,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import aiortc.rtcdtlstransport as base
 import pylibsrtp
@@ -29,7 +30,9 @@ from peer.exceptions import RTCError
 from peer.rtp.packet_reader import RtpReader
 
 if TYPE_CHECKING:
-    from peer.ice.transport import RTCIceTransport
+    from peer.connection.ice_transport import RTCIceTransport
+    from peer.ice.generation import Path
+    from peer.ice.payload import DatagramPath
 
 logger = logging.getLogger("peer.dtls")
 
@@ -46,6 +49,19 @@ NTP_TO_UNIX_SECONDS: Final = 2_208_988_800
 
 _HASHES: Final = ("sha-512", "sha-384", "sha-256", "sha-224")
 """Best first (RFC 8122 §5); what is weaker is not taken."""
+
+
+@dataclass(frozen=True)
+class Security:
+    """The outcome of a handshake, in OpenSSL's words."""
+
+    version: int
+    """The number on the wire: 0xFEFD for DTLS 1.2, 0xFEFC for 1.3."""
+    cipher: str
+    srtp_profile: str
+    """Empty when no SRTP was agreed on."""
+    group: str | None
+    """The key exchange's group, where OpenSSL tells."""
 
 
 class MidRouter(base.RtpRouter):
@@ -68,10 +84,13 @@ class MidRouter(base.RtpRouter):
 class RTCDtlsTransport(base.RTCDtlsTransport):
     """The encryption of everything a connection carries. Events: `statechange`, and `error` with an `RTCError`."""
 
-    def __init__(self, transport: RTCIceTransport, certificates: Sequence[RTCCertificate]) -> None:
+    def __init__(
+        self, transport: RTCIceTransport, path: DatagramPath, certificates: Sequence[RTCCertificate]
+    ) -> None:
         super().__init__(transport, list(certificates))  # type: ignore[arg-type]
-        self._ice: RTCIceTransport = transport
-        self._ice._take_media = self._receive_at_once
+        self._ice = transport
+        self._path = path
+        path.media_reader = self._receive_at_once
         self._rtp_router = MidRouter()
         self._rtp_reader = RtpReader(self._rtp_header_extensions_map)
         self._flight: list[bytes] | None = None
@@ -99,6 +118,23 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         """The ICE transport underneath; aiortc calls it `transport`."""
         return self._ice
 
+    @property
+    def role(self) -> Literal["client", "server"] | None:
+        """Our side of the handshake; None before the descriptions have settled it."""
+        return cast(Any, self._role) if self._role in ("client", "server") else None
+
+    @property
+    def security(self) -> Security | None:
+        """What the handshake agreed on; None before and after."""
+        if self._ssl is None or self.state != "connected":
+            return None
+        return Security(
+            version=self._ssl.get_protocol_version(),
+            cipher=self._ssl.get_cipher_name() or "",
+            srtp_profile=self._ssl.get_selected_srtp_profile().decode(),
+            group=self._ssl.get_group_name(),
+        )
+
     def getRemoteCertificates(self) -> list[bytes]:
         """The peer's certificate chain, DER encoded; empty until it is known."""
         certificate = self._ssl.get_peer_certificate() if self._ssl is not None else None
@@ -112,15 +148,18 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         finally:
             if self._role == "client" or self.state != "connected":
                 self._end_flight()
-            self._ice._handshake_done(last_flight_is_ours=self._role == "server")
+            self._path.handshake_done(last_flight_is_ours=self._role == "server")
 
     def path_found(self) -> None:
         """ICE has a pair, and has sent on it what was waiting: from now on, lost flights are repeated."""
         if self._flight is not None and self._flight_timer is None:
             self._begin_flight(self._flight)
 
-    async def stop(self) -> None:
+    async def stop(self, *, goodbye: bool = True) -> None:
+        """End the association, with a `close_notify` to the peer unless `goodbye` is false. Idempotent."""
         self._end_flight()
+        if not goodbye:
+            self._ssl = None
         await super().stop()
 
     async def _do_handshake(self) -> None:
@@ -164,17 +203,18 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
     # datagram again is what a network that duplicates would do: whoever has seen it drops it by its record number.
 
     async def _recv_next(self) -> None:
-        data = await self._next_datagram()
-        if data is None:
+        received = await self._next_datagram()
+        if received is None:
             return
+        data, origin = received
         first = data[0]
         if 127 < first < 192:
             if self._rx_srtp is not None:
-                self._receive_srtp(data)
+                self._receive_srtp(data, origin)
         elif 19 < first < 64:
-            await self._receive_dtls(data)
+            await self._receive_dtls(data, origin)
 
-    async def _next_datagram(self) -> bytes | None:
+    async def _next_datagram(self) -> tuple[bytes, Path] | None:
         """The next one, or `None` when OpenSSL's timer ran out first and its flight was sent again."""
         if not self._settled:
             # With DTLS 1.3 the last flight may still need to be repeated after the handshake.
@@ -182,31 +222,31 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
             if timeout is not None:
                 try:
                     async with asyncio.timeout(timeout):
-                        return await self._ice._recv()
+                        return await self._path.receive()
                 except TimeoutError:
                     self._ssl.DTLSv1_handle_timeout()  # type: ignore[union-attr]
                     await self._write_ssl()
                     return None
             self._settled = self.encrypted
-        return await self._ice._recv()
+        return await self._path.receive()
 
-    def _receive_at_once(self, data: bytes) -> bool:
+    def _receive_at_once(self, data: bytes, origin: Path) -> bool:
         """SRTP as it comes from the socket. False: it must wait its turn, there are no keys yet."""
         if self._rx_srtp is None or self._state != base.State.CONNECTED:
             return False
-        self._receive_srtp(data)
+        self._receive_srtp(data, origin)
         return True
 
-    def _receive_srtp(self, data: bytes) -> None:
+    def _receive_srtp(self, data: bytes, origin: Path) -> None:
         arrived = int((time.time() + NTP_TO_UNIX_SECONDS) * 1000)
         try:
             if is_rtcp(data):
                 packet = self._rx_srtp.unprotect_rtcp(data)
-                self._authenticated()
+                self._authenticated(origin)
                 handling = begin(self._handle_rtcp_data(packet))
             else:
                 packet = self._rx_srtp.unprotect(data)
-                self._authenticated()
+                self._authenticated(origin)
                 handling = begin(self._handle_rtp_data(packet, arrival_time_ms=arrived))
         except pylibsrtp.Error as exc:
             logger.debug("an SRTP packet was dropped: %s", exc)
@@ -236,7 +276,13 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         super()._register_rtp_sender(sender, parameters)
         self._rtp_reader.forget()
 
-    async def _receive_dtls(self, data: bytes) -> None:
+    async def _send_rtp(self, data: bytes) -> None:
+        if self._state != base.State.CONNECTED:
+            raise ConnectionError("cannot send encrypted RTP: DTLS is not connected")
+        protect = self._tx_srtp.protect_rtcp if is_rtcp(data) else self._tx_srtp.protect
+        self._path.send(protect(data))
+
+    async def _receive_dtls(self, data: bytes, origin: Path) -> None:
         self._ssl.bio_write(data)  # type: ignore[union-attr]
         while True:
             try:
@@ -247,7 +293,7 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
                 raise ConnectionError("the peer closed DTLS") from None
             except SSL.Error:
                 break
-            self._authenticated()
+            self._authenticated(origin)
             if self._data_receiver is None:
                 self._early.append(message)
             else:
@@ -256,10 +302,10 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
                 break  # there was one record in it, as there nearly always is
         await self._write_ssl()
 
-    def _authenticated(self) -> None:
-        self._ice._heard()
+    def _authenticated(self, origin: Path) -> None:
+        self._path.heard(origin)
         if self._flight is not None and self.encrypted:
-            self._ice._handshake_confirmed()
+            self._path.handshake_confirmed()
             self._end_flight()  # whoever sends on the new keys has our last flight
 
     def _register_data_receiver(self, receiver: base.DataReceiver) -> None:
@@ -279,19 +325,18 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
             return
         datagrams = _split_records(written, FLIGHT_DATAGRAM_MAX if shaking_hands else DATAGRAM_MAX)
         if shaking_hands:
-            self._ice._carry(datagrams)
+            self._path.carry(datagrams)
             self._begin_flight(datagrams)
         for datagram in datagrams:
-            await self._ice._send(datagram)
+            self._path.send(datagram)
 
     def _begin_flight(self, flight: list[bytes]) -> None:
         self._end_flight()
         self._flight = flight
         self._flight_repetitions = 0
-        pair = self._ice.selected_pair
-        if pair is None:
+        if not self._path.is_open:
             return  # see `path_found`
-        round_trip = pair.rtt
+        round_trip = self._path.round_trip
         self._flight_interval = (
             FLIGHT_INTERVAL_UNKNOWN if round_trip is None else max(FLIGHT_INTERVAL_MIN, 2 * round_trip)
         )
@@ -302,13 +347,16 @@ class RTCDtlsTransport(base.RTCDtlsTransport):
         if self._flight is None or self._flight_repetitions == FLIGHT_REPETITIONS:
             return
         self._flight_repetitions += 1
-        self._background.spawn(self._send_flight(self._flight))
+        self._send_flight(self._flight)
         self._flight_interval *= 2
         self._flight_timer = asyncio.get_running_loop().call_later(self._flight_interval, self._repeat_flight)
 
-    async def _send_flight(self, flight: list[bytes]) -> None:
-        for datagram in flight:
-            await self._ice._send(datagram)
+    def _send_flight(self, flight: list[bytes]) -> None:
+        try:
+            for datagram in flight:
+                self._path.send(datagram)
+        except ConnectionError:
+            return  # the transport has been closed meanwhile
 
     def _end_flight(self) -> None:
         self._flight = None

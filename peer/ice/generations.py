@@ -26,7 +26,7 @@ _WAITING_CANDIDATES: Final = 100
 _WAITING_FRAGMENTS: Final = 4
 
 
-class Succession:
+class Generations:
     """The living generations of a transport, oldest first.
 
     The newest that has a pair carries, and those before it go when their grace is over. One that is overtaken

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.agent.piggyback import Piggyback
 from peer.ice.generation import Path
-from peer.ice.options import IceOptions
 
 _EARLY_SENT: Final = 4
 """DTLS packets kept until there is a pair to send them on: one flight."""
@@ -19,22 +18,65 @@ _DTLS: Final = range(20, 64)
 _SRTP: Final = range(128, 192)
 """First bytes of DTLS and of SRTP (RFC 7983)."""
 
+MediaReader: TypeAlias = Callable[[bytes, Path], bool]
+"""Given an SRTP packet and where it came from, as it comes; says whether it has taken it."""
+
+
+class DatagramPath(Protocol):
+    """What DTLS needs of the ICE transport below it, and all that it may use."""
+
+    media_reader: MediaReader | None
+    """Called for each SRTP packet in the turn of the event loop that brought it, if set."""
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds there and back on the selected pair; None while that is not known."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a selected pair to send on."""
+
+    def send(self, data: bytes) -> None:
+        """Send a datagram; without a path it is lost. Raises `ConnectionError` once the transport is closed."""
+
+    async def receive(self) -> tuple[bytes, Path]:
+        """Wait for a datagram and say where it came from. Raises `ConnectionError` once the transport is closed."""
+
+    def heard(self, origin: Path) -> None:
+        """Take a sign of life: what came from `origin` turned out to be authentic."""
+
+    def carry(self, flight: Sequence[bytes]) -> None:
+        """Let connectivity checks carry this handshake flight until there is a path."""
+
+    def handshake_done(self, *, last_flight_is_ours: bool) -> None:
+        """Note that our side of the handshake is done."""
+
+    def handshake_confirmed(self) -> None:
+        """Note that the peer's side of the handshake is done, too."""
+
 
 class PayloadPath:
     """Moves datagrams that are not STUN. Nothing here raises before the end, whatever becomes of paths."""
 
-    def __init__(self, options: IceOptions, time: Callable[[], float]) -> None:
-        self._options = options
+    def __init__(
+        self,
+        *,
+        queue_max: int,
+        piggyback: Piggyback | None,
+        time: Callable[[], float],
+        prompt: Callable[[], None],
+    ) -> None:
+        """`queue_max` bounds the datagrams that wait for a reader. `prompt` lets checks carry the flight there is."""
+        self.queue_max = queue_max
+        self.piggyback = piggyback
+        self.media_reader: MediaReader | None = None
         self._time = time
+        self._prompt = prompt
         self._pair: CandidatePair | None = None
         self._closed = False
         self._queue: deque[tuple[bytes, Path]] = deque()
         self._reader: asyncio.Future[None] | None = None
-        self._take_media: Callable[[bytes], bool] | None = None
-        """Given SRTP as it comes, without a turn of the event loop; says whether it has taken it."""
-        self._last_path: Path | None = None
         self._early_sent: deque[bytes] = deque(maxlen=_EARLY_SENT)
-        self._piggyback = Piggyback() if options.dtls_in_stun else None
         self.packets_sent = 0
         self.packets_received = 0
         self.bytes_sent = 0
@@ -46,8 +88,20 @@ class PayloadPath:
 
     # What DTLS does
 
-    async def _recv(self) -> bytes:
-        """The next datagram that is not STUN. Raises `ConnectionError` after `stop`, never before."""
+    @property
+    def pair(self) -> CandidatePair | None:
+        """The pair that datagrams are sent on; None while there is none."""
+        return self._pair
+
+    @property
+    def is_open(self) -> bool:
+        return self._pair is not None
+
+    @property
+    def round_trip(self) -> float | None:
+        return self._pair.rtt if self._pair is not None else None
+
+    async def receive(self) -> tuple[bytes, Path]:
         queue = self._queue
         while not queue:
             if self._closed:
@@ -57,14 +111,9 @@ class PayloadPath:
                 await reader
             finally:
                 self._reader = None
-        data, self._last_path = queue.popleft()
-        return data
+        return queue.popleft()
 
-    async def _send(self, data: bytes) -> None:
-        """Send on the selected pair; without one the datagram is lost, as on any network.
-
-        Raises `ConnectionError` after `stop`, never before.
-        """
+    def send(self, data: bytes) -> None:
         pair = self._pair
         if pair is None:
             if self._closed:
@@ -81,64 +130,39 @@ class PayloadPath:
         self.packets_sent += 1
         self.bytes_sent += size
 
-    def _carry(self, flight: Sequence[bytes]) -> None:
-        """DTLS is about to send a handshake flight: until there is a pair, checks carry it."""
+    def carry(self, flight: Sequence[bytes]) -> None:
         self._early_sent.clear()
-        if self._piggyback is not None:
-            self._piggyback.carry(flight)
+        if self.piggyback is not None:
+            self.piggyback.carry(flight)
             if self._pair is None:
                 self._prompt()
 
-    def _handshake_done(self, *, last_flight_is_ours: bool) -> None:
-        """Our side of the DTLS handshake is done."""
-        if self._piggyback is not None:
-            self._piggyback.finish(last_flight_is_ours=last_flight_is_ours)
+    def handshake_done(self, *, last_flight_is_ours: bool) -> None:
+        if self.piggyback is not None:
+            self.piggyback.finish(last_flight_is_ours=last_flight_is_ours)
 
-    def _handshake_confirmed(self) -> None:
-        """The peer's side is done, too."""
-        if self._piggyback is not None:
-            self._piggyback.confirm()
+    def handshake_confirmed(self) -> None:
+        if self.piggyback is not None:
+            self.piggyback.confirm()
 
-    def _heard(self) -> None:
-        """What `_recv` gave last turned out to be authentic: a sign of life."""
-        path = self._last_path
-        if path is not None:
-            path.generation.heard(path)
+    def heard(self, origin: Path) -> None:
+        origin.generation.heard(origin)
 
-    def _prompt(self) -> None:
-        """Let what looks for a pair carry the flight there is."""
-        raise NotImplementedError
+    # What the transport does
 
-    # What JSEP does
-
-    @property
-    def carries_handshake(self) -> bool:
-        """Whether DTLS may begin before there is a pair, inside the checks that look for one."""
-        return self._piggyback is not None and self._piggyback.is_shaking_hands
-
-    def forgo_handshake(self) -> None:
-        """DTLS waits for a pair: the peer knows no other way, or the first handshake is over."""
-        if self._piggyback is not None:
-            self._piggyback.turn_off()
-
-    # What generations tell
-
-    def payload_received(self, data: bytes, path: Path) -> None:
-        if self._piggyback is not None and data[0] in _DTLS:
-            if self._piggyback.is_over:
-                self._piggyback = None
+    def received(self, data: bytes, path: Path) -> None:
+        """Take a datagram that is not STUN: to the media reader at once, or into the queue."""
+        if self.piggyback is not None and data[0] in _DTLS:
+            if self.piggyback.is_over:
+                self.piggyback = None
             else:
-                self._piggyback.received(data)
+                self.piggyback.received(data)
         self.packets_received += 1
         self.bytes_received += len(data)
         queue = self._queue
-        if not queue and data[0] in _SRTP and self._take_media is not None:
-            reading_from, self._last_path = self._last_path, path
-            taken = self._take_media(data)
-            self._last_path = reading_from
-            if taken:
-                return
-        if len(queue) >= self._options.receive_queue:
+        if not queue and data[0] in _SRTP and self.media_reader is not None and self.media_reader(data, path):
+            return
+        if len(queue) >= self.queue_max:
             queue.popleft()
             self.packets_discarded_on_receive += 1
         queue.append((data, path))
@@ -146,19 +170,17 @@ class PayloadPath:
         if reader is not None and not reader.done():
             reader.set_result(None)
 
-    # What happens to the pair
-
-    def _use(self, pair: CandidatePair | None) -> None:
+    def use(self, pair: CandidatePair | None) -> None:
         """Send on another pair from now on, first what had to wait for one."""
         self._pair = pair
         if pair is not None:
             while self._early_sent:
                 pair.base.send(self._early_sent.popleft(), pair.remote_address)
 
-    def _end_payload(self) -> None:
-        """Nothing is carried any more, and whoever reads is told."""
+    def close(self) -> None:
+        """Carry nothing any more, and tell whoever reads."""
         self._closed = True
-        self._pair = self._last_path = None
+        self._pair = None
         self._queue.clear()
         self._early_sent.clear()
         if self._reader is not None and not self._reader.done():

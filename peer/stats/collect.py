@@ -16,6 +16,7 @@ from aiortc.stats import RTCStatsReport as _RTCStatsReport
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from peer.connection.transports import Transport, Transports
+from peer.dtls.transport import Security
 from peer.exceptions import InvalidAccessError, InvalidArgumentError
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
@@ -140,27 +141,26 @@ def _transport(report: RTCStatsReport, transports: Transports, transport: Transp
         remote.put(report, now)
     pairs = ice.candidate_pairs()
     selected = ice.selected_pair
-    parameters = ice.getLocalParameters()
-    established = dtls.state == "connected" and dtls._ssl is not None
+    credentials = ice.local_credentials
+    security = dtls.security
     report.put(
         id,
         "transport",
         now,
-        packetsSent=ice.packets_sent,
-        packetsReceived=ice.packets_received,
-        bytesSent=ice.bytes_sent,
-        bytesReceived=ice.bytes_received,
+        packetsSent=ice.payload.packets_sent,
+        packetsReceived=ice.payload.packets_received,
+        bytesSent=ice.payload.bytes_sent,
+        bytesReceived=ice.payload.bytes_received,
         iceRole=ice.role if transport.has_role else "unknown",
-        iceState=ice.state,
-        iceLocalUsernameFragment=parameters.usernameFragment if parameters is not None else None,
+        iceState=transport.shown.state,
+        iceLocalUsernameFragment=credentials.username_fragment if credentials is not None else None,
         dtlsState=dtls.state,
-        dtlsRole=dtls._role if dtls._role in ("client", "server") else "unknown",
+        dtlsRole=dtls.role or "unknown",
         selectedCandidatePairId=_pair_id(id, selected) if selected is not None else None,
         selectedCandidatePairChanges=ice.selected_candidate_pair_changes,
         localCertificateId=local.id,
         remoteCertificateId=remote.id if remote is not None else None,
-        tlsVersion=f"{_tls_version(dtls):04X}" if established else None,
-        **(_ciphers(dtls) if established else {}),
+        **(_security(security) if security is not None else {}),
     )
     for candidate in {*ice.local_candidates(), *(pair.local for pair in pairs)}:
         _candidate(report, id, "local-candidate", candidate, now)
@@ -170,20 +170,15 @@ def _transport(report: RTCStatsReport, transports: Transports, transport: Transp
         _candidate_pair(report, id, pair, now)
 
 
-def _ciphers(dtls: Any) -> dict[str, str | None]:
-    """Under the names of the IANA's registries, as the W3C wants them."""
-    cipher, profile = dtls._ssl.get_cipher_name(), dtls._ssl.get_selected_srtp_profile().decode()
-    group = dtls._ssl.get_group_name()
+def _security(security: Security) -> dict[str, str | None]:
+    """Return what DTLS agreed on, under the names of the IANA's registries, as the W3C wants them."""
+    group, profile = security.group, security.srtp_profile
     return {
-        "dtlsCipher": CIPHER_SUITES.get(cipher, cipher),
+        "tlsVersion": f"{security.version:04X}",
+        "dtlsCipher": CIPHER_SUITES.get(security.cipher, security.cipher),
         "srtpCipher": SRTP_PROFILES.get(profile, profile) or None,
         "tlsGroup": None if group is None else TLS_GROUPS.get(group, group),
     }
-
-
-def _tls_version(dtls: Any) -> int:
-    # pyOpenSSL tells the number that is on the wire: 0xFEFD for DTLS 1.2.
-    return int(dtls._ssl.get_protocol_version())
 
 
 def _pair_id(transport: str, pair: CandidatePair) -> str:

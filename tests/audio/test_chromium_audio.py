@@ -105,17 +105,17 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
 def lose(pc: RTCPeerConnection, share: float) -> None:
     """Lose this share of the media in both directions, between SRTP and the network."""
     chance = random.Random(1)
-    ice: Any = pc.getTransceivers()[0].sender.transport.transport
-    send, take = ice._send, ice._take_media
+    path: Any = pc.getTransceivers()[0].sender.transport.transport._engine.payload
+    send, take = path.send, path.media_reader
 
     def is_lost(data: bytes) -> bool:
         return 127 < data[0] < 192 and not 192 <= data[1] <= 223 and chance.random() < share
 
-    async def lossy_send(data: bytes) -> None:
+    def lossy_send(data: bytes) -> None:
         if not is_lost(data):
-            await send(data)
+            send(data)
 
-    ice._send, ice._take_media = lossy_send, lambda data: is_lost(data) or take(data)
+    path.send, path.media_reader = lossy_send, lambda data, origin: is_lost(data) or take(data, origin)
 
 
 async def what_we_hear(track: Any) -> tuple[float, float]:

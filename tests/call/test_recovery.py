@@ -47,7 +47,7 @@ def transport(member: Member) -> Any:
     """The ICE transport with the only other."""
     [peer] = member.call.peers.values()
     pc: Any = peer.pc
-    return pc.sctp.transport.transport
+    return pc.sctp.transport.transport._engine
 
 
 def restarts(*members: Member) -> int:

@@ -136,7 +136,7 @@ async def test_with_a_peer_that_keeps_dtls_out_of_stun_one_round_trip_more(
     assert 0.415 <= taken <= 0.435
     assert "sped" not in lab.peers[1].localDescription.sdp
     for each in lab.peers:
-        assert not each.sctp.transport.transport.carries_handshake
+        assert not each.sctp.transport.transport._engine.carries_handshake
     await lab.close()
 
 
@@ -159,7 +159,7 @@ async def test_both_ends_finish_whatever_the_network_does_to_either_copy_of_a_fl
     assert [each.connectionState for each in lab.peers] == ["connected", "connected"]
     for each in lab.peers:
         assert each.sctp.transport.state == "connected"
-        assert not each.sctp.transport.transport.carries_handshake
+        assert not each.sctp.transport.transport._engine.carries_handshake
     await lab.close()
 
 

@@ -249,7 +249,7 @@ async def test_a_relayed_call_gets_its_credentials_from_the_relay_and_restarts_w
         a.createDataChannel("chat")
         await negotiate(a, b)
         await connected(a, b)
-        selected = a.sctp.transport.transport.selected_pair
+        selected = a.sctp.transport.transport._engine.selected_pair
         assert (selected.local.type, selected.remote.type) == ("relay", "relay")
         first = a.getConfiguration().iceServers[0].username
         # As if most of the credential's time were over.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from types import SimpleNamespace
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, cast
 
 import pytest
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters
@@ -17,8 +17,11 @@ from aiortc.rtp import HeaderExtensionsMap, RtpPacket
 
 from peer.dtls.transport import DATAGRAM_MAX, RTCDtlsTransport, _split_records
 from peer.exceptions import RTCError
+from peer.ice.generation import Path
+from peer.ice.payload import MediaReader
 
 ROUND_TRIP = 0.02
+ORIGIN = cast(Path, object())
 
 
 class Wire:
@@ -27,8 +30,10 @@ class Wire:
     def __init__(self, role: str) -> None:
         self.role = role
         self.other: Wire | None = None
-        self.has_pair = True
-        self.heard = 0
+        self.is_open = True
+        self.round_trip = ROUND_TRIP
+        self.media_reader: MediaReader | None = None
+        self.signs_of_life = 0
         self.sent: list[bytes] = []
         self.flights: list[list[bytes]] = []
         self.last_flight_is_ours: bool | None = None
@@ -36,33 +41,30 @@ class Wire:
         self.deliver: Callable[[bytes], bool] = lambda data: True
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    @property
-    def selected_pair(self) -> SimpleNamespace | None:
-        return SimpleNamespace(rtt=ROUND_TRIP) if self.has_pair else None
+    def carry(self, flight: Sequence[bytes]) -> None:
+        self.flights.append(list(flight))
 
-    def _carry(self, flight: list[bytes]) -> None:
-        self.flights.append(flight)
-
-    def _handshake_done(self, *, last_flight_is_ours: bool) -> None:
+    def handshake_done(self, *, last_flight_is_ours: bool) -> None:
         self.last_flight_is_ours = last_flight_is_ours
 
-    def _handshake_confirmed(self) -> None:
+    def handshake_confirmed(self) -> None:
         self.confirmed = True
 
-    async def _send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         assert self.other is not None
         self.sent.append(data)
         if self.deliver(data):
             self.other._queue.put_nowait(data)
 
-    async def _recv(self) -> bytes:
+    async def receive(self) -> tuple[bytes, Path]:
         data = await self._queue.get()
         if data is None:
             raise ConnectionError
-        return data
+        return data, ORIGIN
 
-    def _heard(self) -> None:
-        self.heard += 1
+    def heard(self, origin: Path) -> None:
+        assert origin is ORIGIN
+        self.signs_of_life += 1
 
     def close(self) -> None:
         self._queue.put_nowait(None)
@@ -81,7 +83,7 @@ class Pair:
         self.wires = Wire("controlling"), Wire("controlled")
         self.wires[0].other, self.wires[1].other = self.wires[1], self.wires[0]
         self.server, self.client = (
-            RTCDtlsTransport(wire, [RTCCertificate.generateCertificate()])  # type: ignore[arg-type]
+            RTCDtlsTransport(cast(Any, wire), wire, [RTCCertificate.generateCertificate()])
             for wire in self.wires
         )
 
@@ -130,12 +132,12 @@ async def test_each_lost_flight_is_sent_again_within_round_trips_rather_than_sec
 
 async def test_a_flight_begun_before_there_is_a_pair_is_repeated_from_when_there_is_one(pair: Pair) -> None:
     wire = pair.wires[1]
-    wire.has_pair, wire.deliver = False, lambda data: False
+    wire.is_open, wire.deliver = False, lambda data: False
     connecting = asyncio.create_task(pair.connect())
     while not wire.flights:
         await asyncio.sleep(0)
     assert pair.client._flight_timer is None
-    wire.has_pair, wire.deliver = True, lambda data: True
+    wire.is_open, wire.deliver = True, lambda data: True
     pair.client.path_found()
     async with asyncio.timeout(0.9):  # OpenSSL by itself waits a second
         await connecting
@@ -233,7 +235,7 @@ async def test_garbage_between_the_packets_changes_nothing(pair: Pair) -> None:
         pair.wires[0]._queue.put_nowait(junk)
     await pair.client._send_data(b"still here")
     assert await receiver.got.get() == b"still here"
-    assert pair.wires[0].heard == 1
+    assert pair.wires[0].signs_of_life == 1
 
 
 class Track:
@@ -286,15 +288,15 @@ async def protected(pair: Pair, *numbers: int) -> list[bytes]:
 
 
 async def test_media_is_handled_as_it_comes_without_a_turn_of_the_loop(pair: Pair) -> None:
-    assert not pair.server._receive_at_once(b"\x80" * 40)  # no keys yet: it waits its turn
+    assert not pair.server._receive_at_once(b"\x80" * 40, ORIGIN)  # no keys yet: it waits its turn
     await pair.connect()
     track = Track()
     receive_audio(pair, track)
     data = await protected(pair, 1, 2)
-    heard = pair.wires[0].heard
-    assert [pair.server._receive_at_once(each) for each in data] == [True, True]
+    heard = pair.wires[0].signs_of_life
+    assert [pair.server._receive_at_once(each, ORIGIN) for each in data] == [True, True]
     assert [track.packets.get_nowait().sequence_number for _ in data] == [1, 2]
-    assert pair.wires[0].heard == heard + 2
+    assert pair.wires[0].signs_of_life == heard + 2
 
 
 async def test_a_packet_that_cannot_be_handled_does_not_end_the_connection(
@@ -310,7 +312,7 @@ async def test_a_packet_that_cannot_be_handled_does_not_end_the_connection(
     track = Failing()
     receive_audio(pair, track)
     first, second = await protected(pair, 1, 2)
-    pair.server._receive_at_once(first)
+    pair.server._receive_at_once(first, ORIGIN)
     pair.wires[0]._queue.put_nowait(second)  # as one that had to wait its turn
     assert (await track.packets.get()).sequence_number == 2
     assert pair.server.state == "connected"
@@ -330,7 +332,7 @@ async def test_a_receiver_that_has_to_wait_holds_nothing_up(pair: Pair) -> None:
     track = Waiting()
     receive_audio(pair, track)
     for each in await protected(pair, 1, 2):
-        pair.server._receive_at_once(each)
+        pair.server._receive_at_once(each, ORIGIN)
     assert track.packets.get_nowait().sequence_number == 2
     gate.set()
     assert (await track.packets.get()).sequence_number == 1

@@ -107,11 +107,11 @@ async def payload_crosses(pair: Pair) -> None:
     """Both ways, if it is sent often enough for the line."""
     for here, there in ((pair.left, pair.right), (pair.right, pair.left)):
         async with asyncio.timeout(20):
-            heard = asyncio.create_task(there._recv())
+            heard = asyncio.create_task(there.payload.receive())
             while not heard.done():
-                await here._send(b"\x80 are you there?")
+                here.payload.send(b"\x80 are you there?")
                 await asyncio.sleep(0.05)
-            assert await heard == b"\x80 are you there?"
+            assert (await heard)[0] == b"\x80 are you there?"
 
 
 @pytest.mark.parametrize("seed", range(WORLDS))

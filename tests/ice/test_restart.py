@@ -10,7 +10,7 @@ import pytest
 
 from peer.ice.options import IceOptions
 from peer.ice.servers import parse_server
-from peer.ice.transport import RTCIceTransport
+from peer.ice.transport import IceTransport
 from tests import simnet
 from tests.simnet import Link, Packet, SimNetwork, VirtualClockLoop, World, in_virtual_time
 from tests.support.pairing import Pair, ice_parameters, transports, until
@@ -50,21 +50,21 @@ class Lab:
 class Numbered:
     """A numbered packet every 10 ms in one direction, from the moment there is a path."""
 
-    def __init__(self, here: RTCIceTransport, there: RTCIceTransport) -> None:
+    def __init__(self, here: IceTransport, there: IceTransport) -> None:
         self.received: list[int] = []
         self.sent = 0
         self._tasks = [asyncio.create_task(self._send(here)), asyncio.create_task(self._receive(there))]
 
-    async def _send(self, here: RTCIceTransport) -> None:
+    async def _send(self, here: IceTransport) -> None:
         await until(here, "statechange", lambda: here.state in ("connected", "completed"))
         while True:
-            await here._send(b"\x80" + self.sent.to_bytes(4, "big"))
+            here.payload.send(b"\x80" + self.sent.to_bytes(4, "big"))
             self.sent += 1
             await asyncio.sleep(0.01)
 
-    async def _receive(self, there: RTCIceTransport) -> None:
+    async def _receive(self, there: IceTransport) -> None:
         while True:
-            self.received.append(int.from_bytes((await there._recv())[1:], "big"))
+            self.received.append(int.from_bytes((await there.payload.receive())[0][1:], "big"))
 
     async def missing(self) -> set[int]:
         self._tasks[0].cancel()
@@ -184,7 +184,7 @@ async def test_checks_and_candidates_of_older_generations_change_nothing() -> No
             pair.negotiate()
             await asyncio.sleep(1)
         old_packets, old_candidates = list(lab.stun), list(pair.signalled["left"])
-        old_remote = pair.left.getRemoteParameters()
+        old_remote = pair.left.remote_credentials
         pair.negotiate()
         await pair.on_newest_generation()
         await asyncio.sleep(2)
@@ -212,9 +212,9 @@ async def test_checks_and_candidates_of_older_generations_change_nothing() -> No
             if candidate is not None:
                 pair.right.add_remote_candidate(candidate)
         assert old_remote is not None
-        pair.left.start(pair.left.getRemoteParameters() or old_remote)
+        pair.left.start(*(pair.left.remote_credentials or old_remote)[:1])
         with pytest.raises(ValueError, match="gather"):
-            pair.left.start(old_remote)
+            pair.left.start(old_remote[0])
         await asyncio.sleep(1)
         assert picture() == before
         await pair.carries()
@@ -227,11 +227,11 @@ async def test_the_end_of_candidates_of_one_generation_is_not_that_of_another() 
         first = pair.left, ice_parameters("a"), ice_parameters("b")
         pair.left.gather(first[1])
         pair.left.start(first[2])
-        newest = pair.left._succession.newest
+        newest = pair.left._generations.newest
         assert newest is not None
         pair.left.add_remote_candidate(None, "somebody-else")
         assert not newest._remote_end
-        pair.left.add_remote_candidate(None, first[2].usernameFragment)
+        pair.left.add_remote_candidate(None, first[2].username_fragment)
         assert newest._remote_end
 
 
@@ -244,7 +244,7 @@ async def test_a_restart_uses_the_servers_of_the_newest_configuration() -> None:
     old = IceOptions(servers=[parse_server(url, "old", "old")], policy="relay", ip_versions=(4,))
     async with transports(old, network=lab.networks) as pair:
         pair.negotiate()
-        await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
+        await until(pair.left, "gatheringstatechange", lambda: pair.left.gathering_state == "complete")
         assert pair.left.newest_local_candidates() == []
         assert pair.errors
         for side in (pair.left, pair.right):

@@ -1,15 +1,20 @@
-"""RTCIceTransport over loopback: connecting, carrying, restarting, stopping."""
+"""IceTransport over loopback: connecting, carrying, restarting, stopping."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceParameters
+from aiortc import RTCCertificate
 
+from peer.aio.task_queue import TaskQueue
+from peer.connection.ice_transport import RTCIceTransport
+from peer.dtls.transport import RTCDtlsTransport
 from peer.ice.candidate import Candidate
+from peer.ice.credentials import IceCredentials
+from peer.ice.generation import Path
 from peer.ice.options import IceOptions
-from peer.ice.transport import RTCIceTransport
+from peer.ice.transport import IceTransport
 from tests.support.pairing import LOOPBACK, ice_parameters, transports, until
 
 
@@ -35,12 +40,12 @@ async def test_the_states_are_those_of_the_w3c_in_their_order() -> None:
 
 
 async def test_gathering_ends_with_none_and_the_state_says_so_first() -> None:
-    transport = RTCIceTransport(LOOPBACK)
+    transport = IceTransport(LOOPBACK)
     seen: list[object] = []
-    transport.on("gatheringstatechange", lambda: seen.append(transport.gatheringState))
+    transport.on("gatheringstatechange", lambda: seen.append(transport.gathering_state))
     transport.on("icecandidate", seen.append)
     transport.gather(ice_parameters())
-    await until(transport, "gatheringstatechange", lambda: transport.gatheringState == "complete")
+    await until(transport, "gatheringstatechange", lambda: transport.gathering_state == "complete")
     assert seen[0] == "gathering"
     assert seen[-2:] == ["complete", None]
     udp = next(each for each in seen if isinstance(each, Candidate) and each.protocol == "udp")
@@ -59,11 +64,11 @@ async def test_every_candidate_carries_the_fragment_of_its_generation() -> None:
 
 
 async def test_gathering_again_with_the_same_credentials_changes_nothing() -> None:
-    transport = RTCIceTransport(LOOPBACK)
+    transport = IceTransport(LOOPBACK)
     local = ice_parameters()
     transport.gather(local)
-    transport.gather(RTCIceParameters(usernameFragment=local.usernameFragment, password=local.password))
-    await until(transport, "gatheringstatechange", lambda: transport.gatheringState == "complete")
+    transport.gather(IceCredentials(local.username_fragment, local.password))
+    await until(transport, "gatheringstatechange", lambda: transport.gathering_state == "complete")
     assert len([each for each in transport.newest_local_candidates() if each.protocol == "udp"]) == 1
     await transport.stop()
 
@@ -73,7 +78,7 @@ async def test_candidates_that_come_before_the_remote_credentials_are_kept() -> 
         here, there = ice_parameters("left"), ice_parameters("right")
         pair.left.gather(here)
         pair.right.gather(there)
-        await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
+        await until(pair.left, "gatheringstatechange", lambda: pair.left.gathering_state == "complete")
         assert pair.right.newest_remote_candidates() == []
         pair.right.start(here)
         assert pair.right.newest_remote_candidates()
@@ -94,12 +99,14 @@ async def test_candidates_of_a_generation_that_is_gone_are_dropped() -> None:
         assert pair.right.newest_remote_candidates() == before
 
 
+def dtls_over(transport: IceTransport) -> RTCDtlsTransport:
+    shown = RTCIceTransport(transport, TaskQueue())
+    return RTCDtlsTransport(shown, transport.payload, [RTCCertificate.generateCertificate()])
+
+
 async def test_dtls_can_start_before_there_is_a_path_and_its_first_flight_is_not_lost() -> None:
     async with transports() as pair:
-        left, right = (
-            RTCDtlsTransport(transport, [RTCCertificate.generateCertificate()])  # type: ignore[arg-type]
-            for transport in (pair.left, pair.right)
-        )
+        left, right = (dtls_over(transport) for transport in (pair.left, pair.right))
         handshake = asyncio.gather(
             left.start(right.getLocalParameters()), right.start(left.getLocalParameters())
         )
@@ -119,51 +126,54 @@ async def test_media_is_given_away_as_it_comes_unless_something_waits_before_it(
         taken: list[bytes] = []
         ready = asyncio.Event()
 
-        def take(data: bytes) -> bool:
+        def take(data: bytes, origin: Path) -> bool:
             if not ready.is_set():
                 return False
             taken.append(data)
             return True
 
-        pair.right._take_media = take
-        before = pair.right.packets_received
+        pair.right.payload.media_reader = take
+        before = pair.right.payload.packets_received
 
         async def arrived(count: int) -> None:
-            while pair.right.packets_received < before + count:
+            while pair.right.payload.packets_received < before + count:
                 await asyncio.sleep(0.001)
 
-        await pair.left._send(b"\x80 too early")
+        pair.left.payload.send(b"\x80 too early")
         await arrived(1)
         ready.set()
-        await pair.left._send(b"\x80 behind it")
+        pair.left.payload.send(b"\x80 behind it")
         await arrived(2)
         assert not taken
-        assert [await pair.right._recv() for _ in range(2)] == [b"\x80 too early", b"\x80 behind it"]
-        await pair.left._send(b"\x80 at once")
-        await pair.left._send(b"\x17 not media")
+        assert [(await pair.right.payload.receive())[0] for _ in range(2)] == [
+            b"\x80 too early",
+            b"\x80 behind it",
+        ]
+        pair.left.payload.send(b"\x80 at once")
+        pair.left.payload.send(b"\x17 not media")
         await arrived(4)
         assert taken == [b"\x80 at once"]
-        assert await pair.right._recv() == b"\x17 not media"
+        assert (await pair.right.payload.receive())[0] == b"\x17 not media"
 
 
 async def test_sending_without_a_path_loses_the_packet_and_raises_nothing() -> None:
-    transport = RTCIceTransport(LOOPBACK)
-    await transport._send(b"\x80nobody hears this")
-    assert transport.packets_discarded_on_send == 1
+    transport = IceTransport(LOOPBACK)
+    transport.payload.send(b"\x80nobody hears this")
+    assert transport.payload.packets_discarded_on_send == 1
     await transport.stop()
 
 
 async def test_after_stop_sending_and_receiving_raise_connection_error() -> None:
-    transport = RTCIceTransport(LOOPBACK)
-    receiving = asyncio.create_task(transport._recv())
+    transport = IceTransport(LOOPBACK)
+    receiving = asyncio.create_task(transport.payload.receive())
     await asyncio.sleep(0)
     await transport.stop()
     with pytest.raises(ConnectionError):
         await receiving
     with pytest.raises(ConnectionError):
-        await transport._recv()
+        await transport.payload.receive()
     with pytest.raises(ConnectionError):
-        await transport._send(b"\x80")
+        transport.payload.send(b"\x80")
     assert transport.state == "closed"
 
 
@@ -172,7 +182,7 @@ async def test_a_reader_that_gives_up_waiting_loses_no_packet() -> None:
         pair.negotiate()
         await pair.connected()
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(pair.right._recv(), 0.001)
+            await asyncio.wait_for(pair.right.payload.receive(), 0.001)
         await pair.carries()
 
 
@@ -181,18 +191,18 @@ async def test_a_late_reader_finds_the_newest_packets_and_the_rest_counted() -> 
         pair.negotiate()
         await pair.connected()
         for number in range(5):
-            await pair.left._send(bytes((0x80, number)))
-        while pair.right.packets_received < 5:
+            pair.left.payload.send(bytes((0x80, number)))
+        while pair.right.payload.packets_received < 5:
             await asyncio.sleep(0)
-        assert [(await pair.right._recv())[1] for _ in range(3)] == [2, 3, 4]
-        assert pair.right.packets_discarded_on_receive == 2
+        assert [(await pair.right.payload.receive())[0][1] for _ in range(3)] == [2, 3, 4]
+        assert pair.right.payload.packets_discarded_on_receive == 2
 
 
 async def test_payload_never_meets_the_stun_parser_and_stun_never_the_reader() -> None:
     async with transports() as pair:
         pair.negotiate()
         await pair.connected("completed")
-        await pair.left._send(b"\x01 not STUN, but it begins like it")
+        pair.left.payload.send(b"\x01 not STUN, but it begins like it")
         await pair.carries()
 
 
@@ -205,10 +215,10 @@ async def test_a_restart_carries_every_packet_and_moves_to_the_new_generation() 
         moved = asyncio.create_task(pair.on_newest_generation())
         sent = 0
         while not moved.done():
-            await pair.left._send(b"\x80" + sent.to_bytes(4, "big"))
+            pair.left.payload.send(b"\x80" + sent.to_bytes(4, "big"))
             sent += 1
             await asyncio.sleep(0)
-        received = [int.from_bytes((await pair.right._recv())[1:], "big") for _ in range(sent)]
+        received = [int.from_bytes((await pair.right.payload.receive())[0][1:], "big") for _ in range(sent)]
         # At the moment of moving, one may overtake another that went the old way.
         assert sorted(received) == list(range(sent))
         assert pair.left.selected_pair is not first
@@ -219,11 +229,11 @@ async def test_a_restart_that_is_not_answered_leaves_the_pair_as_it_was_and_can_
     async with transports() as pair:
         pair.negotiate()
         await pair.connected("completed")
-        local, selected = pair.left.getLocalParameters(), pair.left.selected_pair
+        local, selected = pair.left.local_credentials, pair.left.selected_pair
         pair.left.gather(ice_parameters("never"))
-        await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
+        await until(pair.left, "gatheringstatechange", lambda: pair.left.gathering_state == "complete")
         pair.left.rollback()
-        assert pair.left.getLocalParameters() == local
+        assert pair.left.local_credentials == local
         assert pair.left.selected_pair is selected
         assert pair.left.state == "completed"
         await pair.carries()
@@ -253,15 +263,13 @@ async def test_the_generation_left_behind_is_closed_when_its_grace_is_over() -> 
 
 
 @pytest.mark.parametrize("password", ["", "too short"])
-async def test_bad_credentials_are_refused_with_the_reason(password: str) -> None:
-    transport = RTCIceTransport(LOOPBACK)
+def test_bad_credentials_are_refused_with_the_reason(password: str) -> None:
     with pytest.raises(ValueError, match="password"):
-        transport.gather(RTCIceParameters(usernameFragment="abcd", password=password))
-    await transport.stop()
+        IceCredentials("abcd", password)
 
 
 async def test_new_remote_credentials_without_new_local_ones_are_refused() -> None:
-    transport = RTCIceTransport(LOOPBACK)
+    transport = IceTransport(LOOPBACK)
     with pytest.raises(ValueError, match="gather"):
         transport.start(ice_parameters())
     transport.gather(ice_parameters())
@@ -272,7 +280,7 @@ async def test_new_remote_credentials_without_new_local_ones_are_refused() -> No
 
 
 async def test_a_pool_is_gathered_before_there_is_a_description() -> None:
-    transport = RTCIceTransport(IceOptions(bind=["127.0.0.1"], candidate_pool_size=1))
+    transport = IceTransport(IceOptions(bind=["127.0.0.1"], candidate_pool_size=1))
     seen: list[Candidate | None] = []
     transport.on("icecandidate", seen.append)
     async with asyncio.timeout(5):
@@ -304,6 +312,6 @@ def test_it_runs_on_uvloop() -> None:
 
 
 async def test_an_unused_pool_is_closed_with_its_transport() -> None:
-    transport = RTCIceTransport(IceOptions(bind=["127.0.0.1"], candidate_pool_size=1))
+    transport = IceTransport(IceOptions(bind=["127.0.0.1"], candidate_pool_size=1))
     await asyncio.sleep(0)
     await transport.stop()

@@ -58,12 +58,12 @@ async def numbered_packets(pair: Pair, while_running: asyncio.Task[None]) -> lis
 
     async def receive() -> None:
         while True:
-            received.add(int.from_bytes((await pair.right._recv())[1:], "big"))
+            received.add(int.from_bytes((await pair.right.payload.receive())[0][1:], "big"))
 
     receiving = asyncio.create_task(receive())
     sent = 0
     while not while_running.done():
-        await pair.left._send(b"\x80" + sent.to_bytes(4, "big"))
+        pair.left.payload.send(b"\x80" + sent.to_bytes(4, "big"))
         sent += 1
         await asyncio.sleep(0.01)
     await while_running
@@ -87,8 +87,8 @@ async def test_behind_two_cones_a_dead_stun_server_costs_nothing() -> None:
         # One round trip to the server (60 ms), one for the checks (80 ms), and those that NATs drop at first.
         assert net.world.clock.time() - started < 0.5
         await pair.carries()
-        assert pair.left.gatheringState == "gathering"
-        await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
+        assert pair.left.gathering_state == "gathering"
+        await until(pair.left, "gatheringstatechange", lambda: pair.left.gathering_state == "complete")
         assert net.world.clock.time() - started < 3
         assert [(e.url, e.errorCode) for e in pair.errors if isinstance(e, IceCandidateError)] == [
             ("stun:192.0.2.99", 701)
@@ -208,9 +208,9 @@ async def test_payload_that_overtakes_the_answer_is_kept_until_somebody_reads_it
         pair.right.gather(there)
         pair.right.start(here)
         await in_state(pair.right, *USABLE)
-        await pair.right._send(b"\x16 ClientHello")
-        assert await pair.left._recv() == b"\x16 ClientHello"
-        assert pair.left.getRemoteParameters() is None
+        pair.right.payload.send(b"\x16 ClientHello")
+        assert (await pair.left.payload.receive())[0] == b"\x16 ClientHello"
+        assert pair.left.remote_credentials is None
         pair.left.start(there)
         await pair.connected()
         await pair.carries()
@@ -230,7 +230,7 @@ async def test_what_strangers_send_is_not_passed_up() -> None:
             stranger.send(b"\x80 forged" + number.to_bytes(2, "big"), ("198.51.100.1", port))
         await asyncio.sleep(1)
         await pair.carries()
-        assert pair.left.packets_received == 1
+        assert pair.left.payload.packets_received == 1
 
 
 @in_virtual_time
@@ -304,7 +304,7 @@ async def test_the_state_after_failing_is_checking_again_when_a_restart_begins()
         nic.link.up = False
         await until(pair.left, "statechange", lambda: pair.left.state == "failed", timeout=100)
         await until(pair.right, "statechange", lambda: pair.right.state == "failed", timeout=100)
-        await pair.left._send(b"\x80 into the void")
+        pair.left.payload.send(b"\x80 into the void")
         nic.link.up = True
         pair.negotiate()
         await pair.connected()

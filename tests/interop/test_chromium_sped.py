@@ -10,7 +10,7 @@ import pytest
 import peer
 from peer.ice.agent.piggyback import Piggyback
 from peer.ice.stun.message import META_DTLS_IN_STUN_ACKNOWLEDGEMENT, StunMessage
-from peer.ice.transport import RTCIceTransport
+from peer.ice.transport import IceTransport
 from tests.browser.conftest import chromium, page
 from tests.netlab.chromium import HANDSHAKE_TRIALS
 from tests.support.peer_pair import until
@@ -69,9 +69,9 @@ async def settled(connection: Any) -> None:
     """Connected, and no DTLS in checks any more: the consent checks of a few seconds bring the last word."""
     if connection.connectionState != "connected":
         await until(connection, "connectionstatechange", lambda: connection.connectionState == "connected")
-    ice: RTCIceTransport = connection.sctp.transport.transport
+    ice: IceTransport = connection.sctp.transport.transport._engine
     async with asyncio.timeout(15):
-        while ice._piggyback is not None and not ice._piggyback.is_over:
+        while ice.payload.piggyback is not None and not ice.payload.piggyback.is_over:
             await asyncio.sleep(0.05)
 
 

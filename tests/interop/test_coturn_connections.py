@@ -107,8 +107,8 @@ async def test_when_the_relay_in_use_dies_another_one_takes_over(
             await until(
                 both.left, "selectedcandidatepairchange", lambda: relay_in_use(both) == coturn.url(way)
             )
-            await both.left._send(b"\x80 after all")
-            assert await asyncio.wait_for(both.right._recv(), 20) == b"\x80 after all"
+            both.left.payload.send(b"\x80 after all")
+            assert (await asyncio.wait_for(both.right.payload.receive(), 20))[0] == b"\x80 after all"
             assert "failed" not in both.states["left"] + both.states["right"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from peer.ice.gathering.gatherer import IceCandidateError
 from peer.ice.options import IceOptions
 from peer.ice.servers import StunServer, TurnServer, parse_server
-from peer.ice.transport import RTCIceTransport
+from peer.ice.transport import IceTransport
 from tests.interop.coturn import Coturn, Transport
 from tests.support.pairing import ice_parameters, transports, until
 
@@ -57,11 +57,11 @@ async def test_relay_only_transports_connect_through_the_server(coturn: Coturn, 
 
 @pytest.mark.usefixtures("no_allocations_left")
 async def test_every_server_gives_its_relay_and_the_udp_one_is_preferred(coturn: Coturn) -> None:
-    transport = RTCIceTransport(
+    transport = IceTransport(
         options(*(coturn.server(kind) for kind in ("tls", "tcp", "udp")), coturn=coturn, ip_versions=(4,))
     )
     transport.gather(ice_parameters())
-    await until(transport, "gatheringstatechange", lambda: transport.gatheringState == "complete")
+    await until(transport, "gatheringstatechange", lambda: transport.gathering_state == "complete")
     relays = [each for each in transport.newest_local_candidates() if each.type == "relay"]
     relays.sort(key=lambda each: -each.priority)
     assert [each.relay_protocol for each in relays] == ["udp", "tcp", "tls"]
@@ -86,8 +86,8 @@ async def test_servers_that_are_no_use_cost_no_time_and_say_what_is_wrong(
     async with transports(options(*servers, gathering_timeout=1.0), options()) as pair:
         pair.negotiate()
         await pair.connected()
-        assert pair.left.gatheringState == "gathering"
-        await until(pair.left, "gatheringstatechange", lambda: pair.left.gatheringState == "complete")
+        assert pair.left.gathering_state == "gathering"
+        await until(pair.left, "gatheringstatechange", lambda: pair.left.gathering_state == "complete")
         assert [each for each in pair.left.newest_local_candidates() if each.type == "relay"]
         errors = {each.url: each for each in pair.errors if isinstance(each, IceCandidateError)}
     codes = {url: error.errorCode for url, error in errors.items()}
@@ -106,7 +106,7 @@ async def test_servers_that_are_no_use_cost_no_time_and_say_what_is_wrong(
 @pytest.mark.usefixtures("no_allocations_left")
 async def test_stopping_while_servers_are_being_asked_leaves_nothing_behind(coturn: Coturn) -> None:
     for turns in range(8):
-        transport = RTCIceTransport(
+        transport = IceTransport(
             options(*(coturn.server(kind) for kind in ("tls", "tcp", "udp")), coturn=coturn)
         )
         transport.gather(ice_parameters())

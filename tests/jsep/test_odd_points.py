@@ -111,7 +111,7 @@ async def test_candidates_that_can_not_be_used_leave_those_that_can() -> None:
             ),
         )
         (transport,) = pc._transports.all
-        assert [each.port for each in transport.ice.getRemoteCandidates()] == [1882]
+        assert [each.port for each in transport.shown.getRemoteCandidates()] == [1882]
 
 
 @pytest.mark.parametrize(

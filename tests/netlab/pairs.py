@@ -10,15 +10,15 @@ def selected_pair(pc: Any) -> dict[str, Any] | None:
     if transport is None:
         return None
     ice = transport.transport
-    if hasattr(ice, "selected_pair"):
-        pair = ice.selected_pair
+    if hasattr(ice, "getSelectedCandidatePair"):
+        pair = ice.getSelectedCandidatePair()
         if pair is None:
             return None
         return {
             "local": pair.local.type,
             "remote": pair.remote.type,
             "protocol": pair.local.protocol,
-            "relay": pair.local.relay_protocol,
+            "relay": pair.local.relayProtocol,
             "localAddress": pair.local.address,
             "remoteAddress": pair.remote.address,
             "ports": [pair.local.port, pair.remote.port],

@@ -379,8 +379,8 @@ async def test_an_answer_to_our_offer_is_taken_sensibly(name: str, policy: str) 
         await pc.setRemoteDescription(described("answer", text("answers", name)))
         assert pc.signalingState == "stable"
         (transport,) = pc._transports.all
-        remote = transport.ice.getRemoteParameters()
-        lines = [f"{transport.ice.role}, {transport.dtls._role}, {'lite' if remote.iceLite else 'full'}"]
+        remote = transport.shown.getRemoteParameters()
+        lines = [f"{transport.ice.role}, {transport.dtls.role}, {'lite' if remote.iceLite else 'full'}"]
         for transceiver in pc.getTransceivers():
             codecs = " ".join(f"{codec.name}/{codec.payloadType}" for codec in transceiver._codecs)
             lines.append(f"{transceiver.kind} {transceiver.currentDirection} {codecs}")

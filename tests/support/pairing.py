@@ -9,28 +9,27 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from aiortc import RTCIceParameters
-
 from peer.ice.candidate import Candidate
+from peer.ice.credentials import IceCredentials
 from peer.ice.network import Network
 from peer.ice.options import IceOptions
-from peer.ice.transport import RTCIceTransport
+from peer.ice.transport import IceTransport
 
 LOOPBACK = IceOptions(bind=["127.0.0.1"])
 
 _numbers = itertools.count(1000)
 
 
-def ice_parameters(name: str = "ufrag") -> RTCIceParameters:
+def ice_parameters(name: str = "ufrag") -> IceCredentials:
     """Credentials unlike any others."""
     number = next(_numbers)
-    return RTCIceParameters(usernameFragment=f"{name}{number}", password=f"password-of-22-chars-{number}")
+    return IceCredentials(f"{name}{number}", f"password-of-22-chars-{number}")
 
 
 @dataclass
 class Pair:
-    left: RTCIceTransport
-    right: RTCIceTransport
+    left: IceTransport
+    right: IceTransport
     signalled: dict[str, list[Candidate | None]] = field(default_factory=lambda: {"left": [], "right": []})
     states: dict[str, list[str]] = field(default_factory=lambda: {"left": [], "right": []})
     errors: list[object] = field(default_factory=list)
@@ -41,7 +40,7 @@ class Pair:
             here.on("statechange", self._note(name, here))
             here.on("icecandidateerror", self.errors.append)
 
-    def _carry(self, name: str, there: RTCIceTransport) -> Callable[[Candidate | None], None]:
+    def _carry(self, name: str, there: IceTransport) -> Callable[[Candidate | None], None]:
         def carry(candidate: Candidate | None) -> None:
             self.signalled[name].append(candidate)
             # As it comes out of SDP, not as the object it was.
@@ -49,7 +48,7 @@ class Pair:
 
         return carry
 
-    def _note(self, name: str, here: RTCIceTransport) -> Callable[[], None]:
+    def _note(self, name: str, here: IceTransport) -> Callable[[], None]:
         def note() -> None:
             self.states[name].append(here.state)
 
@@ -74,31 +73,31 @@ class Pair:
 
     async def carries(self) -> None:
         """One packet each way."""
-        await self.left._send(b"\x80 from left")
-        assert await asyncio.wait_for(self.right._recv(), 20) == b"\x80 from left"
-        await self.right._send(b"\x80 from right")
-        assert await asyncio.wait_for(self.left._recv(), 20) == b"\x80 from right"
+        self.left.payload.send(b"\x80 from left")
+        assert (await asyncio.wait_for(self.right.payload.receive(), 20))[0] == b"\x80 from left"
+        self.right.payload.send(b"\x80 from right")
+        assert (await asyncio.wait_for(self.left.payload.receive(), 20))[0] == b"\x80 from right"
 
 
 USABLE = ("connected", "completed")
 
 
-async def in_state(transport: RTCIceTransport, *states: str, timeout: float = 20.0) -> None:
+async def in_state(transport: IceTransport, *states: str, timeout: float = 20.0) -> None:
     await until(transport, "statechange", lambda: transport.state in states, timeout)
 
 
-async def moved(transport: RTCIceTransport) -> None:
+async def moved(transport: IceTransport) -> None:
     def on_newest() -> bool:
-        selected, newest = transport.selected_pair, transport.getLocalParameters()
+        selected, newest = transport.selected_pair, transport.local_credentials
         if selected is None or newest is None:
             return False
-        return selected.local.username_fragment == newest.usernameFragment
+        return selected.local.username_fragment == newest.username_fragment
 
     await until(transport, "selectedcandidatepairchange", on_newest)
 
 
 async def until(
-    transport: RTCIceTransport, event: str, holds: Callable[[], bool], timeout: float = 20.0
+    transport: IceTransport, event: str, holds: Callable[[], bool], timeout: float = 20.0
 ) -> None:
     """Wait until something holds that can only change with an event of the transport."""
     changed = asyncio.Event()
@@ -125,7 +124,7 @@ async def transports(
 ) -> AsyncIterator[Pair]:
     """Two transports, stopped in the end. `network` is one for both or one for each."""
     networks = network if isinstance(network, tuple) else (network, network)
-    pair = Pair(RTCIceTransport(left, networks[0], rng), RTCIceTransport(right or left, networks[1], rng))
+    pair = Pair(IceTransport(left, networks[0], rng), IceTransport(right or left, networks[1], rng))
     pair.left.set_role("controlling")
     pair.right.set_role("controlled")
     try:

@@ -88,7 +88,7 @@ async def test_where_udp_is_blocked_an_active_candidate_reaches_a_passive_one() 
     )
     async with transports(IceOptions(), network=(SimNetwork(left), SimNetwork(right))) as pair:
         pair.negotiate()
-        generation = pair.right._succession.living[-1]
+        generation = pair.right._generations.living[-1]
         passive.receiver = generation
         generation.candidate_gathered(candidate, passive, candidate)
         await pair.connected()

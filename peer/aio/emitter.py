@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from pyee.asyncio import AsyncIOEventEmitter
 
 if TYPE_CHECKING:
     from peer.rtp.media_stream import MediaStream
+
+logger = logging.getLogger("peer.events")
 
 
 class GuardedHandlers(AsyncIOEventEmitter):
@@ -26,7 +29,8 @@ class GuardedHandlers(AsyncIOEventEmitter):
     def _emit_run(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             result = f(*args, **kwargs)
-        except Exception as exc:
+        except (Exception, asyncio.CancelledError) as exc:
+            # The cancellation is of something the handler asked about: nobody can cancel it while it runs.
             self._report(exc, f)
             return
         if not (asyncio.iscoroutine(result) or isinstance(result, asyncio.Future)):
@@ -68,13 +72,13 @@ class GuardedHandlers(AsyncIOEventEmitter):
                 self._report(exc, handler)
 
     def _report(self, exc: BaseException, handler: Callable[..., Any]) -> None:
-        asyncio.get_event_loop().call_exception_handler(
-            {
-                "message": f"Exception in an event handler of {type(self).__name__}",
-                "exception": exc,
-                "handler": handler,
-            }
-        )
+        message = f"Exception in an event handler of {type(self).__name__}"
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a track may be stopped from anywhere
+            logger.error(message, exc_info=exc)
+            return
+        loop.call_exception_handler({"message": message, "exception": exc, "handler": handler})
 
 
 class EventEmitter(GuardedHandlers):

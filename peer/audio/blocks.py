@@ -15,6 +15,8 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFormat, AudioFrame, AudioLayout
 from numpy.typing import NDArray
 
+from peer.aio.emitter import GuardedHandlers
+
 from .opus import Pcm
 
 BLOCK_SECONDS = 0.020
@@ -174,7 +176,7 @@ ABANDONED_AFTER = 250
 """Blocks (5 s) nobody read with `recv`: its reader is gone, and the work for it stops until it comes back."""
 
 
-class BlockTrack(MediaStreamTrack):
+class BlockTrack(GuardedHandlers, MediaStreamTrack):
     """A live audio track: paced by its own clock, heard by any number of listeners and by `recv`.
 
     Subclasses call `_publish`, and start and stop their clocks in `_listened` and `_deserted`.

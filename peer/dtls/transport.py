@@ -25,6 +25,7 @@ from aiortc.rtp import RtpPacket, is_rtcp
 from OpenSSL import SSL, crypto
 
 from peer.aio.background import Background
+from peer.aio.emitter import GuardedHandlers
 from peer.aio.run_until_blocked import begin
 from peer.exceptions import RTCError
 from peer.rtp.packet_reader import RtpReader
@@ -81,7 +82,7 @@ class MidRouter(base.RtpRouter):
         return super().route_rtp(packet)
 
 
-class RTCDtlsTransport(base.RTCDtlsTransport):
+class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
     """The encryption of everything a connection carries. Events: `statechange`, and `error` with an `RTCError`."""
 
     def __init__(

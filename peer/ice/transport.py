@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from pyee.asyncio import AsyncIOEventEmitter
-
+from peer.aio.emitter import EventEmitter
 from peer.ice.agent.agent import IceAgent
 from peer.ice.agent.events import AgentState
 from peer.ice.agent.pair import CandidatePair
@@ -32,7 +31,7 @@ IceRole: TypeAlias = Literal["controlling", "controlled"]
 GatheringState: TypeAlias = Literal["new", "gathering", "complete"]
 
 
-class IceTransport(AsyncIOEventEmitter):
+class IceTransport(EventEmitter):
     """The engine under the W3C's `RTCIceTransport` (WebRTC 1.0 §5.6): it finds paths, and keeps one.
 
     An ICE restart is a second `gather`: a new generation gathers and checks beside the one in use, takes over

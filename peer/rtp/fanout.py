@@ -10,6 +10,8 @@ from typing import Any
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
+from peer.aio.emitter import GuardedHandlers
+
 __all__ = ["Fanout", "FanoutTrack"]
 
 logger = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ class Fanout:
             reader._end()
 
 
-class FanoutTrack(MediaStreamTrack):
+class FanoutTrack(GuardedHandlers, MediaStreamTrack):
     """One reader's end of a `Fanout`. `dropped` counts the frames it lost by being slow."""
 
     def __init__(self, fanout: Fanout, depth: int) -> None:

@@ -12,6 +12,8 @@ from aiortc.stats import RTCStatsReport
 from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from peer.aio.emitter import GuardedHandlers
+
 from .counters import Measured
 
 logger = logging.getLogger("peer.rtp")
@@ -41,7 +43,7 @@ class Unbound:
 UNBOUND: Final[Any] = Unbound()
 
 
-class SenderFeed(MediaStreamTrack):
+class SenderFeed(GuardedHandlers, MediaStreamTrack):
     """The track aiortc's sender reads: whichever the application has put there, and for as long as it lives.
 
     aiortc ends a sender for good when its track ends, and stops the application's track when the sender ends.

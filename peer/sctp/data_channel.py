@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 import aiortc.rtcdatachannel
 from aiortc import RTCDataChannelParameters
 
+from peer.aio.emitter import GuardedHandlers
 from peer.exceptions import InvalidArgumentError, InvalidStateError, OperationError
 
 Sendable: TypeAlias = str | bytes | bytearray | memoryview
@@ -16,7 +17,7 @@ BUFFERED_AMOUNT_MAX: Final = 16 * 1024 * 1024
 """Bytes that may wait in one channel; `send` refuses more, as browsers do."""
 
 
-class RTCDataChannel(aiortc.rtcdatachannel.RTCDataChannel):
+class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
     """A two-way channel for messages between the peers.
 
     Made by `RTCPeerConnection.createDataChannel`, or received with the `datachannel` event. Messages are `str` or

@@ -17,6 +17,7 @@ import aiortc
 from aiortc import rtcsctptransport as base
 from aiortc.rtcdatachannel import RTCDataChannelParameters
 
+from peer.aio.emitter import GuardedHandlers
 from peer.aio.seldom_log import SeldomLog
 from peer.exceptions import OperationError, RTCError
 
@@ -41,7 +42,7 @@ _PRIORITIES: Final = {"very-low": 128, "low": 256, "medium": 512, "high": 1024}
 """RFC 8831 §6.4."""
 
 
-class RTCSctpTransport(base.RTCSctpTransport):
+class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
     """The SCTP association under all data channels of a connection. Events: `statechange`, `datachannel`."""
 
     State: ClassVar[Any] = base.RTCSctpTransport.State
@@ -193,8 +194,10 @@ class RTCSctpTransport(base.RTCSctpTransport):
             return
         try:
             await super()._handle_data(data)
-        except (AssertionError, LookupError, TypeError, ValueError, struct.error) as exc:
-            self._drop_packet("a malformed SCTP packet of %d bytes was dropped: %r", len(data), exc)
+        except ConnectionError:
+            raise
+        except Exception as exc:
+            self._log.warning("an SCTP packet could not be handled to its end", error=exc)
 
     def _drop_packet(self, message: str, *values: object) -> None:
         self.packets_dropped += 1
@@ -273,10 +276,30 @@ class RTCSctpTransport(base.RTCSctpTransport):
 
     async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
         self._unconfirmed.discard(stream_id)
-        if pp_id == base.WEBRTC_DCEP and data[:1] == bytes([base.DATA_CHANNEL_OPEN]):
-            await self._accept_channel(stream_id, data)
+        if pp_id == base.WEBRTC_DCEP:
+            await self._receive_establishment(stream_id, data)
+            return
+        channel = self._data_channels.get(stream_id)
+        if channel is None:
+            self._log.info("a message for a data channel that is not open was dropped")
+        elif pp_id == base.WEBRTC_STRING:
+            channel.emit("message", data.decode(errors="replace"))
+        elif pp_id == base.WEBRTC_BINARY:
+            channel.emit("message", data)
+        elif pp_id in (base.WEBRTC_STRING_EMPTY, base.WEBRTC_BINARY_EMPTY):
+            channel.emit("message", "" if pp_id == base.WEBRTC_STRING_EMPTY else b"")
+
+    async def _receive_establishment(self, stream_id: int, data: bytes) -> None:
+        """A message of the Data Channel Establishment Protocol (RFC 8832)."""
+        if data[:1] == bytes([base.DATA_CHANNEL_OPEN]):
+            try:
+                await self._accept_channel(stream_id, data)
+            except (ValueError, struct.error) as exc:
+                self._log.warning("a data channel was not accepted: %s", exc)
+        elif data[:1] == bytes([base.DATA_CHANNEL_ACK]) and stream_id in self._data_channels:
+            _open_if_connecting(self._data_channels[stream_id])
         else:
-            await super()._data_channel_receive(stream_id, pp_id, data)
+            self._log.info("a message of no use to the Data Channel Establishment Protocol was dropped")
 
     async def _accept_channel(self, stream_id: int, message: bytes) -> None:
         """A DATA_CHANNEL_OPEN message (RFC 8832 §5.1). Raises `ValueError` or `struct.error` when it is wrong."""

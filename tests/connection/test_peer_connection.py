@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -331,6 +332,29 @@ async def test_a_handler_that_raises_hurts_nobody_else() -> None:
         await opened(channel)
     assert len(reported) >= 4
     assert {str(exc) for exc in reported} == {"the application's own"}
+
+
+async def test_a_message_handler_that_raises_leaves_the_connection_as_it_was() -> None:
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda loop, context: reported.append(context["exception"])
+    )
+    async with pair() as (a, b):
+        channel = a.createDataChannel("x")
+        got: asyncio.Queue[str] = asyncio.Queue()
+
+        def broken(message: str) -> None:
+            got.put_nowait(message)
+            json.loads(message)
+
+        b.on("datachannel", lambda other: other.on("message", broken))
+        await negotiate(a, b)
+        await opened(channel)
+        for text in ("{", "[]x"):
+            channel.send(text)
+        assert [await got.get(), await got.get()] == ["{", "[]x"]
+        assert (a.connectionState, b.connectionState) == ("connected", "connected")
+    assert [type(each) for each in reported] == [json.JSONDecodeError] * 2
 
 
 async def test_set_configuration_refuses_what_cannot_change_and_keeps_the_rest() -> None:

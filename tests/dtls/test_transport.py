@@ -346,3 +346,17 @@ def test_a_large_flight_is_split_between_records_and_nothing_is_lost() -> None:
     assert b"".join(datagrams) == b"".join(records)
     assert [len(datagram) for datagram in datagrams] == [13 + 500 + 13 + 600, 13 + 700 + 13 + 90]
     assert all(len(datagram) <= DATAGRAM_MAX for datagram in datagrams)
+
+
+async def test_a_handler_that_raises_does_not_disturb_the_handshake(pair: Pair) -> None:
+    reported: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+
+    def handler() -> None:
+        raise RuntimeError("the application's own")
+
+    for transport in (pair.client, pair.server):
+        transport.on("statechange", handler)
+    await pair.connect()
+    assert (pair.client.state, pair.server.state) == ("connected", "connected")
+    assert len(reported) == 4

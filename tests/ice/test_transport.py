@@ -315,3 +315,19 @@ async def test_an_unused_pool_is_closed_with_its_transport() -> None:
     transport = IceTransport(IceOptions(bind=["127.0.0.1"], candidate_pool_size=1))
     await asyncio.sleep(0)
     await transport.stop()
+
+
+async def test_handlers_that_raise_do_not_keep_ice_from_connecting() -> None:
+    reported: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+
+    def handler(*_: object) -> None:
+        raise RuntimeError("the application's own")
+
+    async with transports() as pair:
+        for event in ("icecandidate", "statechange", "gatheringstatechange", "selectedcandidatepairchange"):
+            pair.left.on(event, handler)
+        pair.negotiate()
+        await pair.connected()
+        await pair.carries()
+    assert len(reported) >= 4

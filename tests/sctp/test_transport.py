@@ -291,3 +291,93 @@ async def test_timers_follow_the_round_trip_that_ice_measured(pair: Pair) -> Non
     assert pair.one._rto == pytest.approx(0.6)
     pair.one.expect_round_trip(0.01)
     assert pair.one._rto == 0.4
+
+
+@pytest.mark.parametrize("error", [RuntimeError, AttributeError, KeyError, ValueError, AssertionError])
+async def test_a_message_handler_that_raises_costs_neither_the_next_message_nor_the_association(
+    pair: Pair, error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    reported = report_of_the_loop()
+    pair.exchange_inits()
+    chat = channel(pair.one)
+    await pair.start()
+    other = await pair.received.get()
+    got: asyncio.Queue[str | bytes] = asyncio.Queue()
+
+    def handler(message: str | bytes) -> None:
+        got.put_nowait(message)
+        raise error("the application's own")
+
+    other.on("message", handler)
+    chat.send("one")
+    chat.send("two")
+    assert [await got.get(), await got.get()] == ["one", "two"]
+    assert [type(each) for each in reported] == [error, error]
+    assert pair.one.state == pair.two.state == "connected"
+    assert caplog.text == ""
+
+
+async def test_handlers_that_raise_at_every_turn_of_a_channels_life_do_not_change_it(pair: Pair) -> None:
+    reported = report_of_the_loop()
+    seen: list[str] = []
+
+    def raising(name: str) -> Callable[..., None]:
+        def handler(*_: object) -> None:
+            seen.append(name)
+            raise RuntimeError(name)
+
+        return handler
+
+    pair.exchange_inits()
+    pair.two.on("datachannel", raising("datachannel"))
+    pair.two.on("statechange", raising("statechange"))
+    chat = channel(pair.one)
+    chat.bufferedAmountLowThreshold = 1
+    for name in ("open", "bufferedamountlow", "close"):
+        chat.on(name, raising(name))
+    await pair.start()
+    other = await pair.received.get()
+    done = asyncio.Event()
+    for name in ("closing", "close"):
+        other.on(name, raising("other's " + name))
+    other.on("close", done.set)
+    got: asyncio.Queue[str | bytes] = asyncio.Queue()
+    other.on("message", got.put_nowait)
+    await opened(chat)
+    chat.send("hello")
+    assert await got.get() == "hello"
+    chat.close()
+    await done.wait()
+    await asyncio.sleep(0)
+    assert seen.count("open") == 1
+    assert {
+        "statechange",
+        "datachannel",
+        "open",
+        "bufferedamountlow",
+        "other's closing",
+        "other's close",
+        "close",
+    } <= set(seen)
+    assert sorted(str(each) for each in reported) == sorted(seen)
+    assert pair.two.state == "connected"
+
+
+async def test_text_that_is_not_utf_8_arrives_with_replacement_characters(pair: Pair) -> None:
+    pair.exchange_inits()
+    chat = channel(pair.one)
+    await pair.start()
+    other = await pair.received.get()
+    got: asyncio.Queue[str | bytes] = asyncio.Queue()
+    other.on("message", got.put_nowait)
+    await opened(chat)
+    assert chat.id is not None
+    await pair.one._send(chat.id, 51, b"caf\xe9")
+    assert await got.get() == "caf\ufffd"
+
+
+def report_of_the_loop() -> list[BaseException]:
+    """What the event loop's exception handler is told from now on."""
+    reported: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    return reported

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -65,24 +66,22 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
             "usernameFragment must be a string or None",
             usernameFragment,
         )
-        self._candidate = candidate
+        self._text = candidate
+        self._parsed: Candidate | None = None
         self.usernameFragment: str | None = usernameFragment
         self.url: str | None = None
         self.relayProtocol: str | None = None
         if candidate is None and foundation is None:
-            candidate = self._candidate = ""
+            candidate = self._text = ""
         if candidate is not None:
             _require(isinstance(candidate, str), "candidate must be a string", candidate)
             if sdpMid is None and sdpMLineIndex is None:
                 raise InvalidCandidateError("Candidate must have either sdpMid or sdpMLineIndex")
-            parsed: Candidate | None
-            try:
-                parsed = Candidate.from_sdp(candidate) if candidate.strip() else None
-            except ValueError:
-                parsed = None
-            self._fill(parsed)
-            if usernameFragment is None and parsed is not None:
-                self.usernameFragment = parsed.username_fragment
+            with contextlib.suppress(ValueError):
+                self._parsed = Candidate.from_sdp(candidate) if candidate.strip() else None
+            self._fill(self._parsed)
+            if usernameFragment is None and self._parsed is not None:
+                self.usernameFragment = self._parsed.username_fragment
         else:
             # aiortc's dataclass, field for field.
             self.component = cast(int, component)
@@ -114,9 +113,9 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
     @property
     def candidate(self) -> str:
         """The candidate-attribute of RFC 8839 §5.1, beginning with `candidate:`; empty at the end of candidates."""
-        if self._candidate is not None:
-            return self._candidate
-        return self.to_ice().to_sdp()
+        if self._text is None:
+            self._text = self.to_ice().to_sdp()
+        return self._text
 
     @property
     def address(self) -> str | None:
@@ -125,11 +124,15 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
 
     def to_ice(self) -> Candidate:
         """The parsed candidate. Raises `OperationError` when there is none, and says what is wrong with the text."""
-        if self._candidate is not None:
-            try:
-                return Candidate.from_sdp(self._candidate)
-            except ValueError as exc:
-                raise OperationError(str(exc)) from None
+        if self._parsed is not None:
+            return self._parsed
+        try:
+            return Candidate.from_sdp(self._fields() if self._text is None else self._text)
+        except ValueError as exc:
+            raise OperationError(str(exc)) from None
+
+    def _fields(self) -> str:
+        """Write aiortc's fields as a candidate-attribute."""
         text = f"{self.foundation} {self.component} {self.protocol} {self.priority} "
         text += f"{self.ip} {self.port} typ {self.type}"
         if self.relatedAddress is not None:
@@ -140,23 +143,18 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
             text += f" tcptype {self.tcpType}"
         if self.usernameFragment is not None:
             text += f" ufrag {self.usernameFragment}"
-        try:
-            return Candidate.from_sdp(text)
-        except ValueError as exc:
-            raise OperationError(str(exc)) from None
+        return text
 
     @classmethod
     def from_ice(
         cls, candidate: Candidate, *, sdpMid: str | None = None, sdpMLineIndex: int | None = None
     ) -> RTCIceCandidate:
         """A candidate as it is signalled; or, with no section named, as `RTCIceTransport` shows it."""
-        out = cls(
-            candidate=candidate.to_sdp(),
-            sdpMid="" if sdpMid is None and sdpMLineIndex is None else sdpMid,
-            sdpMLineIndex=sdpMLineIndex,
-            usernameFragment=candidate.username_fragment,
-        )
-        out.sdpMid = sdpMid
+        out = cls.__new__(cls)
+        out._text, out._parsed = None, candidate
+        out._fill(candidate)
+        out.sdpMid, out.sdpMLineIndex = sdpMid, sdpMLineIndex
+        out.usernameFragment = candidate.username_fragment
         out.url = candidate.url
         out.relayProtocol = candidate.relay_protocol
         return out

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from aiortc.stats import RTCStatsReport
 
+from peer.aio.background import Background
 from peer.aio.completion import Completion
 from peer.aio.emitter import EventEmitter, RTCPeerConnectionIceErrorEvent
 from peer.aio.operations_chain import OperationsChain
+from peer.aio.step import PATIENCE, step
 from peer.aio.task_queue import TaskQueue, turns
 from peer.dtls.certificate import RTCCertificate
 from peer.exceptions import InvalidModificationError, InvalidStateError, NotSupportedError
@@ -83,7 +85,7 @@ class ConnectionLife(EventEmitter):
         self._can_trickle: bool | None = None
         self._closing: asyncio.Task[None] | None = None
         self._gathered: list[asyncio.Future[None]] = []
-        self._background: set[asyncio.Task[Any]] = set()
+        self._background = Background("RTCPeerConnection")
         if self._configuration.iceCandidatePoolSize > 0:
             self._transports.create()
 
@@ -183,7 +185,7 @@ class ConnectionLife(EventEmitter):
         self._configuration = self._session.configuration = new
         self._transports.set_options(options)
         if self._fresh_ice_servers is not None:
-            self._spawn(self._fresh_ice_servers.close())
+            self._background.spawn(self._fresh_ice_servers.close())
         self._fresh_ice_servers = self._keep_fresh()
 
     @staticmethod
@@ -365,11 +367,6 @@ class ConnectionLife(EventEmitter):
             self._negotiation_needed = True
             await self._emit_inline("negotiationneeded")
 
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.ensure_future(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
     def _close(self, *, events: bool) -> None:
         session = self._session
         changed = [
@@ -400,13 +397,15 @@ class ConnectionLife(EventEmitter):
                 self.emit(name)
 
     async def _release(self) -> None:
+        # Media and channels first, so that their goodbyes still find a transport; but whatever they do, the sockets,
+        # allocations and tasks of the transports are given back.
         session = self._session
         if self._fresh_ice_servers is not None:
-            await self._fresh_ice_servers.close()
-        await asyncio.gather(*self._background, return_exceptions=True)
-        await asyncio.gather(*(t._release() for t in session.transceivers), return_exceptions=True)
+            await step("the source of ICE servers", self._fresh_ice_servers.close())
+        await step("what was under way", self._background.aclose(PATIENCE), patience=2 * PATIENCE)
+        await step("senders and receivers", *(each._release() for each in session.transceivers))
         if session.sctp is not None:
-            await session.sctp.stop()
+            await step("SCTP", session.sctp.stop())
         await self._transports.stop()
         session.early_candidates.clear()
         self.remove_all_listeners()

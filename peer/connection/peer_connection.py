@@ -240,7 +240,7 @@ class RTCPeerConnection(ConnectionMedia):
         """Tell the application what a description brought about."""
         session = self._session
         for transceiver in changes.stopped:
-            self._spawn(transceiver._release())
+            self._background.spawn(transceiver._release())
         if rolled_back:
             self._tasks.queue(self._update_states)
         else:

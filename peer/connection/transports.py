@@ -13,6 +13,7 @@ from typing import Any, Final
 from aiortc import RTCDtlsFingerprint, RTCDtlsParameters, RTCIceParameters
 
 from peer.aio.background import Background
+from peer.aio.step import step
 from peer.aio.task_queue import TaskQueue
 from peer.dtls.certificate import RTCCertificate
 from peer.dtls.transport import RTCDtlsTransport
@@ -161,7 +162,7 @@ class Transports:
         self._on_network_change = on_network_change
         self.all: list[Transport] = []
         self._created = 0
-        self._stopping = Background("discarded transports")
+        self._stopping = Background("the end of transports")
 
     def create(self) -> Transport:
         ice = IceTransport(self.options, self._network)
@@ -262,15 +263,17 @@ class Transports:
     async def _stop(self, transport: Transport, *, silent: bool = False) -> None:
         if transport.connecting is not None:
             transport.connecting.cancel()
-            await asyncio.gather(transport.connecting, return_exceptions=True)
+            await step("connecting", asyncio.wait([transport.connecting]))
         if silent:
             await transport.ice.stop()
-        await transport.dtls.stop()
+        await step("DTLS", transport.dtls.stop())
         await transport.ice.stop()
 
     async def stop(self) -> None:
-        """Close all of them. Idempotent."""
-        await asyncio.gather(*(self._stop(transport) for transport in self.all), self._stopping.settled())
+        """Close all of them, whatever a part of one does. Idempotent."""
+        for transport in self.all:
+            self._stopping.spawn(self._stop(transport))
+        await self._stopping.settled()
 
 
 def _credentials(parameters: RTCIceParameters) -> IceCredentials:

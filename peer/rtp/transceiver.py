@@ -168,8 +168,8 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
 
     async def _release(self) -> None:
         sent = self._sender.started
-        await self._receiver.stop()
-        await self._sender.stop()
+        # Side by side: neither may keep the other from its end.
+        await asyncio.gather(self._receiver.stop(), self._sender.stop())
         if self._compat and sent and self._sender.track is not None:
             # aiortc's senders take the application's track with them, and programs count on it.
             self._sender.track.stop()

@@ -151,6 +151,13 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
         _, flags, length = struct.unpack_from("!BBH", chunk)
         self._peer_init = base.InitChunk(flags, chunk[4:length])
 
+    async def _abort(self) -> None:
+        try:
+            await super()._abort()
+        except Exception as exc:
+            # The peer finds out by itself; what must not be kept from happening is our end.
+            logger.debug("the peer was not told of the end: %r", exc)
+
     async def _init(self) -> None:
         peer = self._peer_init
         if peer is None:

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from aiortc.contrib.media import MediaRecorder as MediaRecorder
     from aiortc.contrib.media import MediaRelay as MediaRelay
 
-    from peer.aio.emitter import RTCTrackEvent as RTCTrackEvent
     from peer.audio import AudioSink as AudioSink
     from peer.audio import AudioSource as AudioSource
     from peer.call.call import Call as Call
@@ -88,6 +87,7 @@ if TYPE_CHECKING:
     from peer.rtp.receiver import RTCRtpReceiver as RTCRtpReceiver
     from peer.rtp.receiver import RTCRtpSynchronizationSource as RTCRtpSynchronizationSource
     from peer.rtp.sender import RTCRtpSender as RTCRtpSender
+    from peer.rtp.track_event import RTCTrackEvent as RTCTrackEvent
     from peer.rtp.transceiver import RTCRtpTransceiver as RTCRtpTransceiver
     from peer.sctp.data_channel import RTCDataChannel as RTCDataChannel
     from peer.sctp.transport import RTCSctpTransport as RTCSctpTransport
@@ -128,7 +128,7 @@ _EXPORTS: Final = {
         "MediaRecorder",
         "MediaRelay",
     ),
-    "peer.aio.emitter": ("RTCTrackEvent",),
+    "peer.rtp.track_event": ("RTCTrackEvent",),
     "peer.audio": (
         "AudioSink",
         "AudioSource",

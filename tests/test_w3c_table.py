@@ -14,9 +14,9 @@ import aiortc.rtcsctptransport
 
 import peer
 import peer.connection.ice_transport as ice_transport
-from peer.aio.emitter import RTCPeerConnectionIceErrorEvent
 from peer.connection import states
 from peer.connection.configuration import RTCBundlePolicy, RTCIceTransportPolicy, RTCRtcpMuxPolicy
+from peer.connection.ice_candidate import RTCPeerConnectionIceErrorEvent
 from peer.connection.session_description import SDP_TYPES
 from peer.exceptions import RTCErrorDetail
 from peer.ice.agent.events import AgentState

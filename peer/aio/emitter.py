@@ -1,17 +1,13 @@
-"""Events: the emitter our objects share, and the event objects of the W3C."""
+"""The emitter that objects with events share."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyee.asyncio import AsyncIOEventEmitter
-
-if TYPE_CHECKING:
-    from peer.rtp.media_stream import MediaStream
 
 logger = logging.getLogger("peer.events")
 
@@ -83,25 +79,3 @@ class GuardedHandlers(AsyncIOEventEmitter):
 
 class EventEmitter(GuardedHandlers):
     """The base of our objects that have events."""
-
-
-@dataclass
-class RTCTrackEvent:
-    """What the W3C's `track` event carries (§5.7); `RTCPeerConnection.on("trackevent")` hands it out."""
-
-    receiver: Any
-    track: Any
-    streams: list[MediaStream] = field(default_factory=list)
-    transceiver: Any = None
-
-
-@dataclass
-class RTCPeerConnectionIceErrorEvent:
-    """One STUN or TURN server that could not be used (W3C WebRTC §4.8.1)."""
-
-    address: str | None
-    port: int | None
-    url: str
-    errorCode: int
-    """A STUN error code (300 to 699), or 701 when the server could not be reached."""
-    errorText: str

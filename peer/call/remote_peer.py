@@ -28,7 +28,7 @@ from peer.connection.media import channel_parameters
 from peer.connection.peer_connection import RTCPeerConnection
 from peer.recovery import Recovery, RecoveryReport
 from peer.rtp.fanout import Fanout, FanoutTrack
-from peer.sdp.description import SessionDescription
+from peer.sdp.parser import parse_description
 
 from .chat import Chat
 from .liveness import Liveness
@@ -265,7 +265,7 @@ class RemotePeer(EventEmitter):
         if session in self._retired:
             return
         if kind == "offer" and self._negotiation.session not in (None, session):
-            SessionDescription.parse(sdp)  # nonsense is no reason to give up a connection that works
+            parse_description(sdp)  # nonsense is no reason to give up a connection that works
             logger.info("%r: the remote starts over", self)
             await self._replace()
         self._may_offer = True

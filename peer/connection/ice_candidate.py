@@ -185,6 +185,18 @@ class RTCIceCandidatePair:
     remote: RTCIceCandidate
 
 
+@dataclass
+class RTCPeerConnectionIceErrorEvent:
+    """One STUN or TURN server that could not be used (W3C WebRTC §4.8.1)."""
+
+    address: str | None
+    port: int | None
+    url: str
+    errorCode: int
+    """A STUN error code (300 to 699), or 701 when the server could not be reached."""
+    errorText: str
+
+
 def ice_candidate(value: object) -> RTCIceCandidate | None:
     """Whatever a caller may hand to `addIceCandidate`; `None` is the end of candidates of every section.
 

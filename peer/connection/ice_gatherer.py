@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from aiortc import RTCIceParameters
 
 from .ice_candidate import RTCIceCandidate
 
-if TYPE_CHECKING:
-    from .ice_transport import RTCIceTransport
+
+class GatheringTransport(Protocol):
+    """What the view needs of the transport that gathers."""
+
+    @property
+    def gatheringState(self) -> str: ...
+
+    def getLocalCandidates(self) -> list[RTCIceCandidate]: ...
+
+    def getLocalParameters(self) -> RTCIceParameters | None: ...
 
 
 class IceGathererView:
     """`pc.sctp.transport.transport.iceGatherer`, where programs written for aiortc look for candidates to trickle."""
 
-    def __init__(self, transport: RTCIceTransport) -> None:
+    def __init__(self, transport: GatheringTransport) -> None:
         self._transport = transport
 
     @property
@@ -29,4 +37,5 @@ class IceGathererView:
         return self._transport.getLocalCandidates()
 
     def getLocalParameters(self) -> RTCIceParameters | None:
+        """Return our credentials since the last ICE restart; None before there are any."""
         return self._transport.getLocalParameters()

@@ -11,10 +11,11 @@ from aiortc.stats import RTCStatsReport
 
 from peer.aio.background import Background
 from peer.aio.completion import Completion
-from peer.aio.emitter import EventEmitter, RTCPeerConnectionIceErrorEvent
+from peer.aio.emitter import EventEmitter
 from peer.aio.operations_chain import OperationsChain
 from peer.aio.step import PATIENCE, step
 from peer.aio.task_queue import TaskQueue, turns
+from peer.connection.ice_candidate import RTCPeerConnectionIceErrorEvent
 from peer.dtls.certificate import RTCCertificate
 from peer.exceptions import InvalidModificationError, InvalidStateError, NotSupportedError
 from peer.ice.candidate import Candidate

@@ -15,8 +15,8 @@ from peer.jsep.describe import create_answer, create_offer
 from peer.jsep.implied import name_as_offered, name_sections, share_transport
 from peer.jsep.state import SdpType, next_state
 from peer.jsep.validate import check_description
-from peer.sdp.description import SessionDescription
 from peer.sdp.direction import make_direction, receives
+from peer.sdp.parser import parse_description
 
 from .ice_candidate import ice_candidate
 from .media import ConnectionMedia
@@ -191,7 +191,7 @@ class RTCPeerConnection(ConnectionMedia):
                 else:
                     session.last_answer = last
             text = last
-        sdp = SessionDescription.parse(text)
+        sdp = parse_description(text)
         if kind != "offer" and session.pending_remote is not None:
             name_as_offered(sdp, session.pending_remote.sdp)
         next_state(session.signaling_state, "local", kind)
@@ -214,7 +214,7 @@ class RTCPeerConnection(ConnectionMedia):
         glare = kind == "offer" and before == "have-local-offer" and not self._configuration.aiortc_compat
         next_state("stable" if glare else before, "remote", kind)
         await self._in_parallel()
-        sdp = SessionDescription.parse(description.sdp)
+        sdp = parse_description(description.sdp)
         name_sections(session, kind, sdp)
         share_transport(sdp)
         check_description(session, kind, sdp, local=False)

@@ -9,7 +9,8 @@ from peer.exceptions import OperationError
 from peer.ice.candidate import Candidate
 from peer.jsep.describe import set_candidates
 from peer.jsep.session import Description, Session
-from peer.sdp.description import CANDIDATES_MAX, MediaSection
+from peer.sdp.description import MediaSection
+from peer.sdp.parser import CANDIDATES_MAX
 
 from .ice_candidate import RTCIceCandidate
 from .transports import Transport

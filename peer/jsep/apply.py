@@ -13,6 +13,7 @@ from peer.rtp.feed import UNBOUND
 from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sdp.description import MediaSection, SessionDescription
 from peer.sdp.direction import receives, reverse_direction, sends
+from peer.sdp.parser import parse_description
 
 from . import simulcast
 from .bundling import (
@@ -192,7 +193,7 @@ def check_own(session: Session, kind: SdpType, sdp: SessionDescription) -> None:
     Its lines may have been edited; its origin tells.
     """
     created = session.last_offer if kind == "offer" else session.last_answer
-    last = None if created is None else SessionDescription.parse(created)
+    last = None if created is None else parse_description(created)
     if last is None or last.origin != sdp.origin:
         article = "an offer" if kind == "offer" else "an answer"
         raise InvalidModificationError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from peer.aio.emitter import RTCTrackEvent
 from peer.rtp.media_stream import MediaStream, RemoteStreamTrack
+from peer.rtp.track_event import RTCTrackEvent
 from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sdp.direction import receives
 

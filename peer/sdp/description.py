@@ -1,14 +1,9 @@
-"""Session descriptions as data (RFC 8866, RFC 9429 §5), parsed from text and written back.
-
-Parsing is tolerant: what is not known is kept as it came or ignored, and what can not be parsed raises an
-`SdpSyntaxError` that names its line. Nothing here decides what a description means.
-"""
+"""Session descriptions as data (RFC 8866, RFC 9429 §5), and how they are written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .parser import CANDIDATES_MAX, FEW_MAX, FORMATS_MAX, LINES_MAX, SECTIONS_MAX, SIZE_MAX, Parser
 from .section import (
     DATA_PROTOCOLS,
     DIRECTIONS,
@@ -23,15 +18,9 @@ from .section import (
 )
 
 __all__ = [
-    "CANDIDATES_MAX",
     "DATA_PROTOCOLS",
     "DIRECTIONS",
-    "FEW_MAX",
-    "FORMATS_MAX",
-    "LINES_MAX",
-    "SECTIONS_MAX",
     "SETUPS",
-    "SIZE_MAX",
     "Direction",
     "Group",
     "MediaSection",
@@ -89,10 +78,3 @@ class SessionDescription:
         for section in self.media:
             lines += section.lines()
         return "\r\n".join(lines) + "\r\n"
-
-    @classmethod
-    def parse(cls, text: str) -> SessionDescription:
-        """Raises `SdpSyntaxError`, naming the line."""
-        description = cls()
-        Parser(text, description)
-        return description

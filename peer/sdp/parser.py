@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiortc.rtcrtpparameters import (
     RTCRtcpFeedback,
@@ -14,12 +14,18 @@ from aiortc.rtcrtpparameters import (
 from peer.exceptions import SdpSyntaxError
 from peer.ice.candidate import Candidate
 
+from .description import SessionDescription
 from .section import DIRECTIONS, SETUPS, Group, MediaSection, Ssrc, parse_parameters
 
-if TYPE_CHECKING:
-    from .description import SessionDescription
-
-__all__ = ["CANDIDATES_MAX", "FEW_MAX", "FORMATS_MAX", "LINES_MAX", "SECTIONS_MAX", "SIZE_MAX", "Parser"]
+__all__ = [
+    "CANDIDATES_MAX",
+    "FEW_MAX",
+    "FORMATS_MAX",
+    "LINES_MAX",
+    "SECTIONS_MAX",
+    "SIZE_MAX",
+    "parse_description",
+]
 
 SIZE_MAX: Final = 1024 * 1024
 """Characters. Real descriptions of large conferences stay well below."""
@@ -38,13 +44,20 @@ _BANDWIDTH = re.compile(r"(AS|TIAS): ?(\d{1,10})", re.ASCII)
 _ATTRIBUTE = re.compile(r"([!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+)(?::(.*))?", re.DOTALL)
 
 
-class Parser:
-    """Reads `text` into `session`, which is empty. Raises `SdpSyntaxError`, naming the line."""
+def parse_description(text: str) -> SessionDescription:
+    """Read a session description.
 
-    def __init__(self, text: str, session: SessionDescription) -> None:
+    Parsing is tolerant: what is not known is kept as it came, or ignored. Raises `SdpSyntaxError`, naming the line,
+    for what cannot be parsed and for what is over the bounds of this module.
+    """
+    return _Parser(text).session
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
         if len(text) > SIZE_MAX:
             raise SdpSyntaxError(f"a description may have at most {SIZE_MAX} characters, not {len(text)}", 1)
-        self.session = session
+        self.session = SessionDescription()
         self.number = 0
         # What stands above the first m= line holds for every section that does not say otherwise.
         self.defaults = MediaSection(kind="")

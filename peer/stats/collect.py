@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import aiortc
@@ -21,28 +20,9 @@ from peer.exceptions import InvalidAccessError, InvalidArgumentError
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
 from peer.jsep.session import Session
-from peer.webidl import Members
 
+from .report import RTCStatsReport
 from .rtp import receiver_stats, sender_stats
-
-
-class RTCStats(Members):
-    """One object of statistics: a dictionary, whose members can be read as attributes too."""
-
-
-class RTCStatsReport(_RTCStatsReport):
-    """Id → `RTCStats`. References between the objects are by id, in members that end in `Id`."""
-
-    def forEach(self, callback: Callable[[RTCStats, str, RTCStatsReport], object]) -> None:
-        """Call with each object, its id, and the report."""
-        for id, stats in self.items():
-            callback(stats, id, self)
-
-    def put(self, id: str, type: str, timestamp: float, **members: Any) -> None:
-        """Add an object; members that are None are not known and left out."""
-        known = {name: value for name, value in members.items() if value is not None}
-        self[id] = RTCStats(id=id, type=type, timestamp=timestamp, **known)
-
 
 CIPHER_SUITES: Final = {
     f"ECDHE-{key}-{cipher}": f"TLS_ECDHE_{key}_WITH_{name}"

@@ -16,10 +16,10 @@ from peer.sdp.description import format_parameters
 from peer.sdp.direction import sends
 from peer.video.sender import EncodingSender
 
+from .report import RTCStatsReport
+
 if TYPE_CHECKING:
     from peer.jsep.session import Session
-
-    from .collect import RTCStatsReport
 
 
 DECODERS: Final = {"video/vp8": "libvpx", "video/h264": "FFmpeg"}

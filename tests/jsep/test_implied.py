@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from peer.jsep.implied import name_as_offered, name_sections, share_transport
-from peer.sdp.description import SessionDescription
+from peer.sdp.parser import parse_description
 from tests.sdp.test_description import whole
 from tests.simnet import in_virtual_time
 from tests.support.corpus import connections, described, text
@@ -36,7 +36,7 @@ async def test_an_answer_without_mids_goes_by_those_of_our_offer() -> None:
     async with connections("max-bundle") as (pc,):
         pc.addTransceiver("audio")
         await pc.setLocalDescription()
-        answer = SessionDescription.parse(text("answers", "freeswitch"))
+        answer = parse_description(text("answers", "freeswitch"))
         name_sections(pc._session, "answer", answer)
         assert answer.media[0].mid == "0"
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import peer
-from peer.sdp.description import MediaSection, SessionDescription
+from peer.sdp.description import MediaSection
+from peer.sdp.parser import parse_description
 from tests.simnet import in_virtual_time
 from tests.support.corpus import connection, described
 
@@ -32,7 +33,7 @@ def offer(*lines: str, above: tuple[str, ...] = (), media: str = USUAL, fingerpr
 async def answered(pc: Any, sdp: str) -> MediaSection:
     await pc.setRemoteDescription(described("offer", sdp))
     await pc.setLocalDescription()
-    return SessionDescription.parse(pc.localDescription.sdp).media[0]
+    return parse_description(pc.localDescription.sdp).media[0]
 
 
 def names(section: MediaSection) -> list[str]:

@@ -8,15 +8,15 @@ import time
 import pytest
 
 import peer
-from peer.sdp.description import (
+from peer.sdp.description import MediaSection, SessionDescription
+from peer.sdp.parser import (
     CANDIDATES_MAX,
     FEW_MAX,
     FORMATS_MAX,
     LINES_MAX,
     SECTIONS_MAX,
     SIZE_MAX,
-    MediaSection,
-    SessionDescription,
+    parse_description,
 )
 from tests.support.corpus import names, text
 
@@ -26,11 +26,11 @@ HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 def parse(*lines: str, kind: str = "audio", formats: str = "96") -> MediaSection:
     """The section of a description with these lines under its m= line."""
     body = "".join(f"{line}\r\n" for line in (f"m={kind} 9 UDP/TLS/RTP/SAVPF {formats}", *lines))
-    return SessionDescription.parse(HEAD + body).media[0]
+    return parse_description(HEAD + body).media[0]
 
 
 def whole(*lines: str) -> SessionDescription:
-    return SessionDescription.parse(HEAD + "".join(f"{line}\r\n" for line in lines))
+    return parse_description(HEAD + "".join(f"{line}\r\n" for line in lines))
 
 
 EVERYTHING = [(folder, name) for folder in ("offers", "answers") for name in names(folder)]
@@ -38,23 +38,23 @@ EVERYTHING = [(folder, name) for folder in ("offers", "answers") for name in nam
 
 @pytest.mark.parametrize(("folder", "name"), EVERYTHING)
 def test_a_description_is_the_same_when_written_and_read_again(folder: str, name: str) -> None:
-    parsed = SessionDescription.parse(text(folder, name))
+    parsed = parse_description(text(folder, name))
     assert parsed.media
-    assert SessionDescription.parse(str(parsed)) == parsed
+    assert parse_description(str(parsed)) == parsed
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", " \t\r\n", "\r\n\r\n", "\r\n   \r\n"])
 def test_line_ends_and_what_trails_make_no_difference(end: str) -> None:
     for folder, name in EVERYTHING:
         sdp = text(folder, name)
-        ended = SessionDescription.parse(sdp.replace("\r\n", end))
-        plain = SessionDescription.parse(sdp)
+        ended = parse_description(sdp.replace("\r\n", end))
+        plain = parse_description(sdp)
         assert (ended.media, ended.groups) == (plain.media, plain.groups), name
 
 
 def test_the_last_line_needs_no_end() -> None:
     sdp = text("offers", "chromium")
-    assert SessionDescription.parse(sdp.rstrip()) == SessionDescription.parse(sdp)
+    assert parse_description(sdp.rstrip()) == parse_description(sdp)
 
 
 def test_what_the_session_says_holds_for_sections_that_do_not() -> None:
@@ -220,7 +220,7 @@ WRONG = [
 @pytest.mark.parametrize(("line", "number", "reason"), WRONG)
 def test_an_error_names_the_line_and_what_is_wrong_with_it(line: str, number: int, reason: str) -> None:
     with pytest.raises(peer.SdpSyntaxError, match=reason) as raised:
-        SessionDescription.parse(f"{HEAD}{line}\r\n")
+        parse_description(f"{HEAD}{line}\r\n")
     error = raised.value
     assert (error.sdpLineNumber, error.errorDetail) == (number, "sdp-syntax-error")
     assert str(error).startswith(f"line {number}: ")
@@ -232,13 +232,13 @@ def test_an_error_names_the_line_and_what_is_wrong_with_it(line: str, number: in
 )
 def test_what_does_not_begin_like_a_description_is_none(sdp: str) -> None:
     with pytest.raises(peer.SdpSyntaxError) as raised:
-        SessionDescription.parse(sdp)
+        parse_description(sdp)
     assert raised.value.sdpLineNumber == 1
 
 
 def test_a_long_error_does_not_repeat_a_long_line() -> None:
     with pytest.raises(peer.SdpSyntaxError) as raised:
-        SessionDescription.parse(f"{HEAD}a=setup:{'x' * 100_000}\r\n")
+        parse_description(f"{HEAD}a=setup:{'x' * 100_000}\r\n")
     assert len(str(raised.value)) < 300
 
 
@@ -264,11 +264,11 @@ def test_a_section_says_how_much_may_be_sent_to_it(lines: list[str], limit: int 
 
 def test_there_is_a_largest_description() -> None:
     with pytest.raises(peer.SdpSyntaxError, match="at most"):
-        SessionDescription.parse(HEAD + "a" * SIZE_MAX)
+        parse_description(HEAD + "a" * SIZE_MAX)
     with pytest.raises(peer.SdpSyntaxError, match="lines"):
-        SessionDescription.parse(HEAD + "a=x\r\n" * LINES_MAX)
+        parse_description(HEAD + "a=x\r\n" * LINES_MAX)
     with pytest.raises(peer.SdpSyntaxError, match="media sections"):
-        SessionDescription.parse(HEAD + "m=audio 9 X 0\r\n" * (SECTIONS_MAX + 1))
+        parse_description(HEAD + "m=audio 9 X 0\r\n" * (SECTIONS_MAX + 1))
     with pytest.raises(peer.SdpSyntaxError, match="formats"):
         parse(formats=" ".join(str(number) for number in range(FORMATS_MAX + 1)))
 
@@ -317,6 +317,6 @@ def test_the_work_of_reading_grows_with_the_size_only(mass: str) -> None:
         count = min(count, LINES_MAX - (HEAD + first + last).count("\n"))
     sdp = HEAD + first + "".join(repeated.format(number) for number in range(count)) + last
     began = time.process_time()
-    SessionDescription.parse(sdp)
+    parse_description(sdp)
     # A megabyte is read in a fifth of a second; what grew with its square would take hours.
     assert time.process_time() - began < 4

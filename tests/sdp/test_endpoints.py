@@ -13,6 +13,7 @@ import peer
 from peer.jsep.negotiation_needed import negotiation_needed
 from peer.sdp.description import SessionDescription
 from peer.sdp.direction import receives, sends
+from peer.sdp.parser import parse_description
 from tests.simnet import in_virtual_time
 from tests.support.corpus import connection, connections, described, names, snapshot, text
 from tests.support.peer_pair import connected, event, message, opened
@@ -171,7 +172,7 @@ ANSWERED = {
 
 
 def _outcome(pc: Any) -> list[str]:
-    answer = SessionDescription.parse(pc.localDescription.sdp)
+    answer = parse_description(pc.localDescription.sdp)
     setup = {section.setup for section in answer.media if not section.rejected}
     lines = [
         f"{'trickles' if pc.canTrickleIceCandidates else 'is complete'}, {' '.join(map(str, setup))}, "
@@ -228,7 +229,7 @@ async def test_an_offer_is_answered_sensibly(name: str) -> None:
         assert pc.remoteDescription.sdp == offer
         await pc.setLocalDescription()
         assert _outcome(pc) == ANSWERED[name]
-        _fits(SessionDescription.parse(offer), SessionDescription.parse(pc.localDescription.sdp))
+        _fits(parse_description(offer), parse_description(pc.localDescription.sdp))
 
 
 @pytest.mark.parametrize("policy", ["balanced", "max-compat", "max-bundle"])
@@ -243,11 +244,11 @@ async def test_an_offer_is_answered_with_tracks_of_ours_and_offered_again(name: 
         for _ in range(2):
             await pc.setLocalDescription()
             assert pc.signalingState == "stable"
-            _fits(SessionDescription.parse(offer), SessionDescription.parse(pc.localDescription.sdp))
+            _fits(parse_description(offer), parse_description(pc.localDescription.sdp))
             await pc.setRemoteDescription(described("offer", offer))
         await pc.setRemoteDescription(described("rollback", ""))
-        agreed = SessionDescription.parse(pc.localDescription.sdp)
-        again = SessionDescription.parse((await pc.createOffer()).sdp)
+        agreed = parse_description(pc.localDescription.sdp)
+        again = parse_description((await pc.createOffer()).sdp)
         for before, now in zip(agreed.media, again.media, strict=False):
             # What was rejected may have found a new use.
             assert before.rejected or (now.kind, now.mid) == (before.kind, before.mid or now.mid)
@@ -360,8 +361,8 @@ async def test_the_answers_are_to_our_offer_as_it_is_today(name: str) -> None:
         pc.addTransceiver("audio")
         pc.addTransceiver("video")
         pc.createDataChannel("x")
-        offer = SessionDescription.parse((await pc.createOffer()).sdp)
-        answer = SessionDescription.parse(text("answers", name))
+        offer = parse_description((await pc.createOffer()).sdp)
+        answer = parse_description(text("answers", name))
         for ours, theirs in zip(offer.media, answer.media, strict=True):
             known = {(c.payloadType, c.name.lower(), c.parameters.get("apt")) for c in ours.codecs}
             assert {(c.payloadType, c.name.lower(), c.parameters.get("apt")) for c in theirs.codecs} <= known
@@ -388,7 +389,7 @@ async def test_an_answer_to_our_offer_is_taken_sensibly(name: str, policy: str) 
             lines.append("data")
         assert lines == OURS[name]
         assert not negotiation_needed(pc._session)
-        offer = SessionDescription.parse((await pc.createOffer()).sdp)
+        offer = parse_description((await pc.createOffer()).sdp)
         kept = [section for section in offer.media if not section.rejected]
         assert [section.kind for section in kept if section.is_media] == [
             t.kind for t in pc.getTransceivers()

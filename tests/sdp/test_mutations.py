@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import peer
-from peer.sdp.description import SessionDescription
+from peer.sdp.parser import parse_description
 from tests.simnet import in_virtual_time
 from tests.support.corpus import connection, described, names, snapshot, text
 
@@ -77,20 +77,20 @@ def damaged(draw: st.DrawFn, originals: dict[str, str]) -> str:
 def test_what_parses_is_the_same_when_written_and_parsed_again(sdp: str) -> None:
     wrong = None
     try:
-        parsed = SessionDescription.parse(sdp)
+        parsed = parse_description(sdp)
     except peer.SdpSyntaxError as error:
         wrong = error.sdpLineNumber
     if wrong is not None:
         assert 1 <= wrong <= len(re.split("\r\n|\r|\n", sdp))
         return
-    assert SessionDescription.parse(str(parsed)) == parsed
+    assert parse_description(str(parsed)) == parsed
 
 
 @settings(max_examples=100)
 @given(st.text(max_size=400) | st.text(alphabet="vosctma=: \r\n0123456789audio/", max_size=400))
 def test_any_text_parses_or_is_a_syntax_error(sdp: str) -> None:
     with contextlib.suppress(peer.SdpSyntaxError):
-        SessionDescription.parse(sdp)
+        parse_description(sdp)
 
 
 async def _offered(sdp: str, prepared: str) -> None:
@@ -119,8 +119,8 @@ async def _offered(sdp: str, prepared: str) -> None:
 async def _answered(pc: Any, sdp: str) -> None:
     await pc.setLocalDescription()
     assert pc.signalingState == "stable"
-    offer = SessionDescription.parse(sdp)
-    answer = SessionDescription.parse(pc.localDescription.sdp)
+    offer = parse_description(sdp)
+    answer = parse_description(pc.localDescription.sdp)
     assert [(s.kind, s.mid, s.protocol) for s in answer.media] == [
         (s.kind, s.mid, s.protocol) for s in offer.media
     ]
@@ -157,7 +157,7 @@ async def _answer_arrives(sdp: str) -> None:
             assert snapshot(pc) == before
             await pc.setRemoteDescription(described("answer", text("answers", "chromium")))
         assert pc.signalingState == "stable"
-        assert SessionDescription.parse((await pc.createOffer()).sdp).media
+        assert parse_description((await pc.createOffer()).sdp).media
 
 
 @settings(max_examples=25)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from peer import RTCSessionDescription, VideoStreamTrack
-from peer.sdp.description import Group, SessionDescription
+from peer.sdp.description import Group
+from peer.sdp.parser import parse_description
 from tests.wpt.setup import Connections
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -25,7 +26,7 @@ def _renamed(section: Any, old: str, new: str) -> None:
 
 def unfold(description: Any, rids: list[str]) -> RTCSessionDescription:
     """A section for each encoding, instead of one section with several."""
-    sdp = SessionDescription.parse(description.sdp)
+    sdp = parse_description(description.sdp)
     (whole,) = sdp.media
     _renamed(whole, RID, MID)
     whole.rids, whole.simulcast, whole.msids = [], None, []
@@ -40,7 +41,7 @@ def unfold(description: Any, rids: list[str]) -> RTCSessionDescription:
 
 def fold(description: Any, rids: list[str], mid: str = "0") -> RTCSessionDescription:
     """The way back: one section, which wants these encodings."""
-    sdp = SessionDescription.parse(description.sdp)
+    sdp = parse_description(description.sdp)
     section = sdp.media[0]
     _renamed(section, MID, RID)
     section.mid, section.msids, section.ssrcs = mid, [], []

@@ -14,6 +14,7 @@ import unittest
 from typing import Any
 
 import peer
+from peer.connection.configuration import configuration as configuration_of
 from peer.ice.agent.timings import IceTimings
 
 
@@ -53,7 +54,7 @@ def run(source: str, names: list[str], *, compat: bool) -> dict[str, str]:
     suite: Any = importlib.import_module("tests.test_rtcpeerconnection")  # aiortc's, now
 
     def ours(configuration: Any = None) -> peer.RTCPeerConnection:
-        given = peer.configuration.configuration(configuration)
+        given = configuration_of(configuration)
         given.aiortc_compat = compat
         # What failure looks like matters here; that it takes 39.5 seconds is tested in virtual time.
         given.ice = peer.IceOptions(timings=IceTimings(patience=3.0))

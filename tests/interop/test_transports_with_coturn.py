@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,7 @@ from peer.ice.gathering.gatherer import IceCandidateError
 from peer.ice.options import IceOptions
 from peer.ice.servers import StunServer, TurnServer, parse_server
 from peer.ice.transport import IceTransport
-from tests.interop.coturn import Coturn, Transport
+from tests.interop.coturn import Coturn, Transport, running_coturn
 from tests.support.pairing import ice_parameters, transports, until
 
 pytestmark = pytest.mark.real
@@ -67,6 +69,17 @@ async def test_every_server_gives_its_relay_and_the_udp_one_is_preferred(coturn:
     assert [each.relay_protocol for each in relays] == ["udp", "tcp", "tls"]
     assert len({each.foundation for each in relays}) == 3
     await transport.stop()
+
+
+async def test_a_server_that_died_does_not_hold_up_closing(tmp_path: Path) -> None:
+    with running_coturn(tmp_path) as coturn:
+        transport = IceTransport(options(coturn.server("udp"), coturn=coturn, ip_versions=(4,)))
+        transport.gather(ice_parameters())
+        await until(transport, "gatheringstatechange", lambda: transport.gathering_state == "complete")
+        os.kill(coturn.process.pid, 9)
+        coturn.process.wait()
+        async with asyncio.timeout(2.5):
+            await transport.stop()
 
 
 @pytest.mark.usefixtures("no_allocations_left")

@@ -162,6 +162,7 @@ class Transports:
         self._on_network_change = on_network_change
         self.all: list[Transport] = []
         self._created = 0
+        self._connecting = Background("connecting")
         self._stopping = Background("the end of transports")
 
     def create(self) -> Transport:
@@ -199,7 +200,7 @@ class Transports:
             return
         transport.remote_dtls = remote
         transport.dtls._set_role(role)
-        transport.connecting = asyncio.ensure_future(self._connect(transport, remote))
+        transport.connecting = self._connecting.spawn(self._connect(transport, remote))
 
     async def _connect(self, transport: Transport, remote: RTCDtlsParameters) -> None:
         ice, dtls = transport.ice, transport.dtls
@@ -217,7 +218,11 @@ class Transports:
         try:
             if not ice.carries_handshake:
                 await reachable.wait()
-            await dtls.start(remote)
+            try:
+                await dtls.start(remote)
+            except Exception:
+                dtls.fail("the handshake ended in an error of this library")
+                raise
             if dtls.state == "connected":
                 await reachable.wait()
                 transport.has_path = True

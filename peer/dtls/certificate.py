@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import aiortc
 from aiortc import RTCDtlsFingerprint
@@ -19,6 +19,9 @@ from peer.exceptions import InvalidArgumentError, NotSupportedError
 LIFETIME = datetime.timedelta(days=30)
 LIFETIME_MAX = datetime.timedelta(days=365)
 """W3C: an implementation may cap `expires`, and all browsers cap it at a year."""
+
+DTLS_1_2: Final = 0xFEFD
+"""The least there may be (RFC 8827 §6.5)."""
 
 # RFC 8827 §6.5, with the RSA suites for those who bring an RSA key.
 CIPHERS = (
@@ -83,6 +86,7 @@ class RTCCertificate(aiortc.RTCCertificate):
     def _create_ssl_context(self, srtp_profiles: list[Any]) -> SSL.Context:
         context = super()._create_ssl_context(srtp_profiles)
         context.set_cipher_list(CIPHERS)
+        context.set_min_proto_version(DTLS_1_2)
         return context
 
 

@@ -27,7 +27,7 @@ from OpenSSL import SSL, crypto
 from peer.aio.background import Background
 from peer.aio.emitter import GuardedHandlers
 from peer.aio.run_until_blocked import begin
-from peer.exceptions import RTCError
+from peer.exceptions import RTCError, RTCErrorDetail
 from peer.rtp.packet_reader import RtpReader
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ logger = logging.getLogger("peer.dtls")
 FLIGHT_INTERVAL_MIN: Final = 0.05
 FLIGHT_INTERVAL_UNKNOWN: Final = 0.4
 """Seconds to the first repetition of a flight: two round trips, or this when ICE has not measured one."""
+ANSWER_WITHIN: Final = 30.0
+"""Seconds the handshake may take from the first pair on, once both sides have agreed on a pair."""
+AGREED_WITHIN: Final = 300.0
+"""Seconds the peer may take to agree on a pair. It may have to wait for a description that people carry."""
+NO_PATH_INTERVAL: Final = 0.5
+"""Seconds between two looks at whether there is a path by now: OpenSSL's repetitions are not used up on none."""
 FLIGHT_REPETITIONS: Final = 4
 """After these OpenSSL's own timer, which starts at a second, carries on."""
 EARLY_MESSAGES: Final = 64
@@ -102,6 +108,8 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._settled = False
         self._early: deque[bytes] = deque(maxlen=EARLY_MESSAGES)
         self._given_up = False
+        self._handshake: asyncio.Timeout | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._expected: RTCDtlsParameters | None = None
         self._rejected = False
 
@@ -147,12 +155,17 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         try:
             await super().start(remoteParameters)
         finally:
+            self._stop_waiting()
             if self._role == "client" or self.state != "connected":
                 self._end_flight()
             self._path.handshake_done(last_flight_is_ours=self._role == "server")
 
     def path_found(self) -> None:
-        """ICE has a pair, and has sent on it what was waiting: from now on, lost flights are repeated."""
+        """Take it that ICE has a pair, and has sent on it what was waiting.
+
+        From now on lost flights are repeated, and a peer that never answers has its time.
+        """
+        self._begin_waiting()
         if self._flight is not None and self._flight_timer is None:
             self._begin_flight(self._flight)
 
@@ -166,13 +179,43 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
     async def _do_handshake(self) -> None:
         # Judged during the handshake, so that the peer hears in an alert that its certificate is not taken.
         self._ssl.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verify)  # type: ignore[union-attr]
-        await super()._do_handshake()
+        try:
+            async with asyncio.timeout(None) as self._handshake:
+                if self._path.is_open:
+                    self._begin_waiting()
+                await super()._do_handshake()
+        except TimeoutError:
+            self.fail(f"the handshake was not done {ANSWER_WITHIN:g} s after there was a path for it")
+            return
         if self._rejected:
             await self._write_ssl()
-            self._fail(
+            self.fail(
                 "the peer's certificate does not have the fingerprint its description gives",
                 "fingerprint-failure",
             )
+        elif self._state == base.State.FAILED:
+            self._tell_failure("the handshake came to no agreement", "dtls-failure")
+
+    def _begin_waiting(self) -> None:
+        if self._handshake is None or self._patience is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(ANSWER_WITHIN, self._waited, loop.time() + AGREED_WITHIN)
+
+    def _waited(self, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._path.is_agreed or loop.time() >= until:
+            assert self._handshake is not None
+            self._handshake.reschedule(loop.time())
+        else:
+            # The peer answers checks, which takes no description of ours: it may not have been given it yet.
+            self._patience = loop.call_later(ANSWER_WITHIN, self._waited, until)
+
+    def _stop_waiting(self) -> None:
+        self._handshake = None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _verify(self, _: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         if depth == 0 and not self._is_expected(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)):
@@ -194,9 +237,13 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         digest = hashlib.new(algorithm.replace("-", ""), certificate).hexdigest().upper()
         return ":".join(digest[i : i + 2] for i in range(0, len(digest), 2)) in given[algorithm]
 
-    def _fail(self, message: str, detail: Any) -> None:
-        logger.warning("DTLS failed: %s", message)
+    def fail(self, message: str, detail: RTCErrorDetail = "dtls-failure") -> None:
+        """End in the state `failed` (W3C WebRTC §5.5), with an `error` event that says why."""
         self._set_state(base.State.FAILED)
+        self._tell_failure(message, detail)
+
+    def _tell_failure(self, message: str, detail: RTCErrorDetail) -> None:
+        logger.warning("DTLS failed: %s", message)
         if self.listeners("error"):
             self.emit("error", RTCError(message, errorDetail=detail))
 
@@ -221,15 +268,25 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             # With DTLS 1.3 the last flight may still need to be repeated after the handshake.
             timeout = self._ssl.DTLSv1_get_timeout()  # type: ignore[union-attr]
             if timeout is not None:
+                if not self._path.is_open:
+                    timeout = max(timeout, NO_PATH_INTERVAL)
                 try:
                     async with asyncio.timeout(timeout):
                         return await self._path.receive()
                 except TimeoutError:
-                    self._ssl.DTLSv1_handle_timeout()  # type: ignore[union-attr]
-                    await self._write_ssl()
+                    if self._path.is_open:
+                        await self._repeat_by_openssl()
                     return None
             self._settled = self.encrypted
         return await self._path.receive()
+
+    async def _repeat_by_openssl(self) -> None:
+        try:
+            self._ssl.DTLSv1_handle_timeout()  # type: ignore[union-attr]
+        except SSL.Error:
+            # It has repeated the flight as often as it ever does, which it tells as an error of reading.
+            raise ConnectionError("OpenSSL has given up repeating its flight") from None
+        await self._write_ssl()
 
     def _receive_at_once(self, data: bytes, origin: Path) -> bool:
         """SRTP as it comes from the socket. False: it must wait its turn, there are no keys yet."""

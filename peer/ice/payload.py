@@ -36,6 +36,10 @@ class DatagramPath(Protocol):
     def is_open(self) -> bool:
         """Whether there is a selected pair to send on."""
 
+    @property
+    def is_agreed(self) -> bool:
+        """Whether both sides have settled on the selected pair: it is nominated."""
+
     def send(self, data: bytes) -> None:
         """Send a datagram; without a path it is lost. Raises `ConnectionError` once the transport is closed."""
 
@@ -96,6 +100,10 @@ class PayloadPath:
     @property
     def is_open(self) -> bool:
         return self._pair is not None
+
+    @property
+    def is_agreed(self) -> bool:
+        return self._pair is not None and self._pair.nominated
 
     @property
     def round_trip(self) -> float | None:

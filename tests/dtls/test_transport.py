@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import pytest
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters
+from aiortc.rtcdtlstransport import SRTP_PROFILES
 from aiortc.rtcrtpparameters import (
     RTCRtpCodecParameters,
     RTCRtpHeaderExtensionParameters,
     RTCRtpReceiveParameters,
 )
 from aiortc.rtp import HeaderExtensionsMap, RtpPacket
+from OpenSSL import SSL
 
+from peer.dtls.certificate import RTCCertificate as PeerCertificate
 from peer.dtls.transport import DATAGRAM_MAX, RTCDtlsTransport, _split_records
 from peer.exceptions import RTCError
 from peer.ice.generation import Path
 from peer.ice.payload import MediaReader
+from tests.simnet import in_virtual_time
 
 ROUND_TRIP = 0.02
 ORIGIN = cast(Path, object())
@@ -31,6 +36,7 @@ class Wire:
         self.role = role
         self.other: Wire | None = None
         self.is_open = True
+        self.is_agreed = True
         self.round_trip = ROUND_TRIP
         self.media_reader: MediaReader | None = None
         self.signs_of_life = 0
@@ -360,3 +366,100 @@ async def test_a_handler_that_raises_does_not_disturb_the_handshake(pair: Pair) 
     await pair.connect()
     assert (pair.client.state, pair.server.state) == ("connected", "connected")
     assert len(reported) == 4
+
+
+@asynccontextmanager
+async def silent_pair(*, agreed: bool = True, path: bool = True) -> AsyncIterator[Pair]:
+    """Two transports whose ICE works and whose DTLS packets never arrive."""
+    pair = Pair()
+    for wire in pair.wires:
+        wire.deliver = lambda data: False
+        wire.is_agreed, wire.is_open = agreed, path
+    try:
+        yield pair
+    finally:
+        for wire in pair.wires:
+            wire.close()
+        for transport in (pair.client, pair.server):
+            await transport.stop()
+
+
+@in_virtual_time
+async def test_a_peer_whose_dtls_never_answers_is_given_up_after_half_a_minute() -> None:
+    async with silent_pair() as pair:
+        errors: list[RTCError] = []
+        for transport in (pair.client, pair.server):
+            transport.on("error", errors.append)
+        await pair.connect()
+        assert asyncio.get_running_loop().time() == pytest.approx(30)
+        assert (pair.client.state, pair.server.state) == ("failed", "failed")
+        assert [error.errorDetail for error in errors] == ["dtls-failure"] * 2
+
+
+@in_virtual_time
+async def test_the_half_minute_begins_with_the_first_pair() -> None:
+    async with silent_pair(path=False) as pair:
+        connecting = asyncio.ensure_future(pair.connect())
+        await asyncio.sleep(1000)
+        assert (pair.client.state, pair.server.state) == ("connecting", "connecting")
+        for wire, transport in zip(pair.wires, (pair.server, pair.client), strict=True):
+            wire.is_open = True
+            transport.path_found()
+        await connecting
+        assert asyncio.get_running_loop().time() == pytest.approx(1030)
+        assert (pair.client.state, pair.server.state) == ("failed", "failed")
+
+
+@in_virtual_time
+async def test_a_peer_that_waits_for_its_description_is_given_minutes() -> None:
+    async with silent_pair(agreed=False) as pair:
+        connecting = asyncio.ensure_future(pair.connect())
+        await asyncio.sleep(200)
+        assert (pair.client.state, pair.server.state) == ("connecting", "connecting")
+        for wire in pair.wires:
+            wire.is_agreed = True
+        await connecting
+        assert asyncio.get_running_loop().time() < 240
+
+
+@in_virtual_time
+async def test_a_peer_that_never_agrees_on_a_pair_is_given_up_all_the_same() -> None:
+    async with silent_pair(agreed=False) as pair:
+        await pair.connect()
+        assert (pair.client.state, pair.server.state) == ("failed", "failed")
+        assert asyncio.get_running_loop().time() == pytest.approx(300)
+
+
+@in_virtual_time
+async def test_when_openssl_gives_up_the_transport_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gives_up(_: SSL.Connection) -> bool:
+        raise SSL.WantReadError  # as it does after 483 s
+
+    monkeypatch.setattr(SSL.Connection, "DTLSv1_handle_timeout", gives_up)
+    async with silent_pair() as pair:
+        await pair.client.start(pair.server.getLocalParameters())
+        assert pair.client.state == "failed"
+        assert asyncio.get_running_loop().time() < 3
+
+
+async def test_dtls_1_0_is_refused_whatever_openssl_would_allow() -> None:
+    certificate = RTCCertificate.generateCertificate()
+    ours = PeerCertificate.of(certificate)._create_ssl_context(srtp_profiles=SRTP_PROFILES)
+    theirs = certificate._create_ssl_context(srtp_profiles=SRTP_PROFILES)
+    theirs.set_max_proto_version(0xFEFF)
+    for context in (ours, theirs):
+        context.set_cipher_list(b"ALL:@SECLEVEL=0")
+    server, client = SSL.Connection(ours), SSL.Connection(theirs)
+    server.set_accept_state()
+    client.set_connect_state()
+
+    def shake_hands() -> None:
+        for _ in range(10):
+            for here, there in ((client, server), (server, client)):
+                with suppress(SSL.WantReadError):
+                    here.do_handshake()
+                with suppress(SSL.WantReadError):
+                    there.bio_write(here.bio_read(65536))
+
+    with pytest.raises(SSL.Error, match="protocol"):
+        shake_hands()

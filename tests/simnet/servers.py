@@ -239,7 +239,7 @@ class TurnServer:
         self, message: stun.Message, key: tuple[bool, Address], reply: Callable[[bytes], object]
     ) -> stun.Message:
         if self.refuse_with is not None:
-            return self._refuse(message, self.refuse_with, "Refused")
+            return self._refuse(message, self.refuse_with, "TurnRefused")
         present = self.allocations.get(key)
         # The same request again gets the same answer, for its first copy may have been lost, and does nothing
         # again, for it may come late (RFC 8489 §6.3.1).

@@ -180,7 +180,7 @@ class Hand:
             attributes.append((stun.USE_CANDIDATE, b""))
         if nomination:
             attributes.append((stun.NOMINATION, nomination.to_bytes(4, "big")))
-        transaction_id = transaction_id or self.agent._session.rng.getrandbits(96).to_bytes(12, "big")
+        transaction_id = transaction_id or self.agent._context.rng.getrandbits(96).to_bytes(12, "big")
         before = len(self.replies)
         self.receive(stun.encode(stun.BINDING_REQUEST, transaction_id, attributes, key), source)
         return self.replies[before] if len(self.replies) > before else None

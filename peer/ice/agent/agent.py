@@ -20,13 +20,14 @@ from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
 from peer.ice.network import Address, DatagramBase
 from peer.ice.stun import message as stun
+from peer.ice.stun.errors import ROLE_CONFLICT
 from peer.ice.stun.message import StunMessage
 
 from .candidate_table import CandidateTable, same_place
-from .check_messages import Check, Refusal
+from .check_messages import Check, CheckRefusal
 from .checklist import CheckList, can_pair
 from .checks import Checks
-from .context import Session
+from .context import AgentContext
 from .deadlines import Deadlines
 from .events import AgentState, HandshakePacket, IceEvent, PairSelected
 from .pair import CandidatePair
@@ -61,22 +62,22 @@ class IceAgent:
         piggyback: Piggyback | None = None,
     ) -> None:
         """`piggyback`: a DTLS handshake for checks and answers to carry."""
-        self._session = Session(
+        self._context = AgentContext(
             controlling=controlling, local=local, rng=rng, timings=timings, piggyback=piggyback
         )
-        self._table = CandidateTable(self._session)
+        self._table = CandidateTable(self._context)
         self._checklist = CheckList()
-        self._selection = Selection(self._session, self._selected)
+        self._selection = Selection(self._context, self._selected)
         self._checks = Checks(
-            self._session, self._table, self._checklist, self._selection, failed=self._pair_failed
+            self._context, self._table, self._checklist, self._selection, failed=self._pair_failed
         )
-        self._roles = Roles(self._session, self._checklist, self._selection)
+        self._roles = Roles(self._context, self._checklist, self._selection)
         self._answers = Answers(
-            self._session, self._table, self._checklist, self._selection, self._checks, self._roles
+            self._context, self._table, self._checklist, self._selection, self._checks, self._roles
         )
-        self._responder = Responder(self._session)
-        self._states = States(self._session)
-        self._deadlines = Deadlines(self._session, self._checklist, self._selection, self._states)
+        self._responder = Responder(self._context)
+        self._states = States(self._context)
+        self._deadlines = Deadlines(self._context, self._checklist, self._selection, self._states)
         self._timer: float | None = None
         # Checks wait for `handle_timer()`, that is, until DTLS has had time to say what they shall carry.
         self._holding = False
@@ -86,7 +87,7 @@ class IceAgent:
     @property
     def controlling(self) -> bool:
         """The role; a conflict with the peer's may change it (RFC 8445 §7.3.1.1)."""
-        return self._session.controlling
+        return self._context.controlling
 
     @property
     def state(self) -> AgentState:
@@ -94,7 +95,7 @@ class IceAgent:
 
     @property
     def timings(self) -> IceTimings:
-        return self._session.timings
+        return self._context.timings
 
     @property
     def selected_pair(self) -> CandidatePair | None:
@@ -163,7 +164,7 @@ class IceAgent:
         self._enter(now)
         if not self._table.remove_base(base):
             return
-        self._session.log("base gone")
+        self._context.log("base gone")
         self._responder.forget_base(base)
         for pair in [pair for pair in self._checklist if pair.base is base]:
             self._invalidate(pair, now)
@@ -177,7 +178,7 @@ class IceAgent:
 
         Raises `ValueError` for other credentials than before: those would be another generation.
         """
-        session = self._session
+        session = self._context
         if session.remote is not None:
             if session.remote != remote:
                 raise ValueError("an ICE agent has one peer: new remote credentials need a new agent")
@@ -260,7 +261,7 @@ class IceAgent:
 
         Elsewhere it rides in whatever check or answer comes next.
         """
-        if self._session.remote is None or self._states.is_over:
+        if self._context.remote is None or self._states.is_over:
             return
         self._enter(now)
         heard = [pair for pair in self._checklist if pair.consent is None and pair.requests_received]
@@ -287,13 +288,13 @@ class IceAgent:
 
     def datagrams(self) -> list[tuple[DatagramBase, Address, bytes]]:
         """What to send, and from where to where; each is handed out once."""
-        out, self._session.datagrams = self._session.datagrams, []
+        out, self._context.datagrams = self._context.datagrams, []
         return out
 
     def events(self) -> list[IceEvent]:
         """What happened since the last call, in order."""
-        out = list(self._session.events)
-        self._session.events.clear()
+        out = list(self._context.events)
+        self._context.events.clear()
         return out
 
     # Pairs and roles
@@ -318,7 +319,7 @@ class IceAgent:
         self._selection.drop(pair)
 
     def _pair_failed(self, pair: CandidatePair, now: float) -> None:
-        self._session.log("pair failed", pair)
+        self._context.log("pair failed", pair)
         self._invalidate(pair, now)
         self._selection.replace_lost(now)
 
@@ -332,12 +333,12 @@ class IceAgent:
             return
         self._enter(now)
         if not self._roles.settle(message):
-            conflict = Refusal(487, "Role Conflict", authentic=True)
+            conflict = CheckRefusal(ROLE_CONFLICT, "Role Conflict", authentic=True)
             self._responder.refuse(message, conflict, size, address, base, now)
             return
         self._take_piggyback(message, base, address)
         self._responder.accept(check, address, base)
-        if self._session.remote is None:
+        if self._context.remote is None:
             self._responder.remember(base, address, check)
         else:
             pair = self._checked_by_peer(base, address, check, now)
@@ -375,15 +376,15 @@ class IceAgent:
     # DTLS in checks
 
     def _take_piggyback(self, message: StunMessage, base: DatagramBase, address: Address) -> None:
-        piggyback = self._session.piggyback
+        piggyback = self._context.piggyback
         packet = None if piggyback is None else piggyback.take(message)
         if packet is not None:
-            self._session.events.append(HandshakePacket(base, address, packet))
+            self._context.events.append(HandshakePacket(base, address, packet))
             self._hold()
 
     def _hold(self) -> None:
-        piggyback = self._session.piggyback
-        if piggyback is not None and piggyback.is_shaking_hands and self._session.remote is not None:
+        piggyback = self._context.piggyback
+        if piggyback is not None and piggyback.is_shaking_hands and self._context.remote is not None:
             self._holding = True
 
     # Time
@@ -394,12 +395,12 @@ class IceAgent:
             return
         stall = now - self._timer
         self._timer = now
-        self._session.log("stall", seconds=round(stall, 3))
+        self._context.log("stall", seconds=round(stall, 3))
         self._deadlines.shift(stall, now)
 
     def _advance(self, now: float) -> None:
         """Do all that is due, and find out when the next is."""
-        if self._session.remote is None or self._states.is_over:
+        if self._context.remote is None or self._states.is_over:
             return
         self._expire(now)
         self._checks.rechecking = self.selected_pair is None or self.state == "disconnected"
@@ -411,7 +412,7 @@ class IceAgent:
     def _expire(self, now: float) -> None:
         for pair in list(self._selection.valid):
             if pair.consent is not None and now >= pair.consent.expires(self.timings):
-                self._session.log("consent expired", pair)
+                self._context.log("consent expired", pair)
                 self._invalidate(pair, now)
         self._selection.replace_lost(now)
 
@@ -422,7 +423,7 @@ class IceAgent:
             self._states.change("silence")
         fails_at = self._deadlines.fails_at()
         if fails_at is not None and now >= fails_at:
-            self._session.log("failed", why="consent expired" if self._selection.lost else "no pair works")
+            self._context.log("failed", why="consent expired" if self._selection.lost else "no pair works")
             self._states.change("fail")
             self._stop()
         elif self._deadlines.finished:
@@ -435,7 +436,7 @@ class IceAgent:
     # States
 
     def _selected(self, pair: CandidatePair | None, now: float) -> None:
-        self._session.events.append(PairSelected(pair))
+        self._context.events.append(PairSelected(pair))
         if pair is None:
             self._states.change("silence")
         else:
@@ -449,6 +450,6 @@ class IceAgent:
     def _stop(self) -> None:
         """No more is sent: neither checks nor answers (RFC 7675 §5.1)."""
         self._checks.transactions.clear()
-        self._session.datagrams.clear()
+        self._context.datagrams.clear()
         self._responder.early.clear()
         self._timer = None

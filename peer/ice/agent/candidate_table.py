@@ -9,7 +9,7 @@ from peer.ice.candidate import TYPE_PREFERENCE, Candidate
 from peer.ice.network import Address, DatagramBase
 
 from .check_messages import Check
-from .context import Session
+from .context import AgentContext
 from .events import LocalPeerReflexive, RemotePeerReflexive
 from .pair import CandidatePair
 
@@ -23,8 +23,8 @@ _MAX_LOCAL_ON_A_BASE: Final = 16
 class CandidateTable:
     """`bases` has the local candidates of each base; the first of them is the one pairs are formed with."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: AgentContext) -> None:
+        self._context = session
         self.bases: dict[DatagramBase, list[Candidate]] = {}
         self.local: list[Candidate] = []
         self.remote: list[Candidate] = []
@@ -78,7 +78,7 @@ class CandidateTable:
                 return None
             self.remote.remove(spare)
         candidate = Candidate(
-            foundation=self._session.random_foundation(),
+            foundation=self._context.random_foundation(),
             component=1,
             protocol=local.protocol,
             priority=check.priority,
@@ -90,7 +90,7 @@ class CandidateTable:
         )
         if not self.add_remote(candidate):
             return None
-        self._session.events.append(RemotePeerReflexive(candidate))
+        self._context.events.append(RemotePeerReflexive(candidate))
         return candidate
 
     def reflexive_priority(self, base: DatagramBase) -> int:
@@ -109,7 +109,7 @@ class CandidateTable:
         if not known:
             return
         pair.local = self._local_at(mapped, known) or self._learn_local(mapped, priority, known)
-        pair.rank(self._session.controlling)
+        pair.rank(self._context.controlling)
 
     def _local_at(self, mapped: Address, known: list[Candidate]) -> Candidate | None:
         for candidate in known:
@@ -123,7 +123,7 @@ class CandidateTable:
     def _learn_local(self, mapped: Address, priority: int, known: list[Candidate]) -> Candidate:
         base_candidate = known[0]
         candidate = Candidate(
-            foundation=self._session.random_foundation(),
+            foundation=self._context.random_foundation(),
             component=1,
             protocol=base_candidate.protocol,
             priority=priority,
@@ -133,13 +133,13 @@ class CandidateTable:
             related_address=base_candidate.address,
             related_port=base_candidate.port,
             tcp_type=base_candidate.tcp_type,
-            username_fragment=self._session.local.username_fragment,
+            username_fragment=self._context.local.username_fragment,
             network=base_candidate.network,
         )
         if len(known) < _MAX_LOCAL_ON_A_BASE:
             known.append(candidate)
             self.local.append(candidate)
-            self._session.events.append(LocalPeerReflexive(candidate))
+            self._context.events.append(LocalPeerReflexive(candidate))
         return candidate
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from peer.ice.credentials import IceCredentials
 from peer.ice.network import Address
 from peer.ice.stun import message as stun
+from peer.ice.stun.errors import BAD_REQUEST, UNAUTHENTICATED, UNKNOWN_ATTRIBUTE
 from peer.ice.stun.message import StunMessage
 
 
@@ -25,7 +26,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class CheckRefusal:
     code: int
     reason: str
     authentic: bool
@@ -35,24 +36,26 @@ class Refusal:
 
 def judge_request(
     message: StunMessage, local: IceCredentials, remote: IceCredentials | None
-) -> Check | Refusal:
+) -> Check | CheckRefusal:
     """RFC 8489 §9.1.3 and RFC 8445 §7.3, cheapest reasons first."""
     username = message.username()
     if username is None or stun.MESSAGE_INTEGRITY not in message.attributes:
-        return Refusal(400, "Bad Request", authentic=False)
+        return CheckRefusal(BAD_REQUEST, "Bad Request", authentic=False)
     fragment, _, remote_fragment = username.partition(":")
     if fragment != local.username_fragment:
-        return Refusal(401, "Unauthenticated", authentic=False)
+        return CheckRefusal(UNAUTHENTICATED, "Unauthenticated", authentic=False)
     # One of another generation has the right password, too, but speaks of other candidates.
     if remote is not None and remote_fragment != remote.username_fragment:
-        return Refusal(401, "Unauthenticated", authentic=False)
+        return CheckRefusal(UNAUTHENTICATED, "Unauthenticated", authentic=False)
     if not message.is_authentic(local.password.encode()):
-        return Refusal(401, "Unauthenticated", authentic=False)
+        return CheckRefusal(UNAUTHENTICATED, "Unauthenticated", authentic=False)
     if unknown := message.unknown_required():
-        return Refusal(420, "Unknown Attribute", authentic=True, unknown=tuple(unknown[:16]))
+        return CheckRefusal(
+            UNKNOWN_ATTRIBUTE, "Unknown Attribute", authentic=True, unknown=tuple(unknown[:16])
+        )
     priority = message.number(stun.PRIORITY)
     if priority is None:
-        return Refusal(400, "Bad Request", authentic=True)
+        return CheckRefusal(BAD_REQUEST, "Bad Request", authentic=True)
     use_candidate = stun.USE_CANDIDATE in message.attributes
     nomination = message.number(stun.NOMINATION) or 0
     return Check(
@@ -93,7 +96,7 @@ def write_success(
     return stun.encode(stun.BINDING_RESPONSE, transaction_id, attributes, local.password.encode())
 
 
-def write_refusal(transaction_id: bytes, refusal: Refusal, local: IceCredentials) -> bytes:
+def write_refusal(transaction_id: bytes, refusal: CheckRefusal, local: IceCredentials) -> bytes:
     attributes = [stun.encode_error(refusal.code, refusal.reason)]
     if refusal.unknown:
         unknown = b"".join(kind.to_bytes(2, "big") for kind in refusal.unknown)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from .candidate_table import CandidateTable
 from .check_messages import write_check
 from .checklist import CheckList
-from .context import Session
+from .context import AgentContext
 from .pair import CandidatePair
 from .selection import Selection
 from .transactions import Transaction, Transactions
@@ -22,13 +22,13 @@ class Checks:
 
     def __init__(
         self,
-        session: Session,
+        session: AgentContext,
         table: CandidateTable,
         checklist: CheckList,
         selection: Selection,
         failed: Callable[[CandidatePair, float], None],
     ) -> None:
-        self._session = session
+        self._context = session
         self._table = table
         self._checklist = checklist
         self._selection = selection
@@ -52,7 +52,7 @@ class Checks:
         retransmission = self.transactions.next_due()
         if retransmission is not None:
             due.append(retransmission)
-        spaced = self._last + self._session.timings.triggered_spacing
+        spaced = self._last + self._context.timings.triggered_spacing
         if self._checklist.has_triggered:
             due.append(spaced)
         if self._checklist.has_ordinary:
@@ -62,7 +62,7 @@ class Checks:
         for pair in self._selection.kept:
             if pair.consent is not None:
                 selected = pair is self._selection.pair
-                due.append(pair.consent.next_check(pair, self._session.timings, selected))
+                due.append(pair.consent.next_check(pair, self._context.timings, selected))
         following = self._selection.follow_due()
         if following is not None:
             due.append(following)
@@ -83,7 +83,7 @@ class Checks:
             pair.requests_sent += 1
             pair.retransmissions_sent += 1
             pair.last_sent = now
-            self._session.send(pair.base, pair.remote_address, transaction.data)
+            self._context.send(pair.base, pair.remote_address, transaction.data)
         for transaction in over:
             if transaction.pair.check is transaction:
                 transaction.pair.check = None
@@ -91,7 +91,7 @@ class Checks:
 
     def _send_triggered(self, now: float) -> None:
         """At once: each answers a check of the peer's, and is no more than that (RFC 8445 §6.1.4.1)."""
-        while now >= self._last + self._session.timings.triggered_spacing:
+        while now >= self._last + self._context.timings.triggered_spacing:
             pair = self._checklist.next_triggered()
             if pair is None:
                 return
@@ -99,7 +99,7 @@ class Checks:
 
     def _send_ordinary(self, now: float) -> None:
         """One per Ta on average (RFC 8445 §6.1.4.2); a burst may run ahead of that."""
-        timings = self._session.timings
+        timings = self._context.timings
         while now >= self._next_ordinary and now >= self._last + timings.triggered_spacing:
             pair = self._checklist.next_ordinary() or self._next_recheck(now)
             if pair is None:
@@ -118,19 +118,19 @@ class Checks:
 
     def _recheck_due(self) -> float | None:
         pair = self._checklist.longest_failed() if self.rechecking else None
-        return None if pair is None else pair.failed_at + self._session.timings.recheck_interval
+        return None if pair is None else pair.failed_at + self._context.timings.recheck_interval
 
     def _check(self, pair: CandidatePair, now: float) -> None:
         pair.advance("check")
         self._last = now
         # RFC 8445 §14.3 bounds the rate by the number of pairs, at Ta each; here by the least spacing each.
-        least = self._session.timings.triggered_spacing * (len(self.transactions.active) + 1)
+        least = self._context.timings.triggered_spacing * (len(self.transactions.active) + 1)
         pair.check = self._request(pair, now, rto=max(self._expected_rto(), least))
         self.transactions.add(pair.check, retransmit=True)
 
     def _expected_rto(self) -> float:
         """One round trip and a half of the slowest pair that works, or the initial guess."""
-        timings = self._session.timings
+        timings = self._context.timings
         known = [pair.rtt for pair in self._selection.valid if pair.rtt is not None]
         return min(max(1.5 * max(known), timings.min_rto), timings.max_rto) if known else timings.initial_rto
 
@@ -138,7 +138,7 @@ class Checks:
 
     def _keep_alive(self, now: float) -> None:
         self._selection.watch(now)
-        timings = self._session.timings
+        timings = self._context.timings
         for pair in list(self._selection.kept):
             consent = pair.consent
             selected = pair is self._selection.pair
@@ -152,7 +152,7 @@ class Checks:
 
     def _probe_backups(self, now: float) -> None:
         """Who could take over? The answer is there by the time it is needed."""
-        timings = self._session.timings
+        timings = self._context.timings
         for pair in self._selection.kept:
             if pair is self._selection.pair or pair.consent is None:
                 continue
@@ -162,16 +162,16 @@ class Checks:
     def _consent_check(self, pair: CandidatePair, now: float) -> None:
         assert pair.consent is not None
         selected = pair is self._selection.pair
-        pair.consent.checking(pair, now, self._session.timings, self._session.rng, selected)
+        pair.consent.checking(pair, now, self._context.timings, self._context.rng, selected)
         pair.consent_requests_sent += 1
         # Every check of the pair in use says so, lest the nomination be lost on the way.
-        nomination = self._selection.nomination if selected and self._session.controlling else 0
+        nomination = self._selection.nomination if selected and self._context.controlling else 0
         self.transactions.add(self._request(pair, now, nomination=nomination), retransmit=False)
 
     def _request(
         self, pair: CandidatePair, now: float, *, rto: float = 0.0, nomination: int = 0
     ) -> Transaction:
-        session = self._session
+        session = self._context
         assert session.remote is not None
         transaction_id = session.rng.getrandbits(96).to_bytes(12, "big")
         priority = self._table.reflexive_priority(pair.base)

@@ -17,7 +17,7 @@ from .timings import IceTimings
 logger = logging.getLogger("peer.ice")
 
 
-class Session:
+class AgentContext:
     __slots__ = (
         "controlling",
         "datagrams",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .checklist import CheckList
-from .context import Session
+from .context import AgentContext
 from .selection import Selection
 from .states import States
 
@@ -11,8 +11,10 @@ from .states import States
 class Deadlines:
     """When the agent's state changes though nothing happens, as things stand."""
 
-    def __init__(self, session: Session, checklist: CheckList, selection: Selection, states: States) -> None:
-        self._session = session
+    def __init__(
+        self, session: AgentContext, checklist: CheckList, selection: Selection, states: States
+    ) -> None:
+        self._context = session
         self._checklist = checklist
         self._selection = selection
         self._states = states
@@ -37,11 +39,11 @@ class Deadlines:
         pair = self._selection.pair
         if pair is None or pair.consent is None or self._states.current == "disconnected":
             return None
-        return pair.consent.heard_at + self._session.timings.disconnected_after
+        return pair.consent.heard_at + self._context.timings.disconnected_after
 
     def fails_at(self) -> float | None:
         """When to give up: consent is gone, or nothing is left to try (RFC 8863 §4)."""
-        timings = self._session.timings
+        timings = self._context.timings
         if self._selection.lost:
             return self._selection.last_granted + timings.consent_timeout
         if self._states.current == "checking" and self._both_ended and self._checklist.exhausted:
@@ -51,7 +53,7 @@ class Deadlines:
 
     def next(self) -> float | None:
         """The earliest, the end of consent on any pair included (RFC 7675 §5.1)."""
-        timings = self._session.timings
+        timings = self._context.timings
         due = [self.silent_at(), self.fails_at()]
         due += [pair.consent.expires(timings) for pair in self._selection.kept if pair.consent is not None]
         return min((at for at in due if at is not None), default=None)

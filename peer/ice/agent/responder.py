@@ -8,8 +8,8 @@ from typing import Final
 from peer.ice.network import Address, DatagramBase
 from peer.ice.stun.message import StunMessage
 
-from .check_messages import Check, Refusal, judge_request, write_refusal, write_success
-from .context import Session
+from .check_messages import Check, CheckRefusal, judge_request, write_refusal, write_success
+from .context import AgentContext
 
 _MAX_EARLY_CHECKS: Final = 100
 # To whoever does not know the credentials.
@@ -17,8 +17,8 @@ _REFUSALS_PER_SECOND: Final = 20
 
 
 class Responder:
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: AgentContext) -> None:
+        self._context = session
         self.early: dict[tuple[DatagramBase, Address], Check] = {}
         """Checks answered before the peer's description came, the latest from each address (RFC 8445 §7.3)."""
         self._refused_in: int | None = None
@@ -28,21 +28,21 @@ class Responder:
         self, message: StunMessage, size: int, address: Address, base: DatagramBase, now: float
     ) -> Check | None:
         """The check a request makes; None if it was refused, with an answer or without one."""
-        verdict = judge_request(message, self._session.local, self._session.remote)
-        if isinstance(verdict, Refusal):
+        verdict = judge_request(message, self._context.local, self._context.remote)
+        if isinstance(verdict, CheckRefusal):
             self.refuse(message, verdict, size, address, base, now)
             return None
         return verdict
 
     def accept(self, check: Check, address: Address, base: DatagramBase) -> None:
         """At once, and even before we know the peer: the password is our own."""
-        reply = write_success(check.transaction_id, address, self._session.local, self._session.riding())
-        self._session.send(base, address, reply)
+        reply = write_success(check.transaction_id, address, self._context.local, self._context.riding())
+        self._context.send(base, address, reply)
 
     def refuse(
         self,
         message: StunMessage,
-        refusal: Refusal,
+        refusal: CheckRefusal,
         size: int,
         address: Address,
         base: DatagramBase,
@@ -50,10 +50,10 @@ class Responder:
     ) -> None:
         if not refusal.authentic and not self._may_refuse(now):
             return
-        reply = write_refusal(message.transaction_id, refusal, self._session.local)
+        reply = write_refusal(message.transaction_id, refusal, self._context.local)
         # The source may be forged: nobody shall get more out of us than they put in.
         if refusal.authentic or len(reply) <= size:
-            self._session.send(base, address, reply)
+            self._context.send(base, address, reply)
 
     def _may_refuse(self, now: float) -> bool:
         second = int(now)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from peer.ice.network import Address, DatagramBase
 from peer.ice.stun import message as stun
+from peer.ice.stun.errors import ROLE_CONFLICT
 from peer.ice.stun.message import StunMessage
 
 from .candidate_table import CandidateTable
 from .checklist import CheckList
 from .checks import Checks
-from .context import Session
+from .context import AgentContext
 from .roles import Roles
 from .selection import Selection
 from .transactions import Transaction
@@ -18,14 +19,14 @@ from .transactions import Transaction
 class Answers:
     def __init__(
         self,
-        session: Session,
+        session: AgentContext,
         table: CandidateTable,
         checklist: CheckList,
         selection: Selection,
         checks: Checks,
         roles: Roles,
     ) -> None:
-        self._session = session
+        self._context = session
         self._table = table
         self._checklist = checklist
         self._selection = selection
@@ -35,7 +36,7 @@ class Answers:
     def match(self, message: StunMessage, address: Address, base: DatagramBase) -> Transaction | None:
         """The check this answers, if it does so from the right place and with the right key."""
         transaction = self._checks.transactions.find(message.transaction_id)
-        remote = self._session.remote
+        remote = self._context.remote
         if transaction is None or remote is None:
             return None
         # RFC 8445 §7.2.5.2.1 lets an answer from elsewhere fail the pair. It may be a copy sent by somebody who
@@ -61,8 +62,8 @@ class Answers:
         was_check = pair.check is transaction
         if was_check:
             pair.check = None
-        self._session.log("refused", pair, code=code)
-        if code == 487:
+        self._context.log("refused", pair, code=code)
+        if code == ROLE_CONFLICT:
             self._roles.refused(transaction.controlling)
             if pair.consent is not None:
                 pair.consent.due = now
@@ -86,11 +87,11 @@ class Answers:
         if fresh or mapped != (pair.local.address, pair.local.port):
             self._table.name_local(pair, mapped, transaction.priority)
         if fresh:
-            self._session.log("valid", pair, rtt=pair.rtt)
+            self._context.log("valid", pair, rtt=pair.rtt)
             self._selection.add(pair, now)
         assert pair.consent is not None
         pair.consent.answer(now)
         self._selection.answered(pair, now)
         self._selection.acknowledged(pair, transaction.nomination)
-        if fresh and pair.nomination is not None and not self._session.controlling:
+        if fresh and pair.nomination is not None and not self._context.controlling:
             self._selection.nominated_by_peer(pair, pair.nomination, transaction.id, now)

@@ -6,22 +6,22 @@ from peer.ice.stun import message as stun
 from peer.ice.stun.message import StunMessage
 
 from .checklist import CheckList
-from .context import Session
+from .context import AgentContext
 from .events import RoleChanged
 from .selection import Selection
 
 
 class Roles:
-    def __init__(self, session: Session, checklist: CheckList, selection: Selection) -> None:
-        self._session = session
+    def __init__(self, session: AgentContext, checklist: CheckList, selection: Selection) -> None:
+        self._context = session
         self._checklist = checklist
         self._selection = selection
 
     def take(self, controlling: bool) -> None:
         """Change sides, if that is not ours already: priorities and nominations change with it."""
-        if controlling == self._session.controlling:
+        if controlling == self._context.controlling:
             return
-        self._session.controlling = controlling
+        self._context.controlling = controlling
         for pair in self._checklist:
             pair.rank(controlling)
             pair.nomination = None
@@ -29,7 +29,7 @@ class Roles:
 
     def settle(self, request: StunMessage) -> bool:
         """The peer checks us in a role. False if it has to change it; if that is for us to do, it is done."""
-        session = self._session
+        session = self._context
         theirs = request.number(stun.ICE_CONTROLLING if session.controlling else stun.ICE_CONTROLLED)
         if theirs is None:
             return True
@@ -40,11 +40,11 @@ class Roles:
 
     def refused(self, controlling: bool) -> None:
         """A check of ours, sent in this role, got 487. A request of the peer's may have changed us already."""
-        if controlling == self._session.controlling:
+        if controlling == self._context.controlling:
             self._switch()
-            self._session.tie_breaker = self._session.rng.getrandbits(64)
+            self._context.tie_breaker = self._context.rng.getrandbits(64)
 
     def _switch(self) -> None:
-        self.take(not self._session.controlling)
-        self._session.log("role", now="controlling" if self._session.controlling else "controlled")
-        self._session.events.append(RoleChanged(self._session.controlling))
+        self.take(not self._context.controlling)
+        self._context.log("role", now="controlling" if self._context.controlling else "controlled")
+        self._context.events.append(RoleChanged(self._context.controlling))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from .consent import Consent
-from .context import Session
+from .context import AgentContext
 from .nomination import Nominations, best, is_better, worth_keeping
 from .pair import CandidatePair
 
@@ -22,8 +22,8 @@ Selected: TypeAlias = Callable[[CandidatePair | None, float], None]
 class Selection:
     """`selected` is called whenever the selected pair has changed, with None when there is none left."""
 
-    def __init__(self, session: Session, selected: Selected) -> None:
-        self._session = session
+    def __init__(self, session: AgentContext, selected: Selected) -> None:
+        self._context = session
         self._selected = selected
         self.pair: CandidatePair | None = None
         """The selected one."""
@@ -51,7 +51,7 @@ class Selection:
 
     def add(self, pair: CandidatePair, now: float) -> None:
         """Its check succeeded."""
-        pair.consent = Consent(now, self._session.timings)
+        pair.consent = Consent(now, self._context.timings)
         self.valid.append(pair)
         self._reconsider()
 
@@ -78,7 +78,7 @@ class Selection:
         self._nominations = Nominations()
         for pair in self.valid:
             pair.nominated = False
-        if self._session.controlling and self.pair is not None:
+        if self._context.controlling and self.pair is not None:
             self._nominate(self.pair)
 
     def answered(self, pair: CandidatePair, now: float) -> None:
@@ -87,12 +87,12 @@ class Selection:
             self._select(pair, now, "valid again" if self.lost else "first valid")
         elif pair is not self.pair and self._is_suspect(now):
             self._take_over(now)
-        elif self._session.controlling:
+        elif self._context.controlling:
             self._improve(now)
 
     def acknowledged(self, pair: CandidatePair, nomination: int) -> None:
         """The peer answered a check that carried this nomination of ours."""
-        if self._session.controlling and nomination and nomination == self.nomination:
+        if self._context.controlling and nomination and nomination == self.nomination:
             self._mark_nominated(pair)
 
     def nominated_by_peer(self, pair: CandidatePair, value: int, transaction_id: bytes, now: float) -> None:
@@ -131,7 +131,7 @@ class Selection:
         pair = self.pair
         if pair is None or pair.consent is None or not pair.consent.busy or not any(self._newcomers()):
             return None
-        return pair.consent.heard_at + self._session.timings.moved_silence
+        return pair.consent.heard_at + self._context.timings.moved_silence
 
     def replace_lost(self, now: float) -> None:
         """After pairs were dropped: if the selected one was among them, the best other takes over."""
@@ -143,7 +143,7 @@ class Selection:
             self._select(other, now, "takes over")
         elif not self._told:
             self._told = True
-            self._session.log("no pair left")
+            self._context.log("no pair left")
             self._selected(None, now)
 
     def _newcomers(self) -> Iterator[CandidatePair]:
@@ -163,7 +163,7 @@ class Selection:
         return (
             pair is not None
             and pair.consent is not None
-            and pair.consent.suspect(pair, now, self._session.timings)
+            and pair.consent.suspect(pair, now, self._context.timings)
         )
 
     def _improve(self, now: float) -> None:
@@ -172,7 +172,7 @@ class Selection:
         for pair in self.kept:
             if choice is None or pair is choice:
                 continue
-            if is_better(pair, choice, settled_for=settled_for, timings=self._session.timings):
+            if is_better(pair, choice, settled_for=settled_for, timings=self._context.timings):
                 choice = pair
         if choice is not None and choice is not current:
             self._select(choice, now, "better")
@@ -201,11 +201,11 @@ class Selection:
         self.pair = pair
         self.lost = self._told = False
         self._chosen_at = now
-        self._session.log("selected", pair, why=why)
+        self._context.log("selected", pair, why=why)
         self._reconsider()
         # A backup was quiet because nobody spoke to it.
         pair.consent.heard_at = now
-        if self._session.controlling:
+        if self._context.controlling:
             self._nominate(pair)
         self._selected(pair, now)
 
@@ -218,9 +218,9 @@ class Selection:
     def _mark_nominated(self, pair: CandidatePair) -> None:
         if not pair.nominated:
             pair.nominated = True
-            self._session.log("nominated", pair)
+            self._context.log("nominated", pair)
 
     def _reconsider(self) -> None:
         backups = (pair for pair in self.valid if pair is not self.pair)
-        kept = worth_keeping(backups, self._session.timings.backup_pairs)
+        kept = worth_keeping(backups, self._context.timings.backup_pairs)
         self.kept = kept if self.pair is None else [self.pair, *kept]

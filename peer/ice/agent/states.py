@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from .context import Session
+from .context import AgentContext
 from .events import AgentState, StateChanged
 
 StateEvent: TypeAlias = Literal["start", "select", "finish", "silence", "life", "fail", "close"]
@@ -23,8 +23,8 @@ TRANSITIONS: Final[dict[AgentState, dict[StateEvent, AgentState]]] = {
 
 
 class States:
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: AgentContext) -> None:
+        self._context = session
         self.current: AgentState = "new"
         self.finished = False
         """Completed once; silence and life do not undo that."""
@@ -37,9 +37,9 @@ class States:
         """Follow `TRANSITIONS`, and tell if the state is another."""
         state = TRANSITIONS[self.current].get(event)
         if state is not None and state != self.current:
-            self._session.log("state", was=self.current, now=state)
+            self._context.log("state", was=self.current, now=state)
             self.current = state
-            self._session.events.append(StateChanged(state))
+            self._context.events.append(StateChanged(state))
 
     def finish(self) -> None:
         if not self.finished and self.current == "connected":

@@ -15,6 +15,7 @@ from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface,
 from peer.ice.options import IceOptions
 from peer.ice.servers import StunServer, TurnServer
 from peer.ice.stun.client import StunError, StunQueries
+from peer.ice.stun.errors import UNREACHABLE
 from peer.ice.system.interfaces import LocalPreferences, leading_out, usable_interfaces
 from peer.ice.turn.allocate import TurnAllocation, TurnError, allocate
 
@@ -32,9 +33,6 @@ from .renewal import Renewals
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-
-UNREACHABLE: Final = 701
-"""The code for a server that could not be reached (WebRTC 1.0 §4.8.4)."""
 
 STRAGGLER: Final = {StunServer: 2.0, TurnServer: 4.0}
 """Seconds the slower servers of a kind get on an interface where one of them has already answered."""

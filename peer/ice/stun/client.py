@@ -12,26 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from peer.ice.network import Address, DatagramBase, Network
-from peer.ice.turn.message import (
-    Attribute,
-    Class,
-    Method,
-    StunMessage,
-    encode_message,
-    parse_address,
-    parse_message,
-)
+from peer.ice.stun import message as stun
+from peer.ice.stun.errors import TRY_ALTERNATE, UNREACHABLE
+from peer.ice.stun.message import StunMessage
+from peer.ice.stun.retransmission import Schedule
 
-DELAYS: Final = (0.25, 0.5, 1.0, 2.0, 2.0, 2.0)
-"""Seconds waited after each request: sent at 0, 0.25, 0.75, 1.75, 3.75 and 5.75 s, given up at 7.75 s."""
+SCHEDULE: Final = Schedule(rto=0.25, cap=2.0, attempts=6)
+"""Sent at 0, 0.25, 0.75, 1.75, 3.75 and 5.75 s, given up at 7.75 s."""
 
 KEEPALIVE: Final = 15.0
 """Seconds between packets that keep a NAT's mapping open (RFC 8445 §14.3: Tr)."""
-
-UNREACHABLE: Final = 701
-"""The error code the W3C gives a server that could not be reached."""
-
-_ALTERNATE: Final = 300
 
 
 class StunError(ConnectionError):
@@ -101,12 +91,13 @@ class StunQueries:
         # The answer comes the way the request went; whoever else knows the transaction id saw it pass by.
         if query is None or query.base is not base or address != query.server:
             return False
-        message = parse_message(data)
-        if message is None or message.method != Method.BINDING:
+        try:
+            message = stun.parse(data)
+        except ValueError:
             return False
-        if message.message_class == Class.SUCCESS:
+        if message.type == stun.BINDING_RESPONSE:
             self._answered(query, message)
-        elif message.message_class == Class.ERROR:
+        elif message.type == stun.BINDING_ERROR:
             self._refused(query, message)
         else:
             return False
@@ -124,24 +115,24 @@ class StunQueries:
 
     def _send(self, base: DatagramBase, server: Address, found: asyncio.Future[Address]) -> _Query:
         transaction_id = self._rng.randbytes(12)
-        request = encode_message(Method.BINDING, Class.REQUEST, transaction_id, ())
-        query = _Query(base, server, request, found, 1, self._time() + DELAYS[0])
+        request = stun.encode(stun.BINDING_REQUEST, transaction_id)
+        query = _Query(base, server, request, found, 1, self._time() + SCHEDULE.rto)
         self._queries[transaction_id] = query
         base.send(request, server)
         self._arm()
         return query
 
     def _answered(self, query: _Query, message: StunMessage) -> None:
-        mapped = message.mapped_address
+        mapped = message.mapped_address()
         if mapped is None or mapped[1] == 0:
             _fail(query, StunError(UNREACHABLE, "the server's answer has no mapped address"))
         elif not query.found.done():
             query.found.set_result(mapped)
 
     def _refused(self, query: _Query, message: StunMessage) -> None:
-        code, reason = message.error
-        value = message.first(Attribute.ALTERNATE_SERVER) if code == _ALTERNATE else None
-        alternate = None if value is None else parse_address(value)
+        code, reason = message.error()
+        value = message.attributes.get(stun.ALTERNATE_SERVER) if code == TRY_ALTERNATE else None
+        alternate = None if value is None else stun.decode_address(value)
         if alternate is not None and not query.redirected and _same_family(alternate, query.server):
             del self._queries[message.transaction_id]
             self._send(query.base, alternate, query.found).redirected = True
@@ -167,20 +158,19 @@ class StunQueries:
         for query in self._queries.values():
             if query.due > now or query.found.done():
                 continue
-            if query.sent == len(DELAYS):
+            query.sent += 1
+            wait = SCHEDULE.wait(query.sent)
+            if wait is None:
                 reason = f"no answer from {query.server[0]} port {query.server[1]}"
                 _fail(query, StunError(UNREACHABLE, reason))
                 continue
-            query.due = now + DELAYS[query.sent]
-            query.sent += 1
+            query.due = now + wait
             query.base.send(query.request, query.server)
         for (base, server), due in self._kept.items():
             if due <= now:
                 self._kept[base, server] = now + KEEPALIVE
                 # An indication has no answer, and needs none.
-                base.send(
-                    encode_message(Method.BINDING, Class.INDICATION, self._rng.randbytes(12), ()), server
-                )
+                base.send(stun.encode(stun.BINDING_INDICATION, self._rng.randbytes(12)), server)
         self._forget_found()
         self._arm()
 

@@ -1,4 +1,4 @@
-"""STUN Binding messages as ICE uses them (RFC 8489, RFC 8445 §7.1).
+"""STUN messages (RFC 8489): of connectivity checks (RFC 8445 §7.1), of STUN servers, and under those of TURN.
 
 `aioice.stun` drops what it does not know, so an unknown attribute can be neither refused (420) nor passed on;
 it takes any magic cookie, and it decodes every attribute before the first cheap reason to refuse a message.
@@ -19,7 +19,9 @@ from peer.ice.network import Address
 BINDING_REQUEST: Final = 0x0001
 BINDING_RESPONSE: Final = 0x0101
 BINDING_ERROR: Final = 0x0111
+BINDING_INDICATION: Final = 0x0011
 
+MAPPED_ADDRESS: Final = 0x0001
 USERNAME: Final = 0x0006
 MESSAGE_INTEGRITY: Final = 0x0008
 ERROR_CODE: Final = 0x0009
@@ -27,6 +29,7 @@ UNKNOWN_ATTRIBUTES: Final = 0x000A
 XOR_MAPPED_ADDRESS: Final = 0x0020
 PRIORITY: Final = 0x0024
 USE_CANDIDATE: Final = 0x0025
+ALTERNATE_SERVER: Final = 0x8023
 FINGERPRINT: Final = 0x8028
 ICE_CONTROLLED: Final = 0x8029
 ICE_CONTROLLING: Final = 0x802A
@@ -38,7 +41,7 @@ META_DTLS_IN_STUN_ACKNOWLEDGEMENT: Final = 0xC071
 # Comprehension-required attributes that are understood, or may be ignored in a Binding message.
 _UNDERSTOOD: Final = frozenset(
     {
-        0x0001,
+        MAPPED_ADDRESS,
         USERNAME,
         MESSAGE_INTEGRITY,
         ERROR_CODE,
@@ -60,23 +63,42 @@ _HEADER: Final = Struct("!HHI12s")
 _ATTRIBUTE: Final = Struct("!HH")
 _INTEGRITY_LENGTH: Final = 24
 _FINGERPRINT_LENGTH: Final = 8
-# Binding messages fit a 1500-byte frame; whatever is longer was not written by a peer.
-_MAX_LENGTH: Final = 1500
+BINDING_MAX: Final = 1500
+"""Bytes of the longest Binding message: it fits a frame, and whatever is longer was not written by a peer."""
 
 
 class StunMessage:
-    """A parsed message. `attributes` maps types to raw values; the first of each type counts (RFC 8489 §14)."""
+    """A parsed message. `attributes` maps types to raw values; the first of each type counts (RFC 8489 §14).
 
-    __slots__ = ("_covered", "attributes", "transaction_id", "type")
+    Nothing is kept of what follows MESSAGE-INTEGRITY: nobody vouches for that.
+    """
+
+    __slots__ = ("_covered", "_repeated", "attributes", "transaction_id", "type")
 
     def __init__(
-        self, kind: int, transaction_id: bytes, attributes: dict[int, bytes], covered: bytes | None
+        self,
+        kind: int,
+        transaction_id: bytes,
+        attributes: dict[int, bytes],
+        covered: bytes | None,
+        repeated: tuple[tuple[int, bytes], ...] = (),
     ) -> None:
         self.type = kind
         self.transaction_id = transaction_id
         self.attributes = attributes
         # What MESSAGE-INTEGRITY covers, its length field already adjusted.
         self._covered = covered
+        self._repeated = repeated
+
+    @property
+    def method(self) -> int:
+        """TurnMethod of the message, such as 0x001 for Binding (RFC 8489 §5)."""
+        return self.type & 0x3EEF
+
+    @property
+    def message_class(self) -> int:
+        """MessageClass of the message: 0 for a request, 0x010 an indication, 0x100 a success, 0x110 an error."""
+        return self.type & 0x0110
 
     def is_authentic(self, key: bytes) -> bool:
         """Whether MESSAGE-INTEGRITY is there and right under `key` (RFC 8489 §9.1.3)."""
@@ -106,13 +128,33 @@ class StunMessage:
         return int.from_bytes(raw, "big") if raw is not None and len(raw) == size else None
 
     def error_code(self) -> int | None:
+        """ERROR-CODE's number, or None if it is missing."""
         raw = self.attributes.get(ERROR_CODE)
         return (raw[2] & 7) * 100 + raw[3] if raw is not None and len(raw) >= 4 else None
 
+    def error(self) -> tuple[int, str]:
+        """ERROR-CODE: its number and the sender's words; (0, …) when there is none worth the name."""
+        code = self.error_code()
+        if code is None:
+            return 0, "an error without a code"
+        words = self.attributes[ERROR_CODE][4:].decode("utf-8", "replace")
+        # It will be logged and shown: one line, of printable characters, of bearable length.
+        return code, "".join(c for c in words if c.isprintable())[:128].strip()
+
     def mapped_address(self) -> Address | None:
-        """XOR-MAPPED-ADDRESS, or None if it is missing or malformed."""
+        """Where the sender saw us: XOR-MAPPED-ADDRESS, or the MAPPED-ADDRESS of RFC 3489; None without either."""
         raw = self.attributes.get(XOR_MAPPED_ADDRESS)
-        return None if raw is None else decode_xor_address(raw, self.transaction_id)
+        address = None if raw is None else decode_xor_address(raw, self.transaction_id)
+        if address is None and (raw := self.attributes.get(MAPPED_ADDRESS)) is not None:
+            address = decode_address(raw)
+        return address
+
+    def xor_addresses(self, kind: int) -> list[Address]:
+        """Every XORed address of this type, in their order, malformed ones left out."""
+        values = [self.attributes[kind]] if kind in self.attributes else []
+        values += [value for attribute, value in self._repeated if attribute == kind]
+        addresses = (decode_xor_address(value, self.transaction_id) for value in values)
+        return [address for address in addresses if address is not None]
 
 
 def is_stun(data: bytes) -> bool:
@@ -120,17 +162,18 @@ def is_stun(data: bytes) -> bool:
     return len(data) >= HEADER_LENGTH and data[0] < 4 and data[4:8] == _COOKIE_BYTES
 
 
-def parse(data: bytes) -> StunMessage:
-    """Parse one datagram. Raises `ValueError` saying what is wrong with it."""
+def parse(data: bytes, longest: int = BINDING_MAX) -> StunMessage:
+    """Parse one message of at most `longest` bytes. Raises `ValueError` saying what is wrong with it."""
     if not is_stun(data):
         raise ValueError("not a STUN message: too short, or the magic cookie is missing")
-    if len(data) > _MAX_LENGTH:
+    if len(data) > longest:
         raise ValueError(f"STUN message of {len(data)} bytes is too long")
     kind, length, _, transaction_id = _HEADER.unpack_from(data)
     end = HEADER_LENGTH + length
     if end != len(data) or length % 4:
         raise ValueError("STUN message length does not match its header")
     attributes: dict[int, bytes] = {}
+    repeated: list[tuple[int, bytes]] = []
     covered: bytes | None = None
     position = HEADER_LENGTH
     while position < end:
@@ -146,12 +189,14 @@ def parse(data: bytes) -> StunMessage:
             # Nothing may follow it (RFC 8489 §14.7).
             break
         # Nor is anything authenticated that follows MESSAGE-INTEGRITY (RFC 8489 §14.5).
-        if covered is None and attribute not in attributes:
+        if covered is None and attribute in attributes:
+            repeated.append((attribute, data[position + 4 : value_end]))
+        elif covered is None:
             attributes[attribute] = data[position + 4 : value_end]
             if attribute == MESSAGE_INTEGRITY:
                 covered = _with_length(data[:position], _INTEGRITY_LENGTH)
         position = value_end + (-size % 4)
-    return StunMessage(kind, transaction_id, attributes, covered)
+    return StunMessage(kind, transaction_id, attributes, covered, tuple(repeated))
 
 
 def encode(
@@ -198,6 +243,13 @@ def decode_xor_address(value: bytes, transaction_id: bytes) -> Address | None:
         return None
     port = int.from_bytes(value[2:4], "big") ^ (MAGIC_COOKIE >> 16)
     return str(ipaddress.ip_address(_xor(value[4:], transaction_id))), port
+
+
+def decode_address(value: bytes) -> Address | None:
+    """An address that is not XORed: MAPPED-ADDRESS, ALTERNATE-SERVER (RFC 8489 §14.1). None if it is malformed."""
+    if len(value) != {1: 8, 2: 20}.get(value[1] if len(value) > 1 else 0):
+        return None
+    return str(ipaddress.ip_address(value[4:])), int.from_bytes(value[2:4], "big")
 
 
 def _xor(packed: bytes, transaction_id: bytes) -> bytes:

@@ -13,12 +13,12 @@ from typing import Final
 
 from peer.ice.network import Address, Interface, Network
 from peer.ice.servers import TurnServer
+from peer.ice.stun import errors
+from peer.ice.stun.errors import ALLOCATION_MISMATCH, UNREACHABLE
 
 from .allocation import TurnAllocation
-from .client import Allocated, Refused, RelayFamily
-from .message import MISMATCH
+from .client import Allocated, RelayFamily, TurnRefused
 from .path import ServerPath, StreamPath, UdpPath
-from .requests import UNREACHABLE
 
 __all__ = ["TurnAllocation", "TurnError", "allocate"]
 
@@ -30,13 +30,15 @@ _REDIRECTIONS_MAX: Final = 3
 _MISMATCHES_MAX: Final = 2
 
 _ADVICE: Final = {
-    401: "the username or credential is wrong or has expired",
-    403: "the server does not allow it",
-    440: "the server has no relayed addresses of this IP version",
-    441: "the username or credential is not the one the allocation was made with",
-    442: "the server does not relay UDP",
-    486: "this user has as many allocations as the server allows; close some or raise its quota",
-    508: "the server is full",
+    errors.UNAUTHENTICATED: "the username or credential is wrong or has expired",
+    errors.FORBIDDEN: "the server does not allow it",
+    errors.ADDRESS_FAMILY_NOT_SUPPORTED: "the server has no relayed addresses of this IP version",
+    errors.WRONG_CREDENTIALS: "the username or credential is not the one the allocation was made with",
+    errors.UNSUPPORTED_TRANSPORT: "the server does not relay UDP",
+    errors.ALLOCATION_QUOTA_REACHED: (
+        "this user has as many allocations as the server allows; close some or raise its quota"
+    ),
+    errors.INSUFFICIENT_CAPACITY: "the server is full",
 }
 
 
@@ -105,7 +107,7 @@ async def allocate(
                     return allocation
                 allocation.close()
                 alternate = outcome.alternate
-                if outcome.code == MISMATCH and mismatches < _MISMATCHES_MAX:
+                if outcome.code == ALLOCATION_MISMATCH and mismatches < _MISMATCHES_MAX:
                     # RFC 8656 §7.4: the server remembers somebody on this port; another port is another client.
                     mismatches += 1
                 elif alternate is not None and _may_follow(alternate, address, tried):
@@ -129,7 +131,7 @@ def _may_follow(alternate: Address, address: Address, tried: set[Address]) -> bo
     )
 
 
-def _refused(outcome: Refused, server: TurnServer) -> TurnError:
+def _refused(outcome: TurnRefused, server: TurnServer) -> TurnError:
     words = [outcome.reason, _ADVICE.get(outcome.code, "")]
     code = outcome.code or UNREACHABLE
     return TurnError(code, ": ".join(word for word in words if word) or "refused", server.url)

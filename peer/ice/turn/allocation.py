@@ -12,10 +12,11 @@ from weakref import WeakKeyDictionary
 
 from peer.ice.network import Address, DatagramReceiver, Network
 from peer.ice.servers import TurnServer
+from peer.ice.stun.errors import UNREACHABLE
 
-from .client import Allocated, Lost, Refused, RelayFamily, Released, TurnClient
+from .client import Allocated, Lost, RelayFamily, Released, TurnClient, TurnRefused
 from .path import ServerPath
-from .requests import UNREACHABLE, Challenge, Credentials
+from .requests import Challenge, Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class TurnAllocation:
             family=family,
             challenge=self._known.get(self._known_as),
         )
-        self._outcome: asyncio.Future[Allocated | Refused] | None = None
+        self._outcome: asyncio.Future[Allocated | TurnRefused] | None = None
         self._unanswered_since: float | None = None
         self._asked = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -134,7 +135,7 @@ class TurnAllocation:
             self._finish()
             raise
 
-    async def allocate(self) -> Allocated | Refused:
+    async def allocate(self) -> Allocated | TurnRefused:
         """Ask the server for it. Once."""
         self._outcome = self._loop.create_future()
         self._client.allocate(self._time())
@@ -163,7 +164,7 @@ class TurnAllocation:
             match event:
                 case Allocated():
                     self._allocated(event)
-                case Refused():
+                case TurnRefused():
                     self._settle(event)
                 case Lost(reason):
                     self._lose(ConnectionError(f"allocation on {self.server.url} is gone: {reason}"))
@@ -179,7 +180,7 @@ class TurnAllocation:
             self.additional = AdditionalRelay(self, event.relayed[1])
         self._settle(event)
 
-    def _settle(self, outcome: Allocated | Refused) -> None:
+    def _settle(self, outcome: Allocated | TurnRefused) -> None:
         challenge = self._client.requests.challenge
         if challenge is not None:
             self._known[self._known_as] = challenge
@@ -188,13 +189,13 @@ class TurnAllocation:
                 self._known.popitem(last=False)
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(outcome)
-        if isinstance(outcome, Refused) and self._client.is_closed:
+        if isinstance(outcome, TurnRefused) and self._client.is_closed:
             self._finish()
 
     def _path_lost(self, error: Exception | None) -> None:
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(
-                Refused(UNREACHABLE, f"the connection broke: {error or 'closed by the server'}")
+                TurnRefused(UNREACHABLE, f"the connection broke: {error or 'closed by the server'}")
             )
         self._lose(error or ConnectionError(f"{self.server.url} closed the connection"))
 

@@ -9,15 +9,15 @@ from struct import pack
 from typing import Final
 
 from peer.ice.network import Address
+from peer.ice.stun.errors import ALLOCATION_MISMATCH
+from peer.ice.stun.message import StunMessage
 
 from .message import (
     CHANNEL_MAX,
     CHANNEL_MIN,
-    MISMATCH,
     Attribute,
     AttributeList,
-    Method,
-    StunMessage,
+    TurnMethod,
     peer_address,
 )
 from .requests import Answer, Requests
@@ -91,7 +91,7 @@ class Channels:
                 channel.expires = now + LIFETIME
                 channel.due = now + REFRESH
                 self.numbers[address] = channel.number
-            elif answer.code == MISMATCH:
+            elif answer.code == ALLOCATION_MISMATCH:
                 self._lost(f"the server does not know it any more ({answer.code} {answer.reason})")
             else:
                 # The path is none the worse for it: what is bound stays so until it expires, and what
@@ -99,4 +99,4 @@ class Channels:
                 logger.info("no channel to %s: %d %s", address, answer.code, answer.reason)
                 channel.due = answered_at + RETRY
 
-        self._requests.start(Method.CHANNEL_BIND, attributes, answered, now)
+        self._requests.start(TurnMethod.CHANNEL_BIND, attributes, answered, now)

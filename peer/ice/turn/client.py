@@ -19,23 +19,24 @@ from struct import pack
 from typing import Final, Literal, TypeAlias
 
 from peer.ice.network import Address
+from peer.ice.stun.errors import ALLOCATION_MISMATCH, TRY_ALTERNATE
+from peer.ice.stun.message import ALTERNATE_SERVER, StunMessage, decode_address
+from peer.ice.stun.retransmission import Schedule
 
 from .channels import Channels
 from .message import (
     FAMILY,
-    MISMATCH,
     REQUESTED_UDP,
     Attribute,
-    Method,
-    StunMessage,
+    TurnMethod,
     is_data_indication,
-    parse_address,
+    lifetime,
     parse_data_indication,
     parse_message,
     send_indication,
 )
 from .permissions import Permissions
-from .requests import TRY_ALTERNATE, Answer, Challenge, Credentials, Refusal, Requests
+from .requests import Answer, Challenge, Credentials, Requests, TurnRefusal
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,7 @@ LIFETIME_MAX: Final = 3600
 REFRESH_RETRY: Final = 30.0
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds a server has to confirm that the allocation is gone: what a line may be dead for when a call restarts."""
-CLOSE_ATTEMPTS: Final = 21
-CLOSE_RTO_MAX: Final = 0.5
+CLOSE_SCHEDULE: Final = Schedule(rto=0.25, cap=0.5, attempts=21)
 """An allocation that is not given back is the server's for ten minutes: we ask often, as long as somebody lets us."""
 
 PAYLOAD_MAX: Final = 65535 - 48
@@ -65,7 +65,7 @@ class Allocated:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class TurnRefused:
     """There will be no allocation."""
 
     code: int
@@ -87,7 +87,7 @@ class Released:
     """What `close` set out to do is done, as far as it can be."""
 
 
-TurnEvent: TypeAlias = Allocated | Refused | Lost | Released
+TurnEvent: TypeAlias = Allocated | TurnRefused | Lost | Released
 
 
 class TurnClient:
@@ -127,7 +127,7 @@ class TurnClient:
         return self._state == "closed"
 
     def allocate(self, now: float) -> None:
-        """Ask for the allocation. Answered by `Allocated` or `Refused`."""
+        """Ask for the allocation. Answered by `Allocated` or `TurnRefused`."""
         self._state = "allocating"
         attributes = [
             (Attribute.REQUESTED_TRANSPORT, REQUESTED_UDP),
@@ -138,7 +138,7 @@ class TurnClient:
         elif self._family == "both":
             attributes.append((Attribute.ADDITIONAL_ADDRESS_FAMILY, FAMILY[6]))
             attributes.append((Attribute.DRAFT_ADDITIONAL_ADDRESS_FAMILY, FAMILY[6]))
-        self.requests.start(Method.ALLOCATE, lambda _: attributes, self._allocate_answered, now)
+        self.requests.start(TurnMethod.ALLOCATE, lambda _: attributes, self._allocate_answered, now)
 
     def permit(self, addresses: Iterable[Address], now: float) -> None:
         """Let these peers reach us. Those named before the next timer or `wrap` share a request."""
@@ -213,7 +213,7 @@ class TurnClient:
             self.requests.drop()
             self._release(now)
         elif allocating:
-            self.requests.hurry(now, attempts=CLOSE_ATTEMPTS, rto_max=CLOSE_RTO_MAX)
+            self.requests.hurry(now, CLOSE_SCHEDULE)
         else:
             self._closed()
 
@@ -265,18 +265,20 @@ class TurnClient:
             else:
                 self._closed()
             return
-        if isinstance(answer, Refusal):
+        if isinstance(answer, TurnRefusal):
             self._refuse(answer)
             return
         # coturn answers for both families with port 0 for the one it cannot relay (RFC 8656 §7.3 has it left out).
-        addresses = answer.addresses(Attribute.XOR_RELAYED_ADDRESS)
+        addresses = answer.xor_addresses(Attribute.XOR_RELAYED_ADDRESS)
         by_version = {":" in host: (host, port) for host, port in reversed(addresses) if port}
         relayed = tuple(by_version[is_v6] for is_v6 in sorted(by_version))
-        self.mapped = answer.mapped_address
+        self.mapped = answer.mapped_address()
         if not relayed:
             self._state = "allocated"
             self.close(now)
-            self._events.append(Refused(0, "the server's answer has no relayed address that could be used"))
+            self._events.append(
+                TurnRefused(0, "the server's answer has no relayed address that could be used")
+            )
             return
         self._state = "allocated"
         self.relayed = relayed
@@ -284,37 +286,37 @@ class TurnClient:
         self._permissions.activate(now)
         self._events.append(Allocated(relayed, self.mapped))
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: TurnRefusal) -> None:
         self._state = "closed"
         alternate = domain = None
         if refusal.code == TRY_ALTERNATE and refusal.message is not None:
-            value = refusal.message.first(Attribute.ALTERNATE_SERVER)
-            name = refusal.message.first(Attribute.ALTERNATE_DOMAIN)
-            alternate = None if value is None else parse_address(value)
+            value = refusal.message.attributes.get(ALTERNATE_SERVER)
+            name = refusal.message.attributes.get(Attribute.ALTERNATE_DOMAIN)
+            alternate = None if value is None else decode_address(value)
             domain = None if name is None else name.decode("ascii", "replace")
-        self._events.append(Refused(refusal.code, refusal.reason, alternate, domain))
+        self._events.append(TurnRefused(refusal.code, refusal.reason, alternate, domain))
 
     def _renewed(self, answer: StunMessage, now: float) -> None:
-        lifetime = answer.lifetime or LIFETIME
-        self._expires = now + lifetime
-        self._refresh_due = now + max(min(lifetime, LIFETIME_MAX) / 2, 1.0)
+        granted = lifetime(answer) or LIFETIME
+        self._expires = now + granted
+        self._refresh_due = now + max(min(granted, LIFETIME_MAX) / 2, 1.0)
 
     def _refresh(self, now: float) -> None:
         self._refreshing = True
         self._refresh_due = self._expires
         attributes = [(Attribute.LIFETIME, pack("!I", LIFETIME))]
-        self.requests.start(Method.REFRESH, lambda _: attributes, self._refresh_answered, now)
+        self.requests.start(TurnMethod.REFRESH, lambda _: attributes, self._refresh_answered, now)
 
     def _refresh_answered(self, answer: Answer, now: float) -> None:
         self._refreshing = False
         if self._state != "allocated":
             return
         if isinstance(answer, StunMessage):
-            if answer.lifetime == 0:
+            if lifetime(answer) == 0:
                 self._lose("the server ended it")
             else:
                 self._renewed(answer, now)
-        elif answer.code == MISMATCH:
+        elif answer.code == ALLOCATION_MISMATCH:
             self._lose(f"the server does not know it any more ({answer.code} {answer.reason})")
         else:
             # What the server has granted it has granted: expired credentials do not end it before its time.
@@ -330,16 +332,15 @@ class TurnClient:
     def _release(self, now: float) -> None:
         attributes = [(Attribute.LIFETIME, bytes(4))]
         self.requests.start(
-            Method.REFRESH,
+            TurnMethod.REFRESH,
             lambda _: attributes,
             self._released,
             now,
-            attempts=CLOSE_ATTEMPTS,
-            rto_max=CLOSE_RTO_MAX,
+            schedule=CLOSE_SCHEDULE,
         )
 
     def _released(self, answer: Answer, now: float) -> None:
-        if isinstance(answer, Refusal) and answer.code != MISMATCH:
+        if isinstance(answer, TurnRefusal) and answer.code != ALLOCATION_MISMATCH:
             logger.info("allocation not given back: %d %s; it will expire", answer.code, answer.reason)
         self._closed()
 

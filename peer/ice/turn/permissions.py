@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .message import MISMATCH, AttributeList, Method, StunMessage, peer_address
+from peer.ice.stun.errors import (
+    ADDRESS_FAMILY_NOT_SUPPORTED,
+    ALLOCATION_MISMATCH,
+    BAD_REQUEST,
+    FORBIDDEN,
+    PEER_ADDRESS_FAMILY_MISMATCH,
+)
+from peer.ice.stun.message import StunMessage
+
+from .message import AttributeList, TurnMethod, peer_address
 from .requests import Answer, Requests
 
 logger = logging.getLogger(__name__)
@@ -28,7 +37,9 @@ BATCH: Final = 32
 
 # Errors about one of the addresses in the request: malformed to this server, forbidden, or of a family the
 # allocation does not have.
-_ABOUT_A_PEER: Final = frozenset({400, 403, 440, 443})
+_ABOUT_A_PEER: Final = frozenset(
+    {BAD_REQUEST, FORBIDDEN, ADDRESS_FAMILY_NOT_SUPPORTED, PEER_ADDRESS_FAMILY_MISMATCH}
+)
 
 
 @dataclass(slots=True)
@@ -118,7 +129,7 @@ class Permissions:
                 for permission in alive.values():
                     permission.state = "granted"
                     permission.due = now + REFRESH
-            elif answer.code == MISMATCH:
+            elif answer.code == ALLOCATION_MISMATCH:
                 self._lost(f"the server does not know it any more ({answer.code} {answer.reason})")
             elif answer.code in _ABOUT_A_PEER and len(hosts) > 1:
                 # One bad address has the whole request refused. Halve it until that is found.
@@ -133,4 +144,4 @@ class Permissions:
                     else:
                         permission.due = answered_at + RETRY
 
-        self._requests.start(Method.CREATE_PERMISSION, attributes, answered, now)
+        self._requests.start(TurnMethod.CREATE_PERMISSION, attributes, answered, now)

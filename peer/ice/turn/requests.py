@@ -9,31 +9,24 @@ import hashlib
 import random
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from .message import Attribute, AttributeList, Class, Method, StunMessage, encode_message
+from peer.ice.stun.errors import STALE_NONCE, TRY_ALTERNATE, UNAUTHENTICATED, UNREACHABLE, WRONG_CREDENTIALS
+from peer.ice.stun.message import StunMessage
+from peer.ice.stun.retransmission import Schedule
 
-RTO: Final = 0.25
-"""Seconds to the first retransmission, until a round trip has been measured."""
+from .message import Attribute, AttributeList, MessageClass, TurnMethod, encode_message
 
-RTO_MAX: Final = 2.0
-ATTEMPTS: Final = 6
-"""Over UDP a request goes out at 0, 0.25, 0.75, 1.75, 3.75 and 5.75 s, and is given up at 7.75 s."""
+SCHEDULE: Final = Schedule(rto=0.25, cap=2.0, attempts=6, patience=2.0)
+"""Over UDP a request goes out at 0, 0.25, 0.75, 1.75, 3.75 and 5.75 s, and is given up at 7.75 s. The first wait is
+longer once a long round trip has been measured."""
 
 RELIABLE_TIMEOUT: Final = 7.75
 """Over TCP nothing is repeated; the patience is the same."""
 
 _CHALLENGES_MAX: Final = 3
 """Times one request is signed anew with a nonce from the server: a hostile one could send 438 for ever."""
-
-UNREACHABLE: Final = 701
-"""The error code the W3C gives a server that could not be reached."""
-
-UNAUTHENTICATED: Final = 401
-TRY_ALTERNATE: Final = 300
-STALE_NONCE: Final = 438
-WRONG_CREDENTIALS: Final = 441
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,7 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class TurnRefusal:
     """Why a request came to nothing: an error response, or (code 701) no response at all."""
 
     code: int
@@ -74,15 +67,15 @@ class Refusal:
     message: StunMessage | None = None
 
 
-Answer: TypeAlias = StunMessage | Refusal
+Answer: TypeAlias = StunMessage | TurnRefusal
 
 
 @dataclass(slots=True)
 class _Transaction:
-    method: Method
+    method: TurnMethod
     attributes: Callable[[bytes], AttributeList]
     done: Callable[[Answer, float], None]
-    attempts: int
+    schedule: Schedule
     transaction_id: bytes
     credentials: Credentials
     data: bytes = b""
@@ -91,10 +84,8 @@ class _Transaction:
     challenges: int = 0
     sent: int = 0
     started: float = 0.0
-    rto: float = RTO
-    rto_max: float = RTO_MAX
     due: float = 0.0
-    unsigned: Refusal | None = None
+    unsigned: TurnRefusal | None = None
     """An error nobody signed. It is believed when nothing better comes."""
 
 
@@ -128,27 +119,25 @@ class Requests:
 
     def start(
         self,
-        method: Method,
+        method: TurnMethod,
         attributes: Callable[[bytes], AttributeList],
         done: Callable[[Answer, float], None],
         now: float,
         *,
-        attempts: int = ATTEMPTS,
-        rto_max: float = RTO_MAX,
+        schedule: Schedule = SCHEDULE,
     ) -> None:
         """Send a request. `attributes` is called with each transaction id the request gets; `done` once."""
-        transaction = _Transaction(method, attributes, done, attempts, b"", self.credentials, rto_max=rto_max)
+        transaction = _Transaction(method, attributes, done, schedule, b"", self.credentials)
         self._send_anew(transaction, now)
 
-    def hurry(self, now: float, *, attempts: int, rto_max: float) -> None:
-        """From now on, send what is under way again sooner, and that many times more."""
+    def hurry(self, now: float, schedule: Schedule) -> None:
+        """From now on, send what is under way again by another schedule, from its beginning."""
         if self._reliable:
             return
         for transaction in self._under_way.values():
-            transaction.attempts = transaction.sent + attempts
-            transaction.rto_max = rto_max
-            transaction.rto = min(transaction.rto, rto_max)
-            transaction.due = min(transaction.due, now + transaction.rto)
+            transaction.schedule = schedule
+            transaction.sent = 0
+            transaction.due = min(transaction.due, now + schedule.rto)
 
     def drop(self) -> None:
         """Forget all requests; nobody is told."""
@@ -159,15 +148,12 @@ class Requests:
 
     def handle_timer(self, now: float) -> None:
         for transaction in [t for t in self._under_way.values() if t.due <= now]:
-            if self._reliable or transaction.sent >= transaction.attempts:
+            transaction.sent += 1
+            wait = None if self._reliable else transaction.schedule.wait(transaction.sent)
+            if wait is None:
                 self._finish(transaction, transaction.unsigned or _silence(transaction.method), now)
                 continue
-            transaction.sent += 1
-            last = transaction.sent == transaction.attempts
-            transaction.rto = min(transaction.rto * 2, transaction.rto_max)
-            transaction.due = now + (
-                RTO_MAX if last and transaction.attempts == ATTEMPTS else transaction.rto
-            )
+            transaction.due = now + wait
             self.outgoing.append(transaction.data)
 
     def receive(self, message: StunMessage, now: float) -> None:
@@ -175,36 +161,36 @@ class Requests:
         transaction = self._under_way.get(message.transaction_id)
         if transaction is None or transaction.method != message.method:
             return
-        if message.message_class == Class.SUCCESS:
+        if message.message_class == MessageClass.SUCCESS:
             # RFC 8489 §9.2.5: an answer without the right signature has not arrived.
-            if transaction.key is None or message.is_signed_with(transaction.key):
+            if transaction.key is None or message.is_authentic(transaction.key):
                 if transaction.sent == 1:
                     self.rtt = now - transaction.started
                 if transaction.credentials is self.spare:
                     self.credentials, self.spare = self.spare, self.credentials
                 self._finish(transaction, message, now)
             return
-        if message.message_class != Class.ERROR:
+        if message.message_class != MessageClass.ERROR:
             return
-        code, reason = message.error
-        refusal = Refusal(code, reason, message)
+        code, reason = message.error()
+        refusal = TurnRefusal(code, reason, message)
         if code in (UNAUTHENTICATED, STALE_NONCE):
             self._challenged(transaction, refusal, message, now)
-        elif transaction.key is None or self._reliable or message.is_signed_with(transaction.key):
+        elif transaction.key is None or self._reliable or message.is_authentic(transaction.key):
             if code == WRONG_CREDENTIALS and self._try_spare(transaction, now):
                 return
             self._finish(transaction, refusal, now)
-        elif code == TRY_ALTERNATE and transaction.method == Method.ALLOCATE:
+        elif code == TRY_ALTERNATE and transaction.method == TurnMethod.ALLOCATE:
             # A server that only shares the load out knows no keys.
             self._finish(transaction, refusal, now)
         else:
             transaction.unsigned = refusal
 
     def _challenged(
-        self, transaction: _Transaction, refusal: Refusal, message: StunMessage, now: float
+        self, transaction: _Transaction, refusal: TurnRefusal, message: StunMessage, now: float
     ) -> None:
-        nonce = message.first(Attribute.NONCE)
-        realm = message.first(Attribute.REALM)
+        nonce = message.attributes.get(Attribute.NONCE)
+        realm = message.attributes.get(Attribute.REALM)
         known = self.challenge.realm if self.challenge is not None else None
         try:
             name = known if realm is None else realm.decode()
@@ -248,13 +234,15 @@ class Requests:
                 (Attribute.NONCE, challenge.nonce),
             ]
         transaction.data = encode_message(
-            transaction.method, Class.REQUEST, transaction_id, attributes, transaction.key
+            transaction.method, MessageClass.REQUEST, transaction_id, attributes, transaction.key
         )
         transaction.unsigned = None
         transaction.sent = 1
         transaction.started = now
-        transaction.rto = RTO if self.rtt is None else min(max(RTO, 2 * self.rtt), RTO_MAX)
-        transaction.due = now + (RELIABLE_TIMEOUT if self._reliable else transaction.rto)
+        if self.rtt is not None:
+            schedule = transaction.schedule
+            transaction.schedule = replace(schedule, rto=min(max(schedule.rto, 2 * self.rtt), schedule.cap))
+        transaction.due = now + (RELIABLE_TIMEOUT if self._reliable else transaction.schedule.rto)
         self.outgoing.append(transaction.data)
 
     def _key(self, credentials: Credentials, realm: str) -> bytes:
@@ -270,5 +258,5 @@ class Requests:
         transaction.done(answer, now)
 
 
-def _silence(method: Method) -> Refusal:
-    return Refusal(UNREACHABLE, f"no answer to {method.name.replace('_', ' ').title()}")
+def _silence(method: TurnMethod) -> TurnRefusal:
+    return TurnRefusal(UNREACHABLE, f"no answer to {method.name.replace('_', ' ').title()}")

@@ -11,7 +11,7 @@ import peer.ice.agent
 FOLDER = Path(peer.ice.agent.__file__).parent
 """Every module of the agent is core, and so are the values that it shares with what is around it."""
 
-SHARED = ("peer.ice.candidate", "peer.ice.credentials", "peer.ice.stun.message")
+SHARED = ("peer.ice.candidate", "peer.ice.credentials", "peer.ice.stun.message", "peer.ice.stun.errors")
 CORE = {f"peer.ice.agent.{path.stem}" for path in FOLDER.glob("*.py")} - {"peer.ice.agent.__init__"} | set(
     SHARED
 )

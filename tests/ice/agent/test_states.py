@@ -7,15 +7,15 @@ from typing import get_args
 
 import pytest
 
-from peer.ice.agent.context import Session
+from peer.ice.agent.context import AgentContext
 from peer.ice.agent.events import AgentState, StateChanged
 from peer.ice.agent.states import TRANSITIONS, StateEvent, States
 from peer.ice.agent.timings import IceTimings
 from tests.support.hand import OURS
 
 
-def made(state: AgentState = "new") -> tuple[States, Session]:
-    session = Session(controlling=True, local=OURS, rng=random.Random(1), timings=IceTimings())
+def made(state: AgentState = "new") -> tuple[States, AgentContext]:
+    session = AgentContext(controlling=True, local=OURS, rng=random.Random(1), timings=IceTimings())
     states = States(session)
     states.current = state
     return states, session

@@ -10,8 +10,8 @@ import pytest
 
 from peer.ice.network import Address, DatagramBase
 from peer.ice.stun.client import StunError, StunQueries
-from peer.ice.stun.message import encode_error, encode_xor_address
-from peer.ice.turn.message import Attribute, Class, Method, encode_message, parse_message
+from peer.ice.stun.message import ALTERNATE_SERVER, MAPPED_ADDRESS, encode_error, encode_xor_address
+from peer.ice.turn.message import Attribute, MessageClass, TurnMethod, encode_message, parse_message
 from tests.simnet.loop import in_virtual_time
 from tests.simnet.network import SimNetwork
 from tests.simnet.servers import StunServer
@@ -64,8 +64,8 @@ class Lab:
         return socket.address
 
 
-def answer(transaction_id: bytes, *attributes: tuple[int, bytes], kind: int = Class.SUCCESS) -> bytes:
-    return encode_message(Method.BINDING, kind, transaction_id, attributes)
+def answer(transaction_id: bytes, *attributes: tuple[int, bytes], kind: int = MessageClass.SUCCESS) -> bytes:
+    return encode_message(TurnMethod.BINDING, kind, transaction_id, attributes)
 
 
 @pytest.mark.parametrize(("client", "server"), [(CLIENT, SERVER), ("2001:db8::1", "2001:db8::2")])
@@ -156,7 +156,7 @@ async def test_closing_ends_all_queries() -> None:
 @in_virtual_time
 async def test_a_mapped_address_of_the_old_kind_will_do() -> None:
     lab = Lab()
-    mapped = (int(Attribute.MAPPED_ADDRESS), b"\x00\x01\x10\x00\x08\x08\x08\x08")
+    mapped = (int(MAPPED_ADDRESS), b"\x00\x01\x10\x00\x08\x08\x08\x08")
     server = lab.serve(lambda tid, source: [answer(tid, mapped)])
     assert await lab.queries.ask(await lab.base(), server) == ("8.8.8.8", 4096)
 
@@ -164,7 +164,7 @@ async def test_a_mapped_address_of_the_old_kind_will_do() -> None:
 @in_virtual_time
 async def test_a_refusal_is_told_at_once() -> None:
     lab = Lab()
-    server = lab.serve(lambda tid, source: [answer(tid, encode_error(420, "What?"), kind=Class.ERROR)])
+    server = lab.serve(lambda tid, source: [answer(tid, encode_error(420, "What?"), kind=MessageClass.ERROR)])
     with pytest.raises(StunError, match=r"What\? \(420\)") as caught:
         await lab.queries.ask(await lab.base(), server)
     assert caught.value.code == 420
@@ -189,8 +189,8 @@ async def test_one_redirection_is_followed_and_no_second() -> None:
             answer(
                 tid,
                 encode_error(300, "Elsewhere"),
-                (int(Attribute.ALTERNATE_SERVER), value),
-                kind=Class.ERROR,
+                (int(ALTERNATE_SERVER), value),
+                kind=MessageClass.ERROR,
             )
         ]
 
@@ -227,6 +227,8 @@ async def test_answers_from_elsewhere_or_to_another_base_are_not_taken() -> None
 async def test_a_peer_s_checks_are_left_alone() -> None:
     lab = Lab()
     base = await lab.base()
-    check = encode_message(Method.BINDING, Class.REQUEST, bytes(12), [(int(Attribute.USERNAME), b"a:b")])
+    check = encode_message(
+        TurnMethod.BINDING, MessageClass.REQUEST, bytes(12), [(int(Attribute.USERNAME), b"a:b")]
+    )
     assert not lab.queries.receive(check, base, (SERVER, 3478))
     assert not lab.queries.receive(b"", base, (SERVER, 3478))

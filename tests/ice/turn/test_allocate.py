@@ -12,9 +12,9 @@ import pytest
 from peer.ice.network import Address, Interface
 from peer.ice.servers import TurnServer as TurnServerOptions
 from peer.ice.servers import parse_server
-from peer.ice.stun.message import encode_error
+from peer.ice.stun.message import ALTERNATE_SERVER, encode_error
 from peer.ice.turn.allocate import TurnAllocation, TurnError, allocate
-from peer.ice.turn.message import Attribute, Class, Method, encode_message, parse_message
+from peer.ice.turn.message import MessageClass, TurnMethod, encode_message, parse_message
 from tests.ice.ear import Ear
 from tests.simnet.loop import VirtualClockLoop, in_virtual_time
 from tests.simnet.network import SimNetwork
@@ -315,8 +315,8 @@ def alternate(address: Address, port: int) -> Any:
         message = parse_message(data)
         assert message is not None
         value = b"\x00\x01" + port.to_bytes(2, "big") + bytes(int(part) for part in address[0].split("."))
-        attributes = [encode_error(300, "Try Alternate"), (int(Attribute.ALTERNATE_SERVER), value)]
-        return [encode_message(Method.ALLOCATE, Class.ERROR, message.transaction_id, attributes)]
+        attributes = [encode_error(300, "Try Alternate"), (int(ALTERNATE_SERVER), value)]
+        return [encode_message(TurnMethod.ALLOCATE, MessageClass.ERROR, message.transaction_id, attributes)]
 
     return answer
 

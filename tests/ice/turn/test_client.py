@@ -7,13 +7,12 @@ from struct import pack, unpack_from
 
 import pytest
 
-from peer.ice.stun.message import encode_error
-from peer.ice.turn.client import Allocated, Lost, Refused, Released, TurnClient
+from peer.ice.stun.message import ALTERNATE_SERVER, StunMessage, encode_error
+from peer.ice.turn.client import Allocated, Lost, Released, TurnClient, TurnRefused
 from peer.ice.turn.message import (
     Attribute,
-    Class,
-    Method,
-    StunMessage,
+    MessageClass,
+    TurnMethod,
     encode_message,
     parse_message,
     peer_address,
@@ -69,7 +68,7 @@ def test_a_realm_that_changed_since_is_learnt() -> None:
 def test_wrong_credentials_are_refused_without_going_round_in_circles(challenge: Challenge | None) -> None:
     exchange = TurnExchange(credentials=Credentials("alice", "wrong"), challenge=challenge)
     exchange.allocate()
-    assert exchange.events == [Refused(401, "Unauthorized")]
+    assert exchange.events == [TurnRefused(401, "Unauthorized")]
     assert len(exchange.server.requests) == 2
     exchange.run(3600)
     assert len(exchange.server.requests) == 2
@@ -80,7 +79,7 @@ def test_a_server_that_finds_every_nonce_stale_is_given_up() -> None:
     exchange = TurnExchange(server)
     exchange.allocate()
     exchange.run(60)
-    assert exchange.events == [Refused(438, "Stale Nonce")]
+    assert exchange.events == [TurnRefused(438, "Stale Nonce")]
     assert len(server.requests) <= 5
 
 
@@ -99,7 +98,7 @@ def test_requests_are_repeated_after_a_quarter_second_then_ever_slower() -> None
     assert exchange.events == []
     exchange.run(0.1)
     (event,) = exchange.events
-    assert isinstance(event, Refused)
+    assert isinstance(event, TurnRefused)
     assert event.code == 701
     assert exchange.client.timer() is None
 
@@ -109,7 +108,7 @@ def test_over_tcp_nothing_is_repeated() -> None:
     exchange.client.allocate(exchange.now)
     exchange.run(60)
     assert exchange.sent_up == 1
-    assert isinstance(exchange.events[0], Refused)
+    assert isinstance(exchange.events[0], TurnRefused)
 
 
 def test_a_lost_request_or_answer_delays_and_does_no_harm() -> None:
@@ -142,7 +141,7 @@ def test_candidates_that_come_together_share_a_request() -> None:
     for peer in PEERS:
         exchange.client.permit([peer], exchange.now)
     exchange.run(0.2)
-    assert exchange.server.counted(Method.CREATE_PERMISSION) == 1
+    assert exchange.server.counted(TurnMethod.CREATE_PERMISSION) == 1
     assert set(exchange.server.permissions) == {host for host, _ in PEERS}
 
 
@@ -160,7 +159,7 @@ def test_an_address_permitted_twice_is_asked_for_once() -> None:
     for port in range(1000, 1010):
         exchange.client.permit([("192.0.2.1", port)], exchange.now)
         exchange.run(0.5)
-    assert exchange.server.counted(Method.CREATE_PERMISSION) == 1
+    assert exchange.server.counted(TurnMethod.CREATE_PERMISSION) == 1
 
 
 def test_somebody_sent_to_without_a_permission_gets_one_first() -> None:
@@ -178,10 +177,10 @@ def test_checks_bind_no_channel_and_payload_does() -> None:
     for peer in PEERS:
         exchange.send(CHECK, peer)
     exchange.run(1)
-    assert exchange.server.counted(Method.CHANNEL_BIND) == 0
+    assert exchange.server.counted(TurnMethod.CHANNEL_BIND) == 0
     exchange.send(DTLS, PEER)
     exchange.run(1)
-    assert exchange.server.counted(Method.CHANNEL_BIND) == 1
+    assert exchange.server.counted(TurnMethod.CHANNEL_BIND) == 1
     message = exchange.client.wrap(CHECK, PEER, exchange.now)
     assert message is not None
     assert len(message) == 4 + len(CHECK)
@@ -213,7 +212,7 @@ def test_what_peers_send_is_heard_with_and_without_a_channel() -> None:
 
 def test_channel_data_is_heard_although_the_answer_to_the_binding_was_lost() -> None:
     def lost(number: int, data: bytes, direction: str) -> bool:
-        return direction == "down" and data[:2] == pack("!H", Method.CHANNEL_BIND | Class.SUCCESS)
+        return direction == "down" and data[:2] == pack("!H", TurnMethod.CHANNEL_BIND | MessageClass.SUCCESS)
 
     exchange = TurnExchange(lost=lost)
     exchange.allocate()
@@ -247,9 +246,9 @@ def test_a_day_passes_with_all_things_kept_alive() -> None:
         exchange.run(0.1)
         assert len(exchange.server.relayed_out) == 3
     hours = (exchange.now - start) / 3600
-    assert exchange.server.counted(Method.REFRESH) == pytest.approx(12 * hours, rel=0.1)
-    assert exchange.server.counted(Method.CREATE_PERMISSION) == pytest.approx(15 * hours, rel=0.1)
-    assert exchange.server.counted(Method.CHANNEL_BIND) == pytest.approx(4 * 7.5 * hours, rel=0.1)
+    assert exchange.server.counted(TurnMethod.REFRESH) == pytest.approx(12 * hours, rel=0.1)
+    assert exchange.server.counted(TurnMethod.CREATE_PERMISSION) == pytest.approx(15 * hours, rel=0.1)
+    assert exchange.server.counted(TurnMethod.CHANNEL_BIND) == pytest.approx(4 * 7.5 * hours, rel=0.1)
     assert exchange.events == [Allocated((RELAYED,), CLIENT)]
 
 
@@ -258,14 +257,14 @@ def test_permissions_are_asked_for_again_at_four_of_their_five_minutes() -> None
     exchange.allocate()
     exchange.client.permit([PEER], exchange.now)
     exchange.run(239)
-    assert exchange.server.counted(Method.CREATE_PERMISSION) == 1
+    assert exchange.server.counted(TurnMethod.CREATE_PERMISSION) == 1
     exchange.run(2)
-    assert exchange.server.counted(Method.CREATE_PERMISSION) == 2
+    assert exchange.server.counted(TurnMethod.CREATE_PERMISSION) == 2
 
 
 def test_one_forbidden_address_in_a_batch_is_found_and_never_sent_to() -> None:
     def refuse(message: StunMessage, now: float) -> tuple[int, str] | None:
-        forbidden = ("10.0.0.1", 0) in message.addresses(Attribute.XOR_PEER_ADDRESS)
+        forbidden = ("10.0.0.1", 0) in message.xor_addresses(Attribute.XOR_PEER_ADDRESS)
         return (403, "Forbidden") if forbidden else None
 
     exchange = TurnExchange(TurnServerModel(refuse=refuse))
@@ -274,14 +273,14 @@ def test_one_forbidden_address_in_a_batch_is_found_and_never_sent_to() -> None:
     exchange.run(1)
     assert set(exchange.server.permissions) == {host for host, _ in PEERS[:5]}
     assert exchange.client.wrap(DTLS, ("10.0.0.1", 9), exchange.now) is None
-    before = exchange.server.counted(Method.CREATE_PERMISSION)
+    before = exchange.server.counted(TurnMethod.CREATE_PERMISSION)
     exchange.run(200)
-    assert exchange.server.counted(Method.CREATE_PERMISSION) == before
+    assert exchange.server.counted(TurnMethod.CREATE_PERMISSION) == before
 
 
 def test_private_addresses_the_server_forbids_do_not_hold_up_public_ones() -> None:
     def refuse(message: StunMessage, now: float) -> tuple[int, str] | None:
-        peers = message.addresses(Attribute.XOR_PEER_ADDRESS)
+        peers = message.xor_addresses(Attribute.XOR_PEER_ADDRESS)
         return (403, "Forbidden") if any(host.startswith("192.168.") for host, _ in peers) else None
 
     exchange = TurnExchange(TurnServerModel(refuse=refuse), rtt=0.06)
@@ -296,7 +295,9 @@ def test_a_server_that_is_full_is_asked_again_for_permissions() -> None:
     full = True
     server = TurnServerModel(
         refuse=lambda message, now: (
-            (508, "Insufficient Capacity") if full and message.method == Method.CREATE_PERMISSION else None
+            (508, "Insufficient Capacity")
+            if full and message.method == TurnMethod.CREATE_PERMISSION
+            else None
         )
     )
     exchange = TurnExchange(server)
@@ -311,7 +312,7 @@ def test_a_server_that_is_full_is_asked_again_for_permissions() -> None:
 
 def test_a_channel_that_cannot_be_bound_leaves_payload_in_indications() -> None:
     server = TurnServerModel(
-        refuse=lambda message, now: (508, "Full") if message.method == Method.CHANNEL_BIND else None
+        refuse=lambda message, now: (508, "Full") if message.method == TurnMethod.CHANNEL_BIND else None
     )
     exchange = TurnExchange(server)
     exchange.allocate()
@@ -320,7 +321,7 @@ def test_a_channel_that_cannot_be_bound_leaves_payload_in_indications() -> None:
         exchange.send(DTLS, PEER)
         exchange.run(0.1)
     assert len(server.relayed_out) == 100
-    assert server.counted(Method.CHANNEL_BIND) == 1
+    assert server.counted(TurnMethod.CHANNEL_BIND) == 1
     server.refuse = lambda message, now: None
     exchange.run(30)
     exchange.send(DTLS, PEER)
@@ -335,7 +336,7 @@ def test_a_channel_whose_refresh_fails_carries_until_it_expires_and_indications_
     exchange.send(DTLS, PEER)
     exchange.run(1)
     exchange.server.refuse = lambda message, now: (
-        (508, "Full") if message.method == Method.CHANNEL_BIND else None
+        (508, "Full") if message.method == TurnMethod.CHANNEL_BIND else None
     )
     for _ in range(80):
         exchange.run(10)
@@ -403,7 +404,10 @@ def test_newer_credentials_wait_until_the_old_ones_are_refused() -> None:
     exchange.run(3600)
     # A server like this has 441 for everybody but the owner: newer credentials must not have been used.
     assert exchange.server.alive(exchange.now)
-    assert {message.first(Attribute.USERNAME) for message in exchange.server.requests} == {None, b"alice"}
+    assert {message.attributes.get(Attribute.USERNAME) for message in exchange.server.requests} == {
+        None,
+        b"alice",
+    }
 
 
 def test_newer_credentials_take_over_where_the_server_lets_them() -> None:
@@ -436,13 +440,13 @@ def test_answers_nobody_signed_are_not_believed() -> None:
     exchange.run(0.07)  # The challenge is in, the signed request out.
     request = max(exchange.client.requests._under_way)
     forged = encode_message(
-        Method.ALLOCATE,
-        Class.SUCCESS,
+        TurnMethod.ALLOCATE,
+        MessageClass.SUCCESS,
         request,
         [(Attribute.XOR_RELAYED_ADDRESS, peer_address(("6.6.6.6", 6), request)[1])],
     )
     assert exchange.client.unwrap(forged, exchange.now) is None
-    refused = encode_message(Method.ALLOCATE, Class.ERROR, request, [encode_error(486, "no")])
+    refused = encode_message(TurnMethod.ALLOCATE, MessageClass.ERROR, request, [encode_error(486, "no")])
     exchange.client.unwrap(refused, exchange.now)
     exchange.run(1)
     assert exchange.events == [Allocated((RELAYED,), CLIENT)]
@@ -453,14 +457,14 @@ def test_an_unsigned_refusal_is_believed_when_nothing_better_comes() -> None:
     exchange = TurnExchange(server)
     exchange.client.allocate(exchange.now)
     exchange.run(10)
-    assert exchange.events == [Refused(486, "Allocation Quota Reached")]
+    assert exchange.events == [TurnRefused(486, "Allocation Quota Reached")]
 
 
 @pytest.mark.parametrize("code", [400, 403, 420, 437, 440, 441, 442, 486, 500, 508])
 def test_every_refusal_is_told_at_once(code: int) -> None:
     exchange = TurnExchange(TurnServerModel(refuse=lambda message, now: (code, "No")))
     exchange.allocate()
-    assert exchange.events == [Refused(code, "No")]
+    assert exchange.events == [TurnRefused(code, "No")]
     assert exchange.client.timer() is None
 
 
@@ -470,17 +474,19 @@ def test_a_redirection_names_the_other_server() -> None:
     parse = parse_message(exchange.client.outgoing()[0])
     assert parse is not None
     redirect = encode_message(
-        Method.ALLOCATE,
-        Class.ERROR,
+        TurnMethod.ALLOCATE,
+        MessageClass.ERROR,
         parse.transaction_id,
         [
             encode_error(300, "Try Alternate"),
-            (Attribute.ALTERNATE_SERVER, b"\x00\x01" + pack("!H", 3479) + bytes([192, 0, 2, 7])),
+            (ALTERNATE_SERVER, b"\x00\x01" + pack("!H", 3479) + bytes([192, 0, 2, 7])),
             (Attribute.ALTERNATE_DOMAIN, b"turn2.example"),
         ],
     )
     exchange.client.unwrap(redirect, exchange.now)
-    assert exchange.client.events() == [Refused(300, "Try Alternate", ("192.0.2.7", 3479), "turn2.example")]
+    assert exchange.client.events() == [
+        TurnRefused(300, "Try Alternate", ("192.0.2.7", 3479), "turn2.example")
+    ]
 
 
 def test_closing_gives_the_allocation_back() -> None:
@@ -568,7 +574,7 @@ def test_peers_of_another_ip_version_are_left_alone() -> None:
     exchange.client.permit([("2001:db8::99", 7), ("not an address", 7)], exchange.now)
     exchange.send(CHECK, ("2001:db8::99", 7))
     exchange.run(1)
-    assert exchange.server.counted(Method.CREATE_PERMISSION) == 0
+    assert exchange.server.counted(TurnMethod.CREATE_PERMISSION) == 0
 
 
 def test_an_ipv6_peer_is_the_same_however_it_is_written() -> None:
@@ -586,7 +592,7 @@ def test_a_peer_cannot_make_us_ask_for_endless_permissions() -> None:
     exchange.allocate()
     exchange.client.permit([(f"10.{n >> 8}.{n & 255}.1", 1) for n in range(5000)], exchange.now)
     exchange.run(1)
-    assert exchange.server.counted(Method.CREATE_PERMISSION) <= 8
+    assert exchange.server.counted(TurnMethod.CREATE_PERMISSION) <= 8
     assert len(exchange.server.permissions) <= 256
 
 
@@ -608,14 +614,14 @@ def test_an_absurd_lifetime_makes_neither_a_flood_nor_a_sleeper(lifetime: int) -
     before = exchange.sent_up
     exchange.run(3600)
     assert exchange.sent_up - before <= 3700
-    assert lifetime < 2 or exchange.server.counted(Method.REFRESH) >= 1
+    assert lifetime < 2 or exchange.server.counted(TurnMethod.REFRESH) >= 1
 
 
 def test_an_answer_without_a_relayed_address_is_refused_and_given_back() -> None:
     exchange = TurnExchange(TurnServerModel(relayed=()))
     exchange.allocate()
     (event, released) = exchange.events
-    assert isinstance(event, Refused)
+    assert isinstance(event, TurnRefused)
     assert "relayed address" in event.reason
     assert released == Released()
     assert not exchange.server.alive(exchange.now)
@@ -636,7 +642,7 @@ def test_an_allocate_request_asks_for_udp() -> None:
     client.allocate(0.0)
     message = parse_message(client.outgoing()[0])
     assert message is not None
-    assert message.method == Method.ALLOCATE
-    assert message.first(Attribute.REQUESTED_TRANSPORT) == bytes([17, 0, 0, 0])
-    assert message.first(Attribute.REQUESTED_ADDRESS_FAMILY) == bytes([2, 0, 0, 0])
-    assert unpack_from("!I", message.first(Attribute.LIFETIME) or b"")[0] == 600
+    assert message.method == TurnMethod.ALLOCATE
+    assert message.attributes.get(Attribute.REQUESTED_TRANSPORT) == bytes([17, 0, 0, 0])
+    assert message.attributes.get(Attribute.REQUESTED_ADDRESS_FAMILY) == bytes([2, 0, 0, 0])
+    assert unpack_from("!I", message.attributes.get(Attribute.LIFETIME) or b"")[0] == 600

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.ice.turn.framing import TurnStream, TurnStreamError, pad
-from peer.ice.turn.message import Class, Method, encode_message, parse_message
+from peer.ice.turn.message import MessageClass, TurnMethod, encode_message, parse_message
 
 CHANNEL_DATA = st.builds(
     lambda number, payload: number.to_bytes(2, "big") + len(payload).to_bytes(2, "big") + payload,
@@ -19,9 +19,9 @@ CHANNEL_DATA = st.builds(
 )
 STUN = st.builds(
     lambda method, transaction_id, value: encode_message(
-        method, Class.ERROR, transaction_id, [(0x8022, value)]
+        method, MessageClass.ERROR, transaction_id, [(0x8022, value)]
     ),
-    st.sampled_from(Method),
+    st.sampled_from(TurnMethod),
     st.binary(min_size=12, max_size=12),
     st.binary(max_size=70),
 )

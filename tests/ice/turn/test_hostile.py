@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peer.ice.network import Address
-from peer.ice.stun.message import encode_error, encode_xor_address
+from peer.ice.stun.message import ALTERNATE_SERVER, encode_error, encode_xor_address
 from peer.ice.turn.client import CLOSE_TIMEOUT, TurnClient
-from peer.ice.turn.message import Attribute, Class, Method, encode_message, parse_message
+from peer.ice.turn.message import Attribute, MessageClass, TurnMethod, encode_message, parse_message
 from peer.ice.turn.requests import Credentials
 from tests.ice.turn.turn_server import ALICE, REALM, RELAYED
 
@@ -27,7 +27,7 @@ ATTRIBUTE = st.one_of(
     st.tuples(st.just(int(Attribute.LIFETIME)), st.binary(max_size=6)),
     st.tuples(st.just(int(Attribute.XOR_RELAYED_ADDRESS)), st.binary(min_size=8, max_size=8)),
     st.just((int(Attribute.XOR_RELAYED_ADDRESS), encode_xor_address(RELAYED, bytes(12)))),
-    st.tuples(st.just(int(Attribute.ALTERNATE_SERVER)), st.binary(max_size=20)),
+    st.tuples(st.just(int(ALTERNATE_SERVER)), st.binary(max_size=20)),
     st.tuples(st.integers(0, 0xFFFF), st.binary(max_size=24)),
 )
 
@@ -39,7 +39,16 @@ def answers(draw: st.DrawFn) -> tuple[str, Any]:
     match kind:
         case "answer":
             return kind, (
-                draw(st.sampled_from([Class.SUCCESS, Class.ERROR, Class.INDICATION, Class.REQUEST])),
+                draw(
+                    st.sampled_from(
+                        [
+                            MessageClass.SUCCESS,
+                            MessageClass.ERROR,
+                            MessageClass.INDICATION,
+                            MessageClass.REQUEST,
+                        ]
+                    )
+                ),
                 draw(st.lists(ATTRIBUTE, max_size=5)),
                 draw(st.booleans()),
                 draw(st.integers(0, 5)),
@@ -114,7 +123,9 @@ def test_an_answer_with_bytes_changed_is_no_answer(noise: bytes, position: int, 
         (int(Attribute.REALM), REALM.encode()),
         (int(Attribute.NONCE), b"n"),
     ]
-    client.unwrap(encode_message(Method.ALLOCATE, Class.ERROR, request.transaction_id, challenge), 0.1)
+    client.unwrap(
+        encode_message(TurnMethod.ALLOCATE, MessageClass.ERROR, request.transaction_id, challenge), 0.1
+    )
     (data,) = client.outgoing()
     request = parse_message(data)
     assert request is not None
@@ -122,7 +133,7 @@ def test_an_answer_with_bytes_changed_is_no_answer(noise: bytes, position: int, 
         (int(Attribute.XOR_RELAYED_ADDRESS), encode_xor_address(RELAYED, request.transaction_id)),
         (int(Attribute.LIFETIME), pack("!I", 600)),
     ]
-    good = encode_message(Method.ALLOCATE, Class.SUCCESS, request.transaction_id, attributes, KEY)
+    good = encode_message(TurnMethod.ALLOCATE, MessageClass.SUCCESS, request.transaction_id, attributes, KEY)
     bad = good[:position] + noise + good[position + len(noise) :]
     client.unwrap(bad, 0.2)
     # Only the fingerprint, which TURN does not need, may have been changed.
@@ -143,7 +154,9 @@ def test_a_flood_of_challenges_makes_no_flood_of_requests() -> None:
             (int(Attribute.REALM), b"realm %d" % number),
             (int(Attribute.NONCE), b"nonce %d" % number),
         ]
-        client.unwrap(encode_message(Method.ALLOCATE, Class.ERROR, request.transaction_id, attributes), 0.0)
+        client.unwrap(
+            encode_message(TurnMethod.ALLOCATE, MessageClass.ERROR, request.transaction_id, attributes), 0.0
+        )
         sent += client.outgoing()
     assert len(sent) <= 5
     assert len(client.requests._keys) <= 8
@@ -162,7 +175,9 @@ def test_newer_credentials_do_not_make_it_one_either() -> None:
             (int(Attribute.REALM), REALM.encode()),
             (int(Attribute.NONCE), b"%d" % number),
         ]
-        client.unwrap(encode_message(Method.ALLOCATE, Class.ERROR, request.transaction_id, attributes), 0.0)
+        client.unwrap(
+            encode_message(TurnMethod.ALLOCATE, MessageClass.ERROR, request.transaction_id, attributes), 0.0
+        )
         sent += client.outgoing()
     assert len(sent) <= 6
     assert client.is_closed

@@ -7,9 +7,15 @@ from hashlib import md5
 
 import pytest
 
-from peer.ice.stun.message import encode_error
-from peer.ice.turn.message import Attribute, Class, Method, StunMessage, encode_message, parse_message
-from peer.ice.turn.requests import Answer, Challenge, Credentials, Refusal, Requests
+from peer.ice.stun.message import StunMessage, encode_error
+from peer.ice.turn.message import (
+    Attribute,
+    MessageClass,
+    TurnMethod,
+    encode_message,
+    parse_message,
+)
+from peer.ice.turn.requests import Answer, Challenge, Credentials, Requests, TurnRefusal
 from tests.ice.turn.turn_server import ALICE, REALM
 
 KEY = ALICE.key(REALM)
@@ -23,7 +29,7 @@ class Asked:
         self.requests = Requests(ALICE, reliable=reliable, rng=random.Random(1), challenge=challenge)
         self.answers: list[Answer] = []
         self.requests.start(
-            Method.REFRESH, lambda _: [], lambda answer, now: self.answers.append(answer), 0.0
+            TurnMethod.REFRESH, lambda _: [], lambda answer, now: self.answers.append(answer), 0.0
         )
 
     @property
@@ -34,10 +40,10 @@ class Asked:
 
     def answer(
         self,
-        message_class: Class,
+        message_class: MessageClass,
         *attributes: tuple[int, bytes],
         key: bytes | None = KEY,
-        method: Method = Method.REFRESH,
+        method: TurnMethod = TurnMethod.REFRESH,
         now: float = 0.05,
     ) -> None:
         data = encode_message(method, message_class, self.last.transaction_id, attributes, key)
@@ -48,10 +54,10 @@ class Asked:
 
 def test_a_request_is_signed_as_the_server_asked() -> None:
     message = Asked().last
-    assert message.first(Attribute.USERNAME) == b"alice"
-    assert message.first(Attribute.REALM) == REALM.encode()
-    assert message.first(Attribute.NONCE) == b"nonce"
-    assert message.is_signed_with(KEY)
+    assert message.attributes.get(Attribute.USERNAME) == b"alice"
+    assert message.attributes.get(Attribute.REALM) == REALM.encode()
+    assert message.attributes.get(Attribute.NONCE) == b"nonce"
+    assert message.is_authentic(KEY)
 
 
 def test_the_key_is_that_of_rfc_8489() -> None:
@@ -66,7 +72,7 @@ def test_credentials_beyond_ascii_are_brought_into_one_form() -> None:
 
 def test_a_signed_answer_is_the_answer() -> None:
     asked = Asked()
-    asked.answer(Class.SUCCESS)
+    asked.answer(MessageClass.SUCCESS)
     assert isinstance(asked.answers[0], StunMessage)
     assert len(asked.requests) == 0
     assert asked.requests.rtt == pytest.approx(0.05)
@@ -74,31 +80,31 @@ def test_a_signed_answer_is_the_answer() -> None:
 
 def test_an_answer_counts_once() -> None:
     asked = Asked()
-    asked.answer(Class.SUCCESS)
-    asked.answer(Class.SUCCESS)
+    asked.answer(MessageClass.SUCCESS)
+    asked.answer(MessageClass.SUCCESS)
     assert len(asked.answers) == 1
 
 
 @pytest.mark.parametrize("key", [None, b"wrong"])
 def test_an_answer_signed_by_nobody_or_somebody_else_has_not_come(key: bytes | None) -> None:
     asked = Asked()
-    asked.answer(Class.SUCCESS, key=key)
+    asked.answer(MessageClass.SUCCESS, key=key)
     assert asked.answers == []
     assert len(asked.requests) == 1
 
 
 def test_an_answer_to_another_kind_of_request_has_not_come() -> None:
     asked = Asked()
-    asked.answer(Class.SUCCESS, method=Method.ALLOCATE)
-    asked.answer(Class.REQUEST)
-    asked.answer(Class.INDICATION)
+    asked.answer(MessageClass.SUCCESS, method=TurnMethod.ALLOCATE)
+    asked.answer(MessageClass.REQUEST)
+    asked.answer(MessageClass.INDICATION)
     assert asked.answers == []
 
 
 def test_over_a_stream_an_unsigned_refusal_is_taken_at_once() -> None:
     asked = Asked(reliable=True)
-    asked.answer(Class.ERROR, encode_error(437, "Mismatch"), key=None)
-    assert isinstance(asked.answers[0], Refusal)
+    asked.answer(MessageClass.ERROR, encode_error(437, "Mismatch"), key=None)
+    assert isinstance(asked.answers[0], TurnRefusal)
     assert asked.answers[0].code == 437
 
 
@@ -113,36 +119,36 @@ def test_over_a_stream_an_unsigned_refusal_is_taken_at_once() -> None:
 )
 def test_a_challenge_that_cannot_be_met_is_a_refusal(attributes: list[tuple[int, bytes]]) -> None:
     asked = Asked(challenge=None)
-    asked.answer(Class.ERROR, encode_error(401, "Unauthorized"), *attributes, key=None)
-    assert isinstance(asked.answers[0], Refusal)
+    asked.answer(MessageClass.ERROR, encode_error(401, "Unauthorized"), *attributes, key=None)
+    assert isinstance(asked.answers[0], TurnRefusal)
     assert asked.answers[0].code == 401
 
 
 def test_an_error_without_a_code_is_a_refusal() -> None:
     asked = Asked()
-    asked.answer(Class.ERROR)
-    assert isinstance(asked.answers[0], Refusal)
+    asked.answer(MessageClass.ERROR)
+    assert isinstance(asked.answers[0], TurnRefusal)
     assert asked.answers[0].code == 0
 
 
 def test_the_first_wait_follows_the_round_trip_once_it_is_known() -> None:
     asked = Asked()
-    asked.answer(Class.SUCCESS, now=0.6)
-    asked.requests.start(Method.REFRESH, lambda _: [], lambda answer, now: None, 10.0)
+    asked.answer(MessageClass.SUCCESS, now=0.6)
+    asked.requests.start(TurnMethod.REFRESH, lambda _: [], lambda answer, now: None, 10.0)
     assert asked.requests.timer() == pytest.approx(11.2)
 
 
 def test_a_round_trip_that_may_be_of_a_repetition_is_not_measured() -> None:
     asked = Asked()
     asked.requests.handle_timer(0.25)
-    asked.answer(Class.SUCCESS, now=0.3)
+    asked.answer(MessageClass.SUCCESS, now=0.3)
     assert asked.requests.rtt is None
 
 
 def test_dropped_requests_are_never_answered() -> None:
     asked = Asked()
     asked.requests.drop()
-    asked.answer(Class.SUCCESS)
+    asked.answer(MessageClass.SUCCESS)
     asked.requests.handle_timer(100.0)
     assert asked.answers == []
     assert asked.requests.timer() is None

@@ -7,8 +7,15 @@ from dataclasses import dataclass, field
 from struct import pack, unpack
 
 from peer.ice.network import Address
-from peer.ice.stun.message import encode_error, encode_xor_address
-from peer.ice.turn.message import Attribute, Class, Method, StunMessage, encode_message, parse_message
+from peer.ice.stun.message import StunMessage, encode_error, encode_xor_address
+from peer.ice.turn.message import (
+    Attribute,
+    MessageClass,
+    TurnMethod,
+    encode_message,
+    lifetime,
+    parse_message,
+)
 from peer.ice.turn.requests import Credentials
 
 REALM = "calls.example"
@@ -43,7 +50,7 @@ class TurnServerModel:
     def alive(self, now: float) -> bool:
         return self.owner is not None and now < self.expires
 
-    def counted(self, method: Method) -> int:
+    def counted(self, method: TurnMethod) -> int:
         return sum(request.method == method for request in self.requests)
 
     def hear(self, data: bytes, now: float) -> list[bytes]:
@@ -56,10 +63,10 @@ class TurnServerModel:
             return []
         message = parse_message(data)
         assert message is not None, "the client sent something that is not STUN"
-        if message.message_class == Class.INDICATION:
-            payload = message.first(Attribute.DATA)
+        if message.message_class == MessageClass.INDICATION:
+            payload = message.attributes.get(Attribute.DATA)
             assert payload is not None
-            self._relay(payload, message.addresses(Attribute.XOR_PEER_ADDRESS)[0], now)
+            self._relay(payload, message.xor_addresses(Attribute.XOR_PEER_ADDRESS)[0], now)
             return []
         self.requests.append(message)
         return [self._answer(message, now)]
@@ -78,17 +85,17 @@ class TurnServerModel:
             self.relayed_out.append((data, address))
 
     def _answer(self, message: StunMessage, now: float) -> bytes:
-        username = message.first(Attribute.USERNAME)
+        username = message.attributes.get(Attribute.USERNAME)
         user = next((u for u in self.users if username == u.username.encode()), None)
-        if message.signed is None or user is None or not message.is_signed_with(user.key(REALM)):
+        if user is None or not message.is_authentic(user.key(REALM)):
             return self._error(message, 401, "Unauthorized", challenge=True)
-        if self.never_content or message.first(Attribute.NONCE) != self.nonce:
+        if self.never_content or message.attributes.get(Attribute.NONCE) != self.nonce:
             return self._error(message, 438, "Stale Nonce", challenge=True)
         key = user.key(REALM) if self.signs else None
         refusal = self.refuse(message, now)
         if refusal is not None:
             return self._error(message, *refusal, key=key)
-        if message.method != Method.ALLOCATE:
+        if message.method != TurnMethod.ALLOCATE:
             if not self.alive(now):
                 return self._error(message, 437, "Allocation Mismatch", key=key)
             if user.username != self.owner:
@@ -96,7 +103,7 @@ class TurnServerModel:
         attributes: list[tuple[int, bytes]] = []
         tid = message.transaction_id
         match message.method:
-            case Method.ALLOCATE:
+            case TurnMethod.ALLOCATE:
                 self.owner, self.expires = user.username, now + self.lifetime
                 attributes = [
                     (Attribute.XOR_RELAYED_ADDRESS, encode_xor_address(address, tid))
@@ -104,22 +111,22 @@ class TurnServerModel:
                 ]
                 attributes.append((Attribute.XOR_MAPPED_ADDRESS, encode_xor_address(CLIENT, tid)))
                 attributes.append((Attribute.LIFETIME, pack("!I", self.lifetime)))
-            case Method.REFRESH:
-                lifetime = self.lifetime if message.lifetime else 0
-                self.expires = now + lifetime
-                attributes = [(Attribute.LIFETIME, pack("!I", lifetime))]
-            case Method.CREATE_PERMISSION:
-                for host, _ in message.addresses(Attribute.XOR_PEER_ADDRESS):
+            case TurnMethod.REFRESH:
+                granted = self.lifetime if lifetime(message) else 0
+                self.expires = now + granted
+                attributes = [(Attribute.LIFETIME, pack("!I", granted))]
+            case TurnMethod.CREATE_PERMISSION:
+                for host, _ in message.xor_addresses(Attribute.XOR_PEER_ADDRESS):
                     self.permissions[host] = now + 300
-            case Method.CHANNEL_BIND:
-                value = message.first(Attribute.CHANNEL_NUMBER)
+            case TurnMethod.CHANNEL_BIND:
+                value = message.attributes.get(Attribute.CHANNEL_NUMBER)
                 assert value is not None
-                (peer,) = message.addresses(Attribute.XOR_PEER_ADDRESS)
+                (peer,) = message.xor_addresses(Attribute.XOR_PEER_ADDRESS)
                 number = unpack("!H", value[:2])[0]
                 assert self.channels.get(number, (peer, 0))[0] == peer, "a channel was given to another peer"
                 self.channels[number] = (peer, now + 600)
                 self.permissions[peer[0]] = now + 300
-        return encode_message(message.method, Class.SUCCESS, tid, attributes, key)
+        return encode_message(message.method, MessageClass.SUCCESS, tid, attributes, key)
 
     def _error(
         self,
@@ -133,7 +140,7 @@ class TurnServerModel:
         attributes = [encode_error(code, reason)]
         if challenge:
             attributes += [(Attribute.REALM, REALM.encode()), (Attribute.NONCE, self.nonce)]
-        return encode_message(message.method, Class.ERROR, message.transaction_id, attributes, key)
+        return encode_message(message.method, MessageClass.ERROR, message.transaction_id, attributes, key)
 
 
 def data_indication(data: bytes, address: Address, transaction_id: bytes = bytes(12)) -> bytes:
@@ -142,4 +149,4 @@ def data_indication(data: bytes, address: Address, transaction_id: bytes = bytes
         (Attribute.XOR_PEER_ADDRESS, encode_xor_address(address, transaction_id)),
         (Attribute.DATA, data),
     )
-    return encode_message(Method.DATA, Class.INDICATION, transaction_id, attributes)
+    return encode_message(TurnMethod.DATA, MessageClass.INDICATION, transaction_id, attributes)

@@ -169,7 +169,7 @@ class IceAgent:
         for pair in [pair for pair in self._checklist if pair.base is base]:
             self._invalidate(pair, now)
             self._checklist.discard(pair)
-            self._checks.transactions.forget_pair(pair)
+            self._checks.forget_pair(pair)
         self._selection.replace_lost(now)
         self._advance(now)
 
@@ -367,7 +367,7 @@ class IceAgent:
             pair.consent.hear(now)
             if pair.consent.unanswered > 3 or self.state == "disconnected":
                 # It was thought dead: ask soon, that it may serve again.
-                pair.consent.ask_again(pair, now, self.timings)
+                pair.consent.ask_again(now, self.timings)
             self._alive(pair)
         if check.use_candidate and not self.controlling:
             self._selection.nominated_by_peer(pair, check.nomination, check.transaction_id, now)
@@ -449,7 +449,7 @@ class IceAgent:
 
     def _stop(self) -> None:
         """No more is sent: neither checks nor answers (RFC 7675 §5.1)."""
-        self._checks.transactions.clear()
+        self._checks.clear()
         self._context.datagrams.clear()
         self._responder.early.clear()
         self._timer = None

@@ -34,6 +34,8 @@ class Checks:
         self._selection = selection
         self.give_up = failed
         self.transactions = Transactions(session.timings)
+        self._under_way: dict[CandidatePair, Transaction] = {}
+        """Connectivity checks that are still repeated, one at most for each pair."""
         self.rechecking = True
         """While no pair works, those that have failed are tried again, slowly."""
         self._last = float("-inf")
@@ -62,7 +64,7 @@ class Checks:
         for pair in self._selection.kept:
             if pair.consent is not None:
                 selected = pair is self._selection.pair
-                due.append(pair.consent.next_check(pair, self._context.timings, selected))
+                due.append(pair.consent.next_check(self._context.timings, selected))
         following = self._selection.follow_due()
         if following is not None:
             due.append(following)
@@ -70,9 +72,26 @@ class Checks:
 
     def rest(self, pair: CandidatePair) -> None:
         """Send the check under way no more, if there is one; its answer still counts."""
-        if pair.check is not None:
-            self.transactions.rest(pair.check)
-            pair.check = None
+        transaction = self._under_way.pop(pair, None)
+        if transaction is not None:
+            self.transactions.rest(transaction)
+
+    def forget_pair(self, pair: CandidatePair) -> None:
+        """Await no answer on a pair that is no more."""
+        self._under_way.pop(pair, None)
+        self.transactions.forget_pair(pair)
+
+    def clear(self) -> None:
+        """Await no answer any more."""
+        self._under_way.clear()
+        self.transactions.clear()
+
+    def ended(self, transaction: Transaction) -> bool:
+        """Note that a transaction is over. Whether it was the connectivity check under way on its pair."""
+        if self._under_way.get(transaction.pair) is not transaction:
+            return False
+        del self._under_way[transaction.pair]
+        return True
 
     # Connectivity checks
 
@@ -85,8 +104,7 @@ class Checks:
             pair.last_sent = now
             self._context.send(pair.base, pair.remote_address, transaction.data)
         for transaction in over:
-            if transaction.pair.check is transaction:
-                transaction.pair.check = None
+            if self.ended(transaction):
                 self.give_up(transaction.pair, now)
 
     def _send_triggered(self, now: float) -> None:
@@ -125,8 +143,9 @@ class Checks:
         self._last = now
         # RFC 8445 §14.3 bounds the rate by the number of pairs, at Ta each; here by the least spacing each.
         least = self._context.timings.triggered_spacing * (len(self.transactions.active) + 1)
-        pair.check = self._request(pair, now, rto=max(self._expected_rto(), least))
-        self.transactions.add(pair.check, retransmit=True)
+        transaction = self._request(pair, now, rto=max(self._expected_rto(), least))
+        self._under_way[pair] = transaction
+        self.transactions.add(transaction, retransmit=True)
 
     def _expected_rto(self) -> float:
         """One round trip and a half of the slowest pair that works, or the initial guess."""
@@ -142,9 +161,9 @@ class Checks:
         for pair in list(self._selection.kept):
             consent = pair.consent
             selected = pair is self._selection.pair
-            if consent is None or now < consent.next_check(pair, timings, selected):
+            if consent is None or now < consent.next_check(timings, selected):
                 continue
-            silent = consent.busy and now >= consent.silent_at(pair, timings)
+            silent = consent.busy and now >= consent.silent_at(timings)
             doubtful = selected and (consent.unanswered > 0 or silent)
             self._consent_check(pair, now)
             if doubtful:
@@ -156,13 +175,13 @@ class Checks:
         for pair in self._selection.kept:
             if pair is self._selection.pair or pair.consent is None:
                 continue
-            if now >= pair.last_sent + pair.consent.retry_after(pair, timings):
+            if now >= pair.last_sent + pair.consent.retry_after(timings):
                 self._consent_check(pair, now)
 
     def _consent_check(self, pair: CandidatePair, now: float) -> None:
         assert pair.consent is not None
         selected = pair is self._selection.pair
-        pair.consent.checking(pair, now, self._context.timings, self._context.rng, selected)
+        pair.consent.checking(now, self._context.timings, self._context.rng, selected)
         pair.consent_requests_sent += 1
         # Every check of the pair in use says so, lest the nomination be lost on the way.
         nomination = self._selection.nomination if selected and self._context.controlling else 0

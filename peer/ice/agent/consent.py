@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from .pair import CandidatePair
+from .round_trip import RoundTrip
 from .timings import IceTimings
 
 # Answers a pair that was abandoned as dead must give before it is thought better than another again.
@@ -20,10 +20,13 @@ _BUSY_SPACING = 0.2
 
 
 class Consent:
+    """Consent to send on one pair, and the life that shows there."""
+
     __slots__ = (
         "_doubts",
         "_idle_silence",
         "_packets_at_check",
+        "_round_trip",
         "_was_busy",
         "checked_at",
         "due",
@@ -36,7 +39,8 @@ class Consent:
         "unanswered_since",
     )
 
-    def __init__(self, now: float, timings: IceTimings) -> None:
+    def __init__(self, now: float, timings: IceTimings, round_trip: RoundTrip) -> None:
+        self._round_trip = round_trip
         self.since = now
         """When the pair became valid."""
         self.granted_at = now
@@ -78,9 +82,7 @@ class Consent:
         if self.probation:
             self.probation -= 1
 
-    def checking(
-        self, pair: CandidatePair, now: float, timings: IceTimings, rng: random.Random, selected: bool
-    ) -> None:
+    def checking(self, now: float, timings: IceTimings, rng: random.Random, selected: bool) -> None:
         """A check is going out now; settle when the next one is due."""
         if not self.unanswered:
             self.unanswered_since = now
@@ -96,50 +98,49 @@ class Consent:
         if selected:
             # Counted from sending, not from the answer, whatever the round trip (RFC 7675 §5.1).
             self.due = now + timings.consent_interval * rng.uniform(0.8, 1.2)
-        elif self.probation or pair.rtt_samples < 3:
+        elif self.probation or self._round_trip.samples < 3:
             self.due = now + min(1.0, timings.backup_interval)
         else:
             self.due = now + timings.backup_interval * rng.uniform(0.8, 1.2)
 
-    def retry_after(self, pair: CandidatePair, timings: IceTimings) -> float:
+    def retry_after(self, timings: IceTimings) -> float:
         """How long a check may reasonably go unanswered."""
-        if pair.rtt is None:
+        round_trip = self._round_trip
+        if round_trip.smoothed is None:
             expected = timings.initial_rto
         else:
-            expected = 1.25 * pair.rtt + max(2 * pair.rtt_variation, 0.02)
+            expected = 1.25 * round_trip.smoothed + max(2 * round_trip.variation, 0.02)
         return min(max(expected, timings.min_rto), timings.max_rto) * (1 if self.unanswered < 5 else 2)
 
-    def next_check(self, pair: CandidatePair, timings: IceTimings, selected: bool) -> float:
+    def next_check(self, timings: IceTimings, selected: bool) -> float:
         if not selected:
             backed_off = self.unanswered == 0 or self.unanswered > 3
-            return (
-                self.due if backed_off else min(self.due, self.checked_at + self.retry_after(pair, timings))
-            )
+            return self.due if backed_off else min(self.due, self.checked_at + self.retry_after(timings))
         if not self.unanswered:
-            return min(self.due, self.silent_at(pair, timings))
+            return min(self.due, self.silent_at(timings))
         # On a long way the next check does not wait for the last one's answer: there must be time for several
         # before silence counts as disconnected.
-        wait = self.retry_after(pair, timings)
+        wait = self.retry_after(timings)
         silence = self.checked_at - self.heard_at
-        left = timings.disconnected_after - silence - (pair.rtt or 0)
+        left = timings.disconnected_after - silence - (self._round_trip.smoothed or 0)
         if left > 0:
             wait = min(wait, max(left / 2, 0.25))
         return min(self.due, self.checked_at + wait)
 
-    def silent_at(self, pair: CandidatePair, timings: IceTimings) -> float:
+    def silent_at(self, timings: IceTimings) -> float:
         """When the pair, should nothing more be heard, has been silent for long enough to be asked."""
         silence = timings.busy_silence if self.busy else self._idle_silence
-        latest = timings.disconnected_after - 2.5 * (pair.rtt or 0)
+        latest = timings.disconnected_after - 2.5 * (self._round_trip.smoothed or 0)
         return self.heard_at + min(silence, max(latest, timings.busy_silence))
 
-    def ask_again(self, pair: CandidatePair, now: float, timings: IceTimings) -> None:
+    def ask_again(self, now: float, timings: IceTimings) -> None:
         """There is reason to believe the next check would be answered: let it be soon."""
-        self.due = min(self.due, max(now, self.checked_at + self.retry_after(pair, timings)))
+        self.due = min(self.due, max(now, self.checked_at + self.retry_after(timings)))
 
     def expires(self, timings: IceTimings) -> float:
         return self.granted_at + timings.consent_timeout
 
-    def suspect(self, pair: CandidatePair, now: float, timings: IceTimings) -> bool:
+    def suspect(self, now: float, timings: IceTimings) -> bool:
         """Whether another pair, if one answers, should take over from this one.
 
         One check may be lost. It takes two in a row, or one where steady traffic has stopped as well, or
@@ -148,7 +149,7 @@ class Consent:
         enough = 6 if self.heard_at >= self.unanswered_since else 1 if self._was_busy else 2
         if self.unanswered < enough:
             return False
-        return now >= self._doubts[enough - 1] + 0.9 * self.retry_after(pair, timings)
+        return now >= self._doubts[enough - 1] + 0.9 * self.retry_after(timings)
 
     def abandon(self) -> None:
         self.probation = _PROBATION

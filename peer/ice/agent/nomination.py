@@ -28,7 +28,7 @@ def is_better(new: CandidatePair, old: CandidatePair, *, settled_for: float, tim
         return new.tier > old.tier
     if new.rtt is not None and old.rtt is not None:
         gain = old.rtt - new.rtt
-        comparable = min(new.rtt_samples, old.rtt_samples) >= _ENOUGH_SAMPLES
+        comparable = min(new.round_trip.samples, old.round_trip.samples) >= _ENOUGH_SAMPLES
         if comparable and settled_for < timings.rtt_damping:
             return False
         if comparable and gain >= timings.rtt_advantage:

@@ -6,14 +6,13 @@ candidate the peer really saw once a check succeeds (RFC 8445 §7.2.5.3.2); stat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from peer.ice.candidate import Candidate
 from peer.ice.network import Address, DatagramBase
 
-if TYPE_CHECKING:
-    from .consent import Consent
-    from .transactions import Transaction
+from .consent import Consent
+from .round_trip import RoundTrip
 
 PairState: TypeAlias = Literal["frozen", "waiting", "in-progress", "succeeded", "failed"]
 PairEvent: TypeAlias = Literal["unfreeze", "trigger", "check", "answer", "fail"]
@@ -48,10 +47,8 @@ class CandidatePair:
         "base",
         "bytes_received",
         "bytes_sent",
-        "check",
         "consent",
         "consent_requests_sent",
-        "current_round_trip_time",
         "failed_at",
         "failures",
         "id",
@@ -73,11 +70,8 @@ class CandidatePair:
         "responses_received",
         "responses_sent",
         "retransmissions_sent",
-        "rtt",
-        "rtt_samples",
-        "rtt_variation",
+        "round_trip",
         "state",
-        "total_round_trip_time",
     )
 
     def __init__(self, local: Candidate, remote: Candidate, base: DatagramBase, *, controlling: bool) -> None:
@@ -94,8 +88,6 @@ class CandidatePair:
         """Unlike that of any other pair of the same agent."""
 
         # What the agent notes on its pairs.
-        self.check: Transaction | None = None
-        """The connectivity check under way."""
         self.consent: Consent | None = None
         """Since the pair became valid."""
         self.queued = False
@@ -107,12 +99,7 @@ class CandidatePair:
         self.last_sent = float("-inf")
 
         # W3C RTCIceCandidatePairStats, times in seconds.
-        self.rtt: float | None = None
-        """Smoothed."""
-        self.rtt_variation = 0.0
-        self.rtt_samples = 0
-        self.current_round_trip_time: float | None = None
-        self.total_round_trip_time = 0.0
+        self.round_trip = RoundTrip()
         self.requests_sent = 0
         self.requests_received = 0
         self.responses_sent = 0
@@ -126,6 +113,11 @@ class CandidatePair:
         self.packets_discarded_on_send = 0
         self.last_packet_sent: float | None = None
         self.last_packet_received: float | None = None
+
+    @property
+    def rtt(self) -> float | None:
+        """Smoothed round trip in seconds; None before the first measurement."""
+        return self.round_trip.smoothed
 
     @property
     def key(self) -> PairKey:
@@ -161,17 +153,6 @@ class CandidatePair:
             self.state = TRANSITIONS[self.state][event]
         except KeyError:
             raise ValueError(f"a pair that is {self.state} cannot {event}") from None
-
-    def measured(self, rtt: float) -> None:
-        """One more round trip (smoothed as in RFC 6298 §2)."""
-        self.current_round_trip_time = rtt
-        self.total_round_trip_time += rtt
-        self.rtt_samples += 1
-        if self.rtt is None:
-            self.rtt, self.rtt_variation = rtt, rtt / 2
-        else:
-            self.rtt_variation += (abs(self.rtt - rtt) - self.rtt_variation) / 4
-            self.rtt += (rtt - self.rtt) / 8
 
     def __repr__(self) -> str:
         return (

@@ -59,9 +59,7 @@ class Answers:
 
     def _refused(self, code: int | None, transaction: Transaction, now: float) -> None:
         pair = transaction.pair
-        was_check = pair.check is transaction
-        if was_check:
-            pair.check = None
+        was_check = self._checks.ended(transaction)
         self._context.log("refused", pair, code=code)
         if code == ROLE_CONFLICT:
             self._roles.refused(transaction.controlling)
@@ -78,7 +76,7 @@ class Answers:
         pair.responses_received += 1
         # After a retransmission there is no telling which copy was answered (Karn).
         if transaction.transmissions == 1:
-            pair.measured(now - transaction.first_sent)
+            pair.round_trip.measured(now - transaction.first_sent)
         self._checks.rest(pair)
         fresh = pair.consent is None
         if fresh:

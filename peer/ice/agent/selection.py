@@ -51,7 +51,7 @@ class Selection:
 
     def add(self, pair: CandidatePair, now: float) -> None:
         """Its check succeeded."""
-        pair.consent = Consent(now, self._context.timings)
+        pair.consent = Consent(now, self._context.timings, pair.round_trip)
         self.valid.append(pair)
         self._reconsider()
 
@@ -161,9 +161,7 @@ class Selection:
     def _is_suspect(self, now: float) -> bool:
         pair = self.pair
         return (
-            pair is not None
-            and pair.consent is not None
-            and pair.consent.suspect(pair, now, self._context.timings)
+            pair is not None and pair.consent is not None and pair.consent.suspect(now, self._context.timings)
         )
 
     def _improve(self, now: float) -> None:

@@ -657,8 +657,8 @@ def test_counters_tell_what_was_sent_and_received() -> None:
     assert (pair.requests_received, pair.responses_sent) == (2, 2)
     hand.now += 0.04
     hand.answer(hand.requests[-1])
-    assert pair.current_round_trip_time == pytest.approx(0.04)
-    assert pair.total_round_trip_time == pytest.approx(0.04)
+    assert pair.round_trip.latest == pytest.approx(0.04)
+    assert pair.round_trip.total == pytest.approx(0.04)
 
 
 def test_a_refusal_after_a_stall_does_not_lose_the_timer() -> None:

@@ -31,10 +31,10 @@ def valid(
         base or Base(),
         controlling=True,
     )
-    pair.consent = Consent(0, TIMINGS)
+    pair.consent = Consent(0, TIMINGS, pair.round_trip)
     if rtt is not None:
         for _ in range(3):
-            pair.measured(rtt)
+            pair.round_trip.measured(rtt)
     return pair
 
 
@@ -69,13 +69,13 @@ def test_a_round_trip_shorter_by_ten_milliseconds_outweighs_priority_but_not_at_
 
 def test_one_slow_answer_does_not_keep_a_new_line_from_its_place() -> None:
     wifi, cable = valid(priority=1000, rtt=0.08), valid(priority=2000, rtt=0.11)
-    cable.rtt_samples = 1
+    cable.round_trip.samples = 1
     assert better(cable, wifi, 0)
     far = valid(priority=2000, rtt=0.13)
-    far.rtt_samples = 1
+    far.round_trip.samples = 1
     assert not better(far, wifi, 0)
     relay = valid(priority=2000, rtt=0.11, kind="relay", relay_protocol="udp")
-    relay.rtt_samples = 1
+    relay.round_trip.samples = 1
     assert not better(relay, valid(priority=1000, rtt=0.08, kind="relay", relay_protocol="udp"), 0)
 
 

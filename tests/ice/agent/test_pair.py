@@ -80,8 +80,8 @@ def test_tiers(local: dict[str, Any], remote: dict[str, Any], tier: int) -> None
 def test_round_trips_are_smoothed_and_summed() -> None:
     each = pair()
     for rtt in (0.1, 0.1, 0.2):
-        each.measured(rtt)
+        each.round_trip.measured(rtt)
     assert each.rtt is not None
     assert 0.1 < each.rtt < 0.12
-    assert each.current_round_trip_time == 0.2
-    assert each.total_round_trip_time == pytest.approx(0.4)
+    assert each.round_trip.latest == 0.2
+    assert each.round_trip.total == pytest.approx(0.4)

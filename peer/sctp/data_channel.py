@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import aiortc.rtcdatachannel
@@ -45,6 +47,8 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
         self._priority = priority
         self._closed_here = False
         self._sending = 0
+        self._held: deque[Callable[[], object]] | None = None
+        """What has happened to a channel that the application has yet to be told of; None once it has been."""
         self._unsent: deque[int] = deque()
         """Bytes of each message that has not been handed to SCTP."""
         self.failure: Exception | None = None
@@ -96,9 +100,13 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
     def close(self) -> None:
         """Close the channel; what has been sent still arrives. Does nothing when it is closing already."""
         self._closed_here = True
+        self._held = None  # who closes it in the handler that announces it wants to hear no more
         super().close()
 
     def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
+        if self._held is not None:
+            self._held.append(partial(self.emit, event, *args, **kwargs))
+            return False
         if event == "message":
             self.messages_received += 1
             self.bytes_received += len(args[0].encode()) if isinstance(args[0], str) else len(args[0])
@@ -118,7 +126,20 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
             amount = -self._unsent.popleft()
         super()._addBufferedAmount(amount)
 
+    def hold(self) -> None:
+        """Keep events and states back, in their order, until `let_go`: its handlers are not there yet."""
+        self._held = deque()
+
+    def let_go(self) -> None:
+        """Tell what has been kept back since `hold`, and everything else as it comes."""
+        held, self._held = self._held, None
+        for happened in held or ():
+            happened()
+
     def _setReadyState(self, state: str) -> None:
+        if self._held is not None:
+            self._held.append(partial(self._setReadyState, state))
+            return
         before = self.readyState
         super()._setReadyState(state)
         if state == "closing" and before != "closing" and not self._closed_here:

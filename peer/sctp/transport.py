@@ -17,8 +17,10 @@ import aiortc
 from aiortc import rtcsctptransport as base
 from aiortc.rtcdatachannel import RTCDataChannelParameters
 
+from peer.aio.background import Background
 from peer.aio.emitter import GuardedHandlers
 from peer.aio.seldom_log import SeldomLog
+from peer.aio.task_queue import turns
 from peer.exceptions import OperationError, RTCError
 
 from . import gate
@@ -54,7 +56,7 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
         self._peer_init: base.InitChunk | None = None
         self._local_init = self._make_init()
         self._unconfirmed: set[int] = set()
-        self._flushes: set[asyncio.Future[None]] = set()
+        self._background = Background("RTCSctpTransport")
         self._role_known = False
         self._log = SeldomLog(logger)
         self.packets_dropped = 0
@@ -265,7 +267,8 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
 
     def _data_channel_closed(self, stream_id: int) -> None:
         self._unconfirmed.discard(stream_id)
-        super()._data_channel_closed(stream_id)
+        if stream_id in self._data_channels:
+            super()._data_channel_closed(stream_id)
 
     def _data_channel_open(self, channel: aiortc.RTCDataChannel) -> None:
         if channel.id is not None:
@@ -277,9 +280,7 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
         message = _open_message(channel)
         self._data_channel_queue.append((channel, base.WEBRTC_DCEP, message))
         if self._association_state == self.State.ESTABLISHED:
-            task = asyncio.ensure_future(self._data_channel_flush())
-            self._flushes.add(task)
-            task.add_done_callback(self._flushes.discard)
+            self._background.spawn(self._data_channel_flush())
 
     async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
         self._unconfirmed.discard(stream_id)
@@ -334,10 +335,18 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
         channel._setReadyState("open")
         ack = bytes([base.DATA_CHANNEL_ACK])
         self._data_channel_queue.append((channel, base.WEBRTC_DCEP, ack))
+        # Its handlers are added by the handlers of `datachannel`: in a coroutine among them, some turns from now.
+        channel.hold()
         self.emit("datachannel", channel)
         if channel.readyState == "open":
             channel.emit("open")  # told again, as nobody could listen before (W3C WebRTC §6.2.3)
+        self._background.spawn(_let_go(channel))
         await self._data_channel_flush()
+
+
+async def _let_go(channel: RTCDataChannel) -> None:
+    await turns()
+    channel.let_go()
 
 
 def _open_if_connecting(channel: aiortc.RTCDataChannel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -49,8 +50,8 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
         self._sending = 0
         self._held: deque[Callable[[], object]] | None = None
         """What has happened to a channel that the application has yet to be told of; None once it has been."""
-        self._unsent: deque[int] = deque()
-        """Bytes of each message that has not been handed to SCTP."""
+        self._unsent: deque[tuple[int, float]] = deque()
+        """Bytes of each message that has not been handed to SCTP, and when it was sent by the application."""
         self.failure: Exception | None = None
         """Why it closed, when it was neither closed here nor by the peer's request."""
         super().__init__(transport, parameters, send_open)
@@ -69,6 +70,13 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
     def priority(self) -> str:
         """`"very-low"`, `"low"` (the default), `"medium"` or `"high"`: told to the peer, not acted on here."""
         return self._priority
+
+    @property
+    def expires(self) -> float | None:
+        """When the message that SCTP takes next has outlived `maxPacketLifeTime`, in seconds since 1970; or None."""
+        if not self.maxPacketLifeTime or not self._unsent:
+            return None
+        return self._unsent[0][1] + self.maxPacketLifeTime / 1000
 
     def send(self, data: Sendable) -> None:
         """Send one message: text as `str`, binary as `bytes`, `bytearray` or `memoryview`.
@@ -121,9 +129,9 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
         # An empty message is a byte on the wire (RFC 8831 §6.6), and none to the application.
         if amount > 0:
             amount = self._sending
-            self._unsent.append(amount)
+            self._unsent.append((amount, time.time()))
         elif self._unsent:
-            amount = -self._unsent.popleft()
+            amount = -self._unsent.popleft()[0]
         super()._addBufferedAmount(amount)
 
     def hold(self) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+import time
 from typing import Any, ClassVar, Final
 
 import aiortc
@@ -61,6 +62,8 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
         self._log = SeldomLog(logger)
         self.packets_dropped = 0
         """Packets that were not what their lengths say, and were not looked at further."""
+        self.messages_expired = 0
+        """Messages whose `maxPacketLifeTime` was over before any of them was sent."""
         self.like_aiortc = False
         """A channel opens when the peer has confirmed it, and closes at once before that."""
         self.failure: RTCError | None = None
@@ -228,12 +231,44 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
     ) -> None:
         # Until the peer has confirmed a channel, what is sent on it must not overtake its OPEN (RFC 8832 §6).
         ordered = ordered or stream_id in self._unconfirmed
+        if expiry is not None:
+            # Its life began with the application's `send` (W3C WebRTC §6.2), not when its turn came.
+            channel = self._data_channels.get(stream_id)
+            if isinstance(channel, RTCDataChannel) and channel.expires is not None:
+                expiry = channel.expires
+            if expiry < time.time():
+                self.messages_expired += 1
+                return
         await super()._send(stream_id, pp_id, user_data, expiry, max_retransmits, ordered)
         if pp_id == base.WEBRTC_DCEP and user_data[0] == base.DATA_CHANNEL_OPEN:
             self._unconfirmed.add(stream_id)
             channel = self._data_channels.get(stream_id)
             if channel is not None and channel.readyState == "connecting" and not self.like_aiortc:
                 channel._setReadyState("open")
+
+    def _maybe_abandon(self, chunk: base.DataChunk) -> bool:
+        # A peer that does not know FORWARD TSN would wait for what is missing for ever (RFC 3758 §3.3.1).
+        return self._remote_partial_reliability and super()._maybe_abandon(chunk)
+
+    async def _transmit(self) -> None:
+        self._abandon_late_chunks()
+        await super()._transmit()
+
+    def _abandon_late_chunks(self) -> None:
+        """What outlived its message's life while it waited for the window is not sent any more, nor again."""
+        now = time.time()
+        for chunk in self._sent_queue:
+            if chunk._retransmit and chunk._expiry is not None and chunk._expiry < now:
+                self._maybe_abandon(chunk)
+        while self._outbound_queue:
+            chunk = self._outbound_queue[0]
+            if chunk._expiry is None or chunk._expiry >= now or not self._remote_partial_reliability:
+                break
+            self._sent_queue.append(self._outbound_queue.popleft())
+            if chunk._sent_count == 0 and chunk.flags & base.SCTP_DATA_FIRST_FRAG:
+                self.messages_expired += 1
+            self._maybe_abandon(chunk)
+            self._update_advanced_peer_ack_point()
 
     def _data_channel_add_negotiated(self, channel: aiortc.RTCDataChannel) -> None:
         assert channel.id is not None

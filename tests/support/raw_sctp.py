@@ -12,6 +12,7 @@ PORT = 5000
 TAG = 0x0BADCAFE
 FIRST_TSN = 1000
 WINDOW = 1024 * 1024
+FORWARD_TSN_SUPPORTED = b"\xc0\x00\x00\x04"
 
 
 def chunk(kind: int, body: bytes = b"", flags: int = 0, length: int | None = None) -> bytes:
@@ -27,7 +28,7 @@ def packet(*chunks: bytes, tag: int = 0) -> bytes:
     return header + struct.pack("<L", crc32c(header + bytes(4) + body)) + body
 
 
-def init(streams: int = 65535, tsn: int = FIRST_TSN, parameters: bytes = b"\xc0\x00\x00\x04") -> bytes:
+def init(streams: int = 65535, tsn: int = FIRST_TSN, parameters: bytes = FORWARD_TSN_SUPPORTED) -> bytes:
     """An INIT chunk, of a peer that knows FORWARD TSN unless said otherwise."""
     return chunk(1, struct.pack("!LLHHL", TAG, WINDOW, streams, streams, tsn) + parameters)
 
@@ -68,9 +69,10 @@ class RawPeer:
         local = self.transport.local_init()
         self.tag, self.first_local_tsn = struct.unpack_from("!L8xL", local, 4)
         self._streams = streams
+        self.parameters = FORWARD_TSN_SUPPORTED
 
     async def start(self) -> None:
-        self.transport.set_peer_init(init(self._streams))
+        self.transport.set_peer_init(init(self._streams, parameters=self.parameters))
         await self.transport.start(None, PORT)
 
     async def send(self, *chunks: bytes) -> None:

@@ -21,7 +21,7 @@ import aiortc.rtcdtlstransport as base
 import pylibsrtp
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsParameters
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
-from aiortc.rtp import RtpPacket, is_rtcp
+from aiortc.rtp import is_rtcp
 from OpenSSL import SSL, crypto
 
 from peer.aio.background import Background
@@ -29,6 +29,8 @@ from peer.aio.emitter import GuardedHandlers
 from peer.aio.run_until_blocked import begin
 from peer.exceptions import RTCError, RTCErrorDetail
 from peer.rtp.packet_reader import RtpReader
+from peer.rtp.router import Router
+from peer.rtp.rtcp_reader import TransportFeedback, read_rtcp
 
 if TYPE_CHECKING:
     from peer.connection.ice_transport import RTCIceTransport
@@ -71,23 +73,6 @@ class Security:
     """The key exchange's group, where OpenSSL tells."""
 
 
-class MidRouter(base.RtpRouter):
-    """Routes a stream nobody announced by the MID its packets carry (RFC 9143 §9.2), then as aiortc does."""
-
-    def route_rtp(self, packet: RtpPacket) -> base.RtpReceiver | None:
-        capable = self.payload_type_table.get(packet.payload_type, ())
-        receiver = self.ssrc_table.get(packet.ssrc)
-        if receiver is not None:
-            return receiver if receiver in capable else None
-        mid = packet.extensions.mid
-        if mid is not None:
-            receiver = self.mid_table.get(mid)
-            if receiver is not None and receiver in capable:
-                self.ssrc_table[packet.ssrc] = receiver
-                return receiver
-        return super().route_rtp(packet)
-
-
 class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
     """The encryption of everything a connection carries. Events: `statechange`, and `error` with an `RTCError`."""
 
@@ -98,7 +83,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._ice = transport
         self._path = path
         path.media_reader = self._receive_at_once
-        self._rtp_router = MidRouter()
+        self._rtp_router: Any = Router()
         self._rtp_reader = RtpReader(self._rtp_header_extensions_map)
         self._flight: list[bytes] | None = None
         self._flight_timer: asyncio.TimerHandle | None = None
@@ -325,6 +310,18 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         receiver = self._rtp_router.route_rtp(packet)
         if receiver is not None:
             await receiver._handle_rtp_packet(packet, arrival_time_ms=arrival_time_ms)
+
+    async def _handle_rtcp_data(self, data: bytes) -> None:
+        try:
+            packets = read_rtcp(data)
+        except ValueError as exc:
+            logger.debug("an RTCP packet was dropped: %s", exc)
+            return
+        for packet in packets:
+            if isinstance(packet, TransportFeedback):
+                continue
+            for sink in self._rtp_router.route_rtcp(packet):
+                sink.receive_rtcp(packet)
 
     def _register_rtp_receiver(self, receiver: base.RtpReceiver, parameters: RTCRtpReceiveParameters) -> None:
         super()._register_rtp_receiver(receiver, parameters)

@@ -16,6 +16,7 @@ from aiortc.rtcrtpparameters import RTCRtpCapabilities, RTCRtpParameters, RTCRtp
 from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
 from aiortc.stats import RTCStatsReport
 
+from peer.aio.run_until_blocked import begin
 from peer.aiortc_seams import receiver_field, set_receiver_field
 from peer.video.jitter_buffer import VideoJitterBuffer
 from peer.webidl import Members
@@ -229,6 +230,10 @@ class RTCRtpReceiver(aiortc.RTCRtpReceiver):
                 self.retransmitted_packets += 1
                 self.retransmitted_bytes += len(packet.payload)
         await super()._handle_rtp_packet(packet, arrival_time_ms)
+
+    def receive_rtcp(self, packet: AnyRtcpPacket) -> None:
+        """Take what the peer says of the streams it sends here (see `peer.rtp.router.RtcpSink`)."""
+        begin(self._handle_rtcp_packet(packet))
 
     def _decoded(self, frame: Any) -> None:
         self.measured.video(frame.width, frame.height)

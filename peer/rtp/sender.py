@@ -34,8 +34,10 @@ from aiortc.rtp import (
 )
 from aiortc.stats import RTCStatsReport
 
+from peer.aio.background import Background
 from peer.aio.completion import Completion
 from peer.aio.operations_chain import OperationsChain
+from peer.aio.run_until_blocked import begin
 from peer.aiortc_seams import sender_field, set_sender_field
 from peer.exceptions import (
     InvalidArgumentError,
@@ -65,6 +67,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
         kind = trackOrKind.kind if isinstance(trackOrKind, MediaStreamTrack) else trackOrKind
         self._feed = self._create_feed(kind)
+        self._answering = Background("RTP sender")
         self._streams: list[str] = []
         self._stopped = False
         self._ever_sent = False
@@ -326,6 +329,12 @@ class RTCRtpSender(aiortc.RTCRtpSender):
     def _format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
         """What our descriptions say of a codec, where the application has wishes; None for what is usual."""
         return None
+
+    def receive_rtcp(self, packet: AnyRtcpPacket) -> None:
+        """Take what the peer reports of this stream, or asks of it (see `peer.rtp.router.RtcpSink`)."""
+        rest = begin(self._handle_rtcp_packet(packet))
+        if rest is not None:
+            self._answering.spawn(rest)
 
     async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
         before = sender_field(self, "rtt")

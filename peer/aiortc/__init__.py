@@ -1,30 +1,24 @@
 """aiortc, by another import: `from peer.aiortc import …` where a program says `from aiortc import …`.
 
-The same objects as in `peer`, and an `RTCPeerConnection` with `RTCConfiguration(aiortc_compat=True)`: it waits for the
-candidates in `setLocalDescription`, since a program written for aiortc has no other way to send them.
+The same objects as in `peer`, and an `RTCPeerConnection` with aiortc's behaviour: it waits for the candidates in
+`setLocalDescription`, since a program written for aiortc has no other way to send them. `peer.aiortc.behaviour` lists
+all that it does otherwise. A name is loaded when it is first asked for, as in `peer`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-import aiortc as _aiortc
+if TYPE_CHECKING:
+    from peer import *  # noqa: F403
 
-import peer as _peer
-from peer import *  # noqa: F403
-from peer.connection.configuration import configuration as _configuration
-
-__all__ = list(_aiortc.__all__)
-
-
-class RTCPeerConnection(_peer.RTCPeerConnection):  # type: ignore[no-redef]
-    """An RTCPeerConnection that does as aiortc's does."""
-
-    def __init__(self, configuration: Any = None) -> None:
-        given = _configuration(_aiortc.RTCConfiguration() if configuration is None else configuration)
-        given.aiortc_compat = True
-        super().__init__(given)
+    from .peer_connection import RTCPeerConnection as RTCPeerConnection  # type: ignore[assignment]
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(_peer, name)
+    if name == "RTCPeerConnection":
+        return importlib.import_module("peer.aiortc.peer_connection").RTCPeerConnection
+    if name == "__all__":
+        return list(importlib.import_module("aiortc").__all__)
+    return getattr(importlib.import_module("peer"), name)

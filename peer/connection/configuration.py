@@ -114,10 +114,6 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     iceCandidatePoolSize: int = 0
     """0 to 255. Above 0, gathering starts with the connection, ahead of any description."""
 
-    aiortc_compat: bool = False
-    """Where aiortc contradicts the W3C, do as aiortc does: `setLocalDescription` waits for the candidates, ICE goes
-    from checking to completed without connected, and so on."""
-
     ice: IceOptions | None = None
     """Everything else that may be asked of ICE: ports, addresses, filters, timers. Its `servers`, `policy` and
     `candidate_pool_size` are taken from the members above."""

@@ -12,42 +12,43 @@ from peer.jsep.session import Session
 from peer.sdp.description import MediaSection
 from peer.sdp.direction import receives, sends
 
+from .media import Media
 from .rtp_parameters import receive_parameters, send_parameters
 from .transports import Transport
 
 logger = logging.getLogger("peer.flow")
 
 
-async def start_flows(session: Session, transport: Transport) -> None:
+async def start_flows(session: Session, media: Media, transport: Transport) -> None:
     """Start, or bring up to date, what goes over a transport. Does nothing until it is connected."""
     if transport.dtls.state != "connected" or not transport.has_path or session.remote is None:
         return
     for section in session.remote.sdp.media:
-        if session.section_transports.get(section.mid) is not transport or section.rejected:
+        if session.bindings.get(section.mid) != transport.id or section.rejected:
             continue
         if section.is_media:
-            await _start_rtp(session, section)
-        elif section.is_data and session.data_mid == section.mid:
-            await _start_sctp(session, transport, section)
+            await _start_rtp(session, media, section)
+        elif section.is_data and session.data.mid == section.mid:
+            await _start_sctp(session, media, transport, section)
 
 
-async def _start_rtp(session: Session, section: MediaSection) -> None:
-    transceiver = session.transceiver(section.mid)
-    if transceiver is None or transceiver.stopped:
+async def _start_rtp(session: Session, media: Media, section: MediaSection) -> None:
+    live = media.of_mid(section.mid)
+    if live is None or live.line.is_stopped:
         return
-    direction = transceiver.currentDirection
-    if receives(direction) and (receiving := receive_parameters(transceiver, section)) is not None:
-        await transceiver.receiver.receive(receiving)
-    if sends(direction) and (sending := send_parameters(transceiver, section, session.cname)) is not None:
-        transceiver.sender._limit(section.max_bitrate)
-        await transceiver.sender.send(sending)
+    line = live.line
+    if receives(line.current) and (receiving := receive_parameters(line, section)) is not None:
+        await live.receiver.receive(receiving)
+    if sends(line.current) and (sending := send_parameters(line, section, session.cname)) is not None:
+        live.sender._limit(section.max_bitrate)
+        await live.sender.send(sending)
 
 
-async def _start_sctp(session: Session, transport: Transport, section: MediaSection) -> None:
-    sctp = session.sctp
-    if sctp is None or session.sctp_started:
+async def _start_sctp(session: Session, media: Media, transport: Transport, section: MediaSection) -> None:
+    sctp = media.sctp
+    if sctp is None or media.sctp_started:
         return
-    session.sctp_started = True
+    media.sctp_started = True
     if section.sctp_init is not None and _answered_init(session):
         try:
             sctp.set_peer_init(base64.b64decode(section.sctp_init, validate=True))

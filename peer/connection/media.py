@@ -2,179 +2,248 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import aiortc
 from aiortc import MediaStreamTrack, RTCDataChannelParameters
 
 from peer.exceptions import InvalidAccessError, InvalidArgumentError, OperationError
+from peer.jsep.mline import MLine
+from peer.jsep.session import Session
 from peer.rtp.encodings import initial_encodings
+from peer.rtp.feed import UNBOUND
 from peer.rtp.media_stream import MediaStream
-from peer.rtp.receiver import RTCRtpReceiver
 from peer.rtp.sender import RTCRtpSender
 from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sctp.data_channel import RTCDataChannel
+from peer.sctp.transport import RTCSctpTransport
 from peer.sdp.description import DIRECTIONS
 from peer.sdp.direction import make_direction, receives
 
-from .lifecycle import ConnectionLife
+from .media_line import MediaLine, MediaOwner
 
 
-class ConnectionMedia(ConnectionLife):
-    """Adding and taking away what will be negotiated."""
+class Media:
+    """The live media of a connection: a `MediaLine` for each `MLine` of its session, and the data channels.
 
-    def addTrack(self, track: MediaStreamTrack, *streams: MediaStream) -> RTCRtpSender:
-        """Send a track, in the given streams or in none. (With `aiortc_compat`, those without share one, as in aiortc.)
+    `on_channel` is called with each data channel that the peer opens.
+    """
 
-        Raises `InvalidStateError` when closed, `InvalidAccessError` when the track has a sender already.
-        """
-        self._assert_open()
+    def __init__(
+        self, session: Session, owner: MediaOwner, on_channel: Callable[[RTCDataChannel], object]
+    ) -> None:
+        self._session = session
+        self._owner = owner
+        self._behaviour = owner.behaviour
+        self._on_channel = on_channel
+        self._lines: dict[int, MediaLine] = {}
+        self._default_stream = session.random_id()
+        self.sctp: RTCSctpTransport | None = None
+        self.sctp_started = False
+        self.channels: list[RTCDataChannel] = []
+        """Every channel there has been and that is not closed, in the order they appeared."""
+        self.channels_opened = 0
+        self.channels_closed = 0
+        self.remote_streams: dict[str, MediaStream] = {}
+        """Every stream the peer has named, by its id."""
+
+    @property
+    def lines(self) -> list[MediaLine]:
+        """The media lines of the session, in the order in which they were added."""
+        return [self._lines[line.key] for line in self._session.lines]
+
+    def __getitem__(self, key: int) -> MediaLine:
+        return self._lines[key]
+
+    def of_mid(self, mid: str) -> MediaLine | None:
+        """The line of a section."""
+        line = self._session.line(mid)
+        return None if line is None else self._lines[line.key]
+
+    def observe(self) -> None:
+        """Write what the senders are set to onto the lines, for descriptions to be made of it."""
+        for each in self.lines:
+            each.observe()
+
+    def create(
+        self, line: MLine, track: MediaStreamTrack | None = None, *, track_id: str | None = None
+    ) -> MediaLine:
+        """Make the live half of a line. `track` is what it sends, `track_id` the id of what it receives."""
+        made = self._lines[line.key] = MediaLine(line, self._owner, track, track_id=track_id)
+        return made
+
+    def drop(self, key: int) -> None:
+        """Forget a line that has left the session."""
+        del self._lines[key]
+
+    # Transceivers
+
+    def add_track(self, track: MediaStreamTrack, streams: tuple[MediaStream, ...]) -> RTCRtpSender:
+        """W3C `addTrack`."""
         if not isinstance(track, MediaStreamTrack) or track.kind not in ("audio", "video"):
             raise InvalidArgumentError(f'Invalid track kind "{getattr(track, "kind", None)}"')
         self._assert_has_no_sender(track)
-        session = self._session
         ids = list(dict.fromkeys(stream.id for stream in streams))
-        if not ids and self._configuration.aiortc_compat:
-            ids = [session.default_stream_id]
-        transceiver = next(
-            (
-                t
-                for t in session.transceivers
-                if t.kind == track.kind
-                and t.sender.track is None
-                and not t.stopped
-                and not t.sender._ever_sent
-            ),
-            None,
+        if not ids and self._behaviour.shares_default_stream:
+            ids = [self._default_stream]
+        free = (
+            each
+            for each in self.lines
+            if each.line.kind == track.kind
+            and each.sender.track is None
+            and not each.line.is_stopped
+            and not each.line.ever_sent
         )
-        if transceiver is not None:
-            transceiver.sender._replace(track)
-            transceiver.sender._track_id = track.id
-            transceiver._direction = make_direction(True, receives(transceiver.direction))
-            transceiver._added_by_track = transceiver._added_by_track or transceiver._from_remote
+        chosen = next(free, None)
+        if chosen is not None:
+            chosen.send_track(track)
+            chosen.line.direction = make_direction(True, receives(chosen.line.direction))
         else:
-            transceiver = session.create_transceiver(track.kind, "sendrecv", track)
-            transceiver._added_by_track = True
-        transceiver._taken_by_track = True
-        transceiver.sender._streams = ids
-        self._update_negotiation_needed()
-        return transceiver.sender
+            chosen = self.create(self._session.add_line(track.kind, "sendrecv", "addTrack"), track)
+        chosen.line.used_by_track = True
+        chosen.set_streams(ids)
+        self._owner.changed()
+        return chosen.sender
 
-    def removeTrack(self, sender: RTCRtpSender) -> None:
-        """Stop sending what a sender sends. The transceiver stays, for receiving and for another track.
-
-        Raises `InvalidAccessError` for a sender of another connection, `InvalidStateError` when closed.
-        """
-        if not isinstance(sender, aiortc.RTCRtpSender):
-            raise InvalidArgumentError(f"removeTrack takes an RTCRtpSender, not {sender!r:.100}")
-        self._assert_open()
-        transceiver = next((t for t in self._session.transceivers if t.sender is sender), None)
-        if transceiver is None:
-            if getattr(sender, "_owner", self) is self:
+    def remove_track(self, sender: RTCRtpSender, connection: object) -> None:
+        """W3C `removeTrack`."""
+        found = next((each for each in self.lines if each.sender is sender), None)
+        if found is None:
+            if getattr(sender, "_owner", connection) is connection:
                 return  # its transceiver was stopped and is gone
             raise InvalidAccessError("the sender was not made by this connection")
-        if sender.track is None or transceiver.stopped:
+        if sender.track is None or found.line.is_stopped:
             return
-        sender._replace(None)
-        transceiver._direction = make_direction(False, receives(transceiver._direction))
-        self._update_negotiation_needed()
+        found.send_track(None)
+        found.line.direction = make_direction(False, receives(found.line.direction))
+        self._owner.changed()
 
-    def addTransceiver(
+    def add_transceiver(
         self,
-        trackOrKind: MediaStreamTrack | str,
-        init: str | Mapping[str, Any] | None = None,
-        *,
-        direction: str | None = None,
-        streams: list[MediaStream] | None = None,
-        sendEncodings: list[Any] | None = None,
+        track_or_kind: MediaStreamTrack | str,
+        direction: str | None,
+        streams: list[MediaStream] | None,
+        encodings: list[Any] | None,
+        connection: object,
+        assert_open: Callable[[], None] = lambda: None,
     ) -> RTCRtpTransceiver:
-        """A new transceiver for a track, or for a kind (`"audio"`, `"video"`).
-
-        `init` is the W3C's dictionary (`direction`, `streams`, `sendEncodings`), or aiortc's direction.
-        Raises `InvalidArgumentError` for a value that is none.
-        """
-        if isinstance(init, Mapping):
-            direction = init.get("direction", direction)
-            streams = init.get("streams", streams)
-            sendEncodings = init.get("sendEncodings", sendEncodings)
-        elif init is not None:
-            direction = init
+        """W3C `addTransceiver`, with the members of its dictionary."""
         direction = "sendrecv" if direction is None else direction
-        track = trackOrKind if isinstance(trackOrKind, MediaStreamTrack) else None
-        kind = track.kind if track is not None else trackOrKind
+        track = track_or_kind if isinstance(track_or_kind, MediaStreamTrack) else None
+        kind = track.kind if track is not None else track_or_kind
         if kind not in ("audio", "video"):
             raise InvalidArgumentError(f'Invalid track kind "{kind}"')
         if direction not in DIRECTIONS:
             raise InvalidArgumentError(f'Invalid direction "{direction}"')
-        self._assert_open()
-        if track is not None and self._configuration.aiortc_compat:
+        assert_open()
+        if track is not None and self._behaviour.refuses_used_track:
             self._assert_has_no_sender(track)
-        encodings = initial_encodings(str(kind), sendEncodings)
-        transceiver = self._session.create_transceiver(str(kind), direction, track)
-        transceiver.sender._owner = self
-        transceiver.sender._streams = list(dict.fromkeys(stream.id for stream in streams or ()))
-        transceiver.sender._set_encodings(encodings)
-        self._update_negotiation_needed()
-        return transceiver
+        given = initial_encodings(str(kind), encodings)
+        made = self.create(self._session.add_line(str(kind), direction, "addTransceiver"), track)
+        made.sender._owner = connection
+        made.set_streams(list(dict.fromkeys(stream.id for stream in streams or ())))
+        made.set_encodings(given)
+        self._owner.changed()
+        return made.transceiver
 
-    def getTransceivers(self) -> list[RTCRtpTransceiver]:
-        """Those that are in use, in the order they were added."""
-        return list(self._session.transceivers)
+    def offer_to_receive(self, kind: str, wanted: bool, connection: object) -> None:
+        """The legacy `offerToReceiveAudio` and `offerToReceiveVideo` (W3C WebRTC §4.4.3.2)."""
+        lines = [each.line for each in self.lines if each.line.kind == kind and not each.line.is_stopped]
+        if not wanted:
+            for line in lines:
+                if receives(line.direction):
+                    line.direction = make_direction(line.direction == "sendrecv", False)
+        elif not any(receives(line.direction) for line in lines):
+            self.add_transceiver(kind, "recvonly", None, None, connection)
 
-    def getSenders(self) -> list[RTCRtpSender]:
-        return [t.sender for t in self._session.transceivers if not t._is_stopped]
+    def remote_stream(self, id: str) -> MediaStream:
+        """The stream of the peer's with this id."""
+        return self.remote_streams.setdefault(id, MediaStream(id=id))
 
-    def getReceivers(self) -> list[RTCRtpReceiver]:
-        return [t.receiver for t in self._session.transceivers if not t._is_stopped]
+    def _assert_has_no_sender(self, track: MediaStreamTrack) -> None:
+        if any(each.sender.track is track for each in self.lines if not each.line.is_stopped):
+            raise InvalidAccessError("Track already has a sender")
 
-    def createDataChannel(
-        self,
-        label: str,
-        maxPacketLifeTime: int | Mapping[str, Any] | None = None,
-        maxRetransmits: int | None = None,
-        ordered: bool = True,
-        protocol: str = "",
-        negotiated: bool = False,
-        id: int | None = None,
-        *,
-        priority: str = "low",
-    ) -> RTCDataChannel:
-        """A new data channel. The W3C's dictionary may stand in the place of all that follows `label`.
+    # Data channels
 
-        `maxPacketLifeTime` (milliseconds) or `maxRetransmits` make it unreliable; `negotiated` with `id` (0 to 65534)
-        makes one that both sides create themselves.
-        Raises `InvalidStateError` when closed, `InvalidArgumentError` for what can not be, `OperationError` when the
-        id is taken.
-        """
-        options: dict[str, Any]
-        if isinstance(maxPacketLifeTime, Mapping):
-            options = dict(maxPacketLifeTime)
-        else:
-            options = {
-                "maxPacketLifeTime": maxPacketLifeTime,
-                "maxRetransmits": maxRetransmits,
-                "ordered": ordered,
-                "protocol": protocol,
-                "negotiated": negotiated,
-                "id": id,
-                "priority": priority,
-            }
-        self._assert_open()
-        parameters = channel_parameters(label, options, keep_id=self._configuration.aiortc_compat)
-        first = self._session.sctp is None
-        sctp = self._session.create_sctp()
+    def create_sctp(self) -> RTCSctpTransport:
+        """The SCTP transport, made where there is none, and described from now on."""
+        if self.sctp is None:
+            self.sctp = RTCSctpTransport(UNBOUND)
+            self.sctp.like_aiortc = self._behaviour.opens_channels_when_confirmed
+            self.sctp.on("datachannel", self._channel_opened)
+            self._describe_sctp(self.sctp)
+        return self.sctp
+
+    def renew_sctp(self) -> None:
+        """Another peer knows nothing of our channels: they close, and new ones start afresh."""
+        if self.sctp is not None:
+            old, self.sctp = self.sctp, None
+            self.sctp_started = False
+            old._set_state(old.State.CLOSED)
+            old.transport._unregister_data_receiver(old)
+            # The new peer has read the old one's INIT in our offer.
+            renewed = self.create_sctp()
+            renewed.begin_like(old)
+            self._describe_sctp(renewed)
+
+    def bind_sctp(self, mid: str | None, dtls: Any | None) -> None:
+        """Send the channels over a DTLS transport; over none for None."""
+        if self.sctp is None:
+            return
+        if dtls is None:
+            self.sctp.setTransport(UNBOUND)
+            return
+        self.sctp.mid = mid
+        if self.sctp.transport is not dtls:
+            self.sctp.setTransport(dtls)
+
+    def close_channels(self) -> None:
+        """The peer wants none."""
+        for channel in list(self.channels):
+            channel._setReadyState("closed")
+
+    def create_channel(self, label: str, options: Mapping[str, Any]) -> RTCDataChannel:
+        """W3C `createDataChannel`, with the members of its dictionary."""
+        parameters = channel_parameters(label, options, keep_id=self._behaviour.keeps_channel_ids)
+        first = self.sctp is None
+        sctp = self.create_sctp()
         if parameters.id is not None and parameters.id in sctp._data_channels:
             raise ChannelIdTaken(f"Data channel with ID {parameters.id} already registered")
         channel = RTCDataChannel(sctp, parameters, priority=options.get("priority") or "low")
-        self._session.add_channel(channel)
+        self._count(channel)
         if first:
-            self._update_negotiation_needed()
+            self._owner.changed()
         return channel
 
-    def _assert_has_no_sender(self, track: MediaStreamTrack) -> None:
-        if any(t.sender.track is track for t in self._session.transceivers if not t.stopped):
-            raise InvalidAccessError("Track already has a sender")
+    def _describe_sctp(self, sctp: RTCSctpTransport) -> None:
+        data = self._session.data
+        data.wanted = True
+        data.port = sctp.port
+        data.max_message_size = sctp.getCapabilities().maxMessageSize
+        data.init = sctp.local_init()
+
+    def _channel_opened(self, channel: RTCDataChannel) -> None:
+        self._count(channel)
+        self._on_channel(channel)
+
+    def _count(self, channel: RTCDataChannel) -> None:
+        """Count a channel for as long as it lives."""
+        self.channels.append(channel)
+
+        def opened(*_: object) -> None:
+            self.channels_opened += 1
+
+        def closed(*_: object) -> None:
+            self.channels_closed += 1
+            if channel in self.channels:
+                self.channels.remove(channel)
+
+        if channel.readyState == "open":
+            opened()
+        else:
+            channel.on("open", opened)
+        channel.on("close", closed)
 
 
 class ChannelIdTaken(OperationError, ValueError):

@@ -14,18 +14,16 @@ from aiortc.rtcrtpparameters import (
 )
 
 from peer.aiortc_seams import is_rtx
+from peer.jsep.mline import MLine
 from peer.rtp.codecs import is_media_codec, is_telephone_event
-from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sdp.description import MediaSection
 
 
-def send_parameters(
-    transceiver: RTCRtpTransceiver, remote: MediaSection, cname: str
-) -> RTCRtpSendParameters | None:
+def send_parameters(line: MLine, remote: MediaSection, cname: str) -> RTCRtpSendParameters | None:
     """The codecs carry the parameters of the peer's description: they say what it wants to get (RFC 7587 §7)."""
     wanted = {codec.payloadType: codec.parameters for codec in remote.codecs}
     codecs: list[RTCRtpCodecParameters] = []
-    for codec in copy.deepcopy(transceiver._codecs):
+    for codec in copy.deepcopy(line.codecs):
         if not is_rtx(codec):
             codec.parameters = dict(wanted.get(codec.payloadType, codec.parameters))
         codecs.append(codec)
@@ -34,22 +32,20 @@ def send_parameters(
         return None
     return RTCRtpSendParameters(
         codecs=codecs,
-        headerExtensions=list(transceiver._headerExtensions),
-        muxId=transceiver.mid or "",
-        rtcp=RTCRtcpParameters(cname=cname, mux=True, ssrc=transceiver.sender._ssrc),
+        headerExtensions=list(line.extensions),
+        muxId=line.mid or "",
+        rtcp=RTCRtcpParameters(cname=cname, mux=True, ssrc=line.sending.ssrc),
     )
 
 
-def receive_parameters(
-    transceiver: RTCRtpTransceiver, remote: MediaSection
-) -> RTCRtpReceiveParameters | None:
-    codecs = [codec for codec in transceiver._codecs if not is_telephone_event(codec)]
+def receive_parameters(line: MLine, remote: MediaSection) -> RTCRtpReceiveParameters | None:
+    codecs = [codec for codec in line.codecs if not is_telephone_event(codec)]
     if not codecs:
         return None
     parameters = RTCRtpReceiveParameters(
         codecs=codecs,
-        headerExtensions=list(transceiver._headerExtensions),
-        muxId=transceiver.mid or "",
+        headerExtensions=list(line.extensions),
+        muxId=line.mid or "",
     )
     if not remote.ssrcs:
         return parameters  # its packets will be known by their MID

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 import aiortc
 
 from peer.exceptions import InvalidArgumentError
+from peer.jsep.session import Description
 
 RTCSdpType: TypeAlias = Literal["offer", "pranswer", "answer", "rollback"]
 
@@ -51,6 +53,23 @@ class RTCSessionDescription(aiortc.RTCSessionDescription):
     def toJSON(self) -> dict[str, str]:
         """`{"type": …, "sdp": …}`, as a browser takes it."""
         return {"type": self.type, "sdp": self.sdp}
+
+
+class ShownDescriptions:
+    """The descriptions of a session as objects: the same ones until something is added to them (W3C WebRTC §4.4.2)."""
+
+    def __init__(self) -> None:
+        self._shown: WeakKeyDictionary[Description, RTCSessionDescription] = WeakKeyDictionary()
+
+    def show(self, description: Description | None) -> RTCSessionDescription | None:
+        """Return the object that shows a description; None for none."""
+        if description is None:
+            return None
+        text = str(description)
+        shown = self._shown.get(description)
+        if shown is None or shown.sdp != text:
+            shown = self._shown[description] = RTCSessionDescription(sdp=text, type=description.type)
+        return shown
 
 
 def session_description(value: object) -> RTCSessionDescription:

@@ -4,135 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from aiortc import RTCDtlsFingerprint, RTCDtlsParameters, RTCIceParameters
+from aiortc import RTCDtlsFingerprint, RTCDtlsParameters
 
 from peer.aio.background import Background
 from peer.aio.step import step
 from peer.aio.task_queue import TaskQueue
 from peer.dtls.certificate import RTCCertificate
 from peer.dtls.transport import RTCDtlsTransport
-from peer.exceptions import OperationError
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
-from peer.ice.credentials import IceCredentials
 from peer.ice.network import Network
 from peer.ice.options import IceOptions
-from peer.ice.transport import IceRole, IceTransport
-from peer.sdp.description import MediaSection
+from peer.ice.transport import IceTransport
 
 from .ice_transport import RTCIceTransport
 
 logger = logging.getLogger("peer.bundle")
 
-_DIGEST: Final = {"sha-224": 28, "sha-256": 32, "sha-384": 48, "sha-512": 64}
-_HEX: Final = frozenset("0123456789ABCDEFabcdef:")
-_ICE_CHARS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-
-def new_ice_parameters() -> RTCIceParameters:
-    """Fresh credentials: 8 characters (48 bits) of username fragment, 24 (144 bits) of password (RFC 8445 §5.3)."""
-    return RTCIceParameters(
-        usernameFragment="".join(secrets.choice(_ICE_CHARS) for _ in range(8)),
-        password="".join(secrets.choice(_ICE_CHARS) for _ in range(24)),
-    )
-
 
 @dataclass(eq=False)
 class Transport:
-    """One ICE transport with its DTLS, and the sections that go over it."""
+    """One ICE transport with its DTLS. What negotiation knows of it is in the `TransportState` of the same id."""
 
+    id: str
     ice: IceTransport
     shown: RTCIceTransport
     """What the application sees of `ice`."""
     dtls: RTCDtlsTransport
-    stats_id: str = "T"
-    local: RTCIceParameters = field(default_factory=new_ice_parameters)
-    """What the last local description said, or the next one will."""
-    restart_offer: RTCIceParameters | None = None
-    """What the next offer that restarts ICE will say."""
-    restart_answer: RTCIceParameters | None = None
-    """What the answer to the pending offer will say, which restarts ICE."""
-    gathered: list[str] = field(default_factory=list)
-    """The username fragments `ice.gather` was called with and that were not rolled back."""
-    candidates: dict[str, list[Candidate]] = field(default_factory=dict)
-    """Local candidates by username fragment, in the order they came."""
-    complete: set[str] = field(default_factory=set)
-    """The username fragments whose gathering is done."""
-    remote: RTCIceParameters | None = None
-    """The peer's credentials ICE was last started with."""
-    started_with: str | None = None
-    """Our username fragment then."""
-    has_role: bool = False
-    remote_dtls: RTCDtlsParameters | None = None
     connecting: asyncio.Task[None] | None = None
     has_path: bool = False
     """ICE has, or had, a pair for what DTLS protects. DTLS may be there first."""
     left_behind: CandidatePair | None = None
     """The pair that leads to the peer before this one."""
+    path_noted: CandidatePair | None = None
+    """The path in use when the negotiation under way began."""
+    path_before: CandidatePair | None = None
+    """The path in use when the last finished negotiation began."""
 
-    def gather(self, parameters: RTCIceParameters) -> None:
-        """The description with these credentials is in force: gather for it."""
-        assert parameters.usernameFragment is not None
-        if parameters.usernameFragment not in self.gathered:
-            self.gathered.append(parameters.usernameFragment)
-        self.local = parameters
-        self.restart_offer = self.restart_answer = None
-        self.ice.gather(_credentials(parameters))
-
-    def rollback(self, local: RTCIceParameters, generations: int) -> None:
-        """Forget what was gathered for descriptions that have been rolled back."""
-        self.restart_offer = self.restart_answer = None
-        self.local = local
-        while len(self.gathered) > generations:
-            username_fragment = self.gathered.pop()
-            self.candidates.pop(username_fragment, None)
-            self.complete.discard(username_fragment)
-            self.ice.rollback()
-
-    def local_candidates(self, username_fragment: str | None) -> list[Candidate]:
-        return self.candidates.get(username_fragment or "", [])
-
-    def start(self, remote: RTCIceParameters) -> bool:
-        """The peer's credentials are agreed on. False, and nothing done, when they are those in use."""
-        if self.remote == remote:
-            return False
-        if self.remote is not None and self.started_with == self.local.usernameFragment:
-            self.ice.forget_peer()
-            self.candidates.pop(self.started_with or "", None)
-            self.complete.discard(self.started_with or "")
-            self.ice.gather(_credentials(self.local))
-        self.remote = remote
-        self.started_with = self.local.usernameFragment
-        self.ice.start(_credentials(remote), lite=remote.iceLite)
-        return True
-
-    def restarts(self, section: MediaSection) -> bool:
-        """Whether a description has other credentials than ICE was started with (RFC 8839 §4.4.1.1.1)."""
-        known = self.remote
-        return known is not None and (known.usernameFragment, known.password) != (
-            section.ice_ufrag,
-            section.ice_pwd,
-        )
-
-    def is_other_peer(self, section: MediaSection) -> bool:
-        """Whether a description is of somebody with another certificate than DTLS was started with."""
-        known = self.remote_dtls
-        if known is None or not section.fingerprints:
-            return False
-        before = {(each.algorithm, each.value) for each in known.fingerprints}
-        return not before & set(section.fingerprints)
-
-    def set_role(self, role: IceRole) -> None:
-        """Once, from the first description (RFC 8445 §6.1.1); afterwards only ICE itself changes it."""
-        if not self.has_role:
-            self.has_role = True
-            self.ice.set_role(role)
+    @property
+    def is_handshaking(self) -> bool:
+        """True until the DTLS handshake has come to an end, good or bad."""
+        return self.dtls.state in ("new", "connecting")
 
 
 class Transports:
@@ -160,25 +77,35 @@ class Transports:
         self._on_change = on_change
         self._on_connected = on_connected
         self._on_network_change = on_network_change
-        self.all: list[Transport] = []
-        self._created = 0
+        self._by_id: dict[str, Transport] = {}
         self._connecting = Background("connecting")
         self._stopping = Background("the end of transports")
 
-    def create(self) -> Transport:
+    @property
+    def all(self) -> list[Transport]:
+        """Those that sections go over, or may go over, in the order in which they were opened."""
+        return list(self._by_id.values())
+
+    def __getitem__(self, id: str) -> Transport:
+        return self._by_id[id]
+
+    def get(self, id: str | None) -> Transport | None:
+        """The transport of an id, if it is open."""
+        return None if id is None else self._by_id.get(id)
+
+    def open(self, id: str) -> None:
+        """Make an ICE transport, and a DTLS transport over it."""
         ice = IceTransport(self.options, self._network)
         tasks = TaskQueue()
         shown = RTCIceTransport(ice, tasks)
-        self._created += 1
-        transport = Transport(ice, shown, self._create_dtls(ice, shown), f"T{self._created}")
-        self.all.append(transport)
+        transport = self._by_id[id] = Transport(id, ice, shown, self._create_dtls(ice, shown))
 
         def candidate(found: Candidate | None) -> None:
             # In a queued task, as `shown` tells of its states: in the order of what happened.
             tasks.queue(partial(self._on_candidate, transport, found))
 
         def changed(*_: object) -> None:
-            if transport in self.all:
+            if id in self._by_id:
                 self._on_change()
 
         ice.on("icecandidate", candidate)
@@ -186,7 +113,6 @@ class Transports:
         shown.on("statechange", changed)
         shown.on("gatheringstatechange", changed)
         ice.on("networkchange", self._on_network_change)
-        return transport
 
     def set_options(self, options: IceOptions) -> None:
         """For what is gathered from now on."""
@@ -194,11 +120,12 @@ class Transports:
         for transport in self.all:
             transport.ice.set_options(options)
 
-    def connect(self, transport: Transport, remote: RTCDtlsParameters, role: str) -> None:
+    def connect(self, id: str, fingerprints: Iterable[tuple[str, str]], role: str) -> None:
         """Shake hands as soon as ICE has a path, or while it looks for one. `role` is ours: client or server."""
-        if transport.connecting is not None:
-            return
-        transport.remote_dtls = remote
+        transport = self._by_id[id]
+        remote = RTCDtlsParameters(
+            [RTCDtlsFingerprint(algorithm, value) for algorithm, value in fingerprints]
+        )
         transport.dtls._set_role(role)
         transport.connecting = self._connecting.spawn(self._connect(transport, remote))
 
@@ -233,17 +160,20 @@ class Transports:
         if dtls.state == "connected":
             await self._on_connected(transport)
 
-    def hand_over(self, transport: Transport) -> None:
-        """DTLS begins anew, with another peer, on the path that ICE is about to find."""
+    def renew_dtls(self, id: str, *, path_before: bool) -> None:
+        """Begin DTLS anew, on the path that ICE is about to find.
+
+        `path_before`: on any path but that from before the last negotiation, which ICE may have found already.
+        """
+        transport = self._by_id[id]
         old = transport.dtls
         old.remove_all_listeners()
         if transport.connecting is not None:
             transport.connecting.cancel()
         transport.connecting = None
         transport.has_path = False
-        transport.remote_dtls = None
         transport.ice.forgo_handshake()
-        transport.left_behind = transport.ice.selected_pair
+        transport.left_behind = transport.path_before if path_before else transport.ice.selected_pair
         transport.dtls = self._create_dtls(transport.ice, transport.shown)
         self._stopping.spawn(self._forget(old))
 
@@ -257,13 +187,20 @@ class Transports:
         dtls.on("statechange", lambda *_: self._on_change())
         return dtls
 
-    def discard(self, transport: Transport) -> None:
-        """A transport that no section uses any more."""
-        if transport in self.all:
-            self.all.remove(transport)
-            transport.dtls.give_up()
-            # Without a goodbye: to a peer that has not discarded its own yet, that would be the end of the call.
-            self._stopping.spawn(self._stop(transport, silent=True))
+    def discard(self, id: str) -> None:
+        """End a transport that no section uses any more."""
+        transport = self._by_id.pop(id)
+        transport.dtls.give_up()
+        # Without a goodbye: to a peer that has not discarded its own yet, that would be the end of the call.
+        self._stopping.spawn(self._stop(transport, silent=True))
+
+    def note_paths(self, *, settled: bool) -> None:
+        """Note the paths in use as a negotiation begins; `settled`: it has ended, and they are the ones before it."""
+        for transport in self.all:
+            if settled:
+                transport.path_before, transport.path_noted = transport.path_noted, None
+            else:
+                transport.path_noted = transport.ice.selected_pair
 
     async def _stop(self, transport: Transport, *, silent: bool = False) -> None:
         if transport.connecting is not None:
@@ -279,22 +216,3 @@ class Transports:
         for transport in self.all:
             self._stopping.spawn(self._stop(transport))
         await self._stopping.settled()
-
-
-def _credentials(parameters: RTCIceParameters) -> IceCredentials:
-    return IceCredentials(parameters.usernameFragment or "", parameters.password or "")
-
-
-def dtls_parameters(section: MediaSection) -> RTCDtlsParameters:
-    """The peer's fingerprints, as aiortc takes them. Raises `OperationError` when none can be verified."""
-    fingerprints = [
-        RTCDtlsFingerprint(algorithm=algorithm, value=value)
-        for algorithm, value in section.fingerprints
-        if len(value) == _DIGEST.get(algorithm, 0) * 3 - 1 and set(value) <= _HEX
-    ]
-    if not fingerprints:
-        raise OperationError(
-            "the description has no fingerprint of a kind that can be verified (sha-224 to sha-512)"
-        )
-    role = {"active": "client", "passive": "server"}.get(section.setup or "", "auto")
-    return RTCDtlsParameters(fingerprints=fingerprints, role=role)

@@ -90,9 +90,14 @@ class Generations:
         if len(waiting) < _WAITING_CANDIDATES:
             waiting.append(candidate)
 
-    def knows_peer(self, username_fragment: str) -> bool:
-        """Whether one that does not merely serve its grace has a peer with that fragment."""
-        return any(_peer_is(each, username_fragment) for each in self.living if each not in self._graces)
+    @property
+    def peers(self) -> frozenset[str]:
+        """The username fragments of the peers of those that do not merely serve their grace."""
+        return frozenset(
+            each.remote.username_fragment
+            for each in self.living
+            if each.remote is not None and each not in self._graces
+        )
 
     def choose(self, grace: float) -> Generation | None:
         """The generation that carries from now on. `grace` is how long, in seconds, those before it stay."""

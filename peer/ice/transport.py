@@ -241,9 +241,10 @@ class IceTransport(EventEmitter):
             self.knows_remote_candidates = True
             self.emit("remotecandidate")
 
-    def knows_peer(self, username_fragment: str) -> bool:
-        """Whether a generation that lives, and has not been succeeded, has a peer of that name."""
-        return self._generations.knows_peer(username_fragment)
+    @property
+    def peers(self) -> frozenset[str]:
+        """The peer's username fragments of all generations that live and have not been succeeded."""
+        return self._generations.peers
 
     def rollback(self) -> None:
         """Discard the newest generation if it never learnt its peer and an older one lives."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from peer.sdp.description import MediaSection
 from peer.sdp.direction import and_direction, reverse_direction, sends
 
+from .mline import MLine
 from .session import Description, Session
 
 
@@ -12,36 +13,31 @@ def negotiation_needed(session: Session) -> bool:
     """Whether what the session wants differs from what was agreed on. Only meaningful in the stable state."""
     if session.credentials_to_replace:
         return True
-    local = session.current_local
-    if session.sctp is not None and session.data_mid is None and not _data_was_refused(local):
+    if session.data.wanted and session.data.mid is None and not _data_was_refused(session.current_local):
         return True
-    for transceiver in session.transceivers:
-        if transceiver._stopping and not transceiver._is_stopped:
-            if transceiver.mid is not None:
-                return True
-            continue
-        if transceiver._is_stopped:
-            section = _section(session, local, transceiver.mid)
-            if section is not None and not section.rejected:
-                return True
-            continue
-        section = _section(session, local, transceiver.mid)
-        if section is None:
-            return True
-        if sends(transceiver.direction) and not _same_streams(section, transceiver.sender._streams):
-            return True
-        theirs = _section(session, session.current_remote, transceiver.mid)
-        assert local is not None
-        if local.type == "offer":
-            theirs_reversed = reverse_direction(theirs.direction) if theirs is not None else None
-            # Either side's description may show the direction that is wanted (an offer may be answered with less).
-            if transceiver.direction not in (section.direction, theirs_reversed):
-                return True
-        elif theirs is not None:
-            wanted = and_direction(transceiver.direction, reverse_direction(theirs.direction))
-            if wanted != section.direction:
-                return True
-    return False
+    return any(_line_needs_it(session, line) for line in session.lines)
+
+
+def _line_needs_it(session: Session, line: MLine) -> bool:
+    local = session.current_local
+    section = _section(local, line.mid)
+    if line.stopped:
+        return section is not None and not section.rejected
+    if line.stopping:
+        return line.mid is not None
+    if section is None:
+        return True
+    if sends(line.direction) and not _same_streams(section, line.sending.streams):
+        return True
+    theirs = _section(session.current_remote, line.mid)
+    assert local is not None
+    if local.type == "offer":
+        theirs_reversed = reverse_direction(theirs.direction) if theirs is not None else None
+        # Either side's description may show the direction that is wanted (an offer may be answered with less).
+        return line.direction not in (section.direction, theirs_reversed)
+    if theirs is None:
+        return False
+    return and_direction(line.direction, reverse_direction(theirs.direction)) != section.direction
 
 
 def _data_was_refused(local: Description | None) -> bool:
@@ -53,11 +49,10 @@ def _data_was_refused(local: Description | None) -> bool:
     )
 
 
-def _section(session: Session, description: object, mid: str | None) -> MediaSection | None:
-    sdp = getattr(description, "sdp", None)
-    return sdp.section(mid) if sdp is not None and mid is not None else None
+def _section(description: Description | None, mid: str | None) -> MediaSection | None:
+    return description.sdp.section(mid) if description is not None and mid is not None else None
 
 
-def _same_streams(section: MediaSection, streams: list[str]) -> bool:
+def _same_streams(section: MediaSection, streams: tuple[str, ...]) -> bool:
     described = {stream for stream, _ in section.msids if stream != "-"}
     return bool(section.msids) and described == set(streams)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from peer.rtp.encodings import ENCODINGS_MAX, scale_down
-from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sdp.description import MediaSection
 from peer.webidl import Members
+
+from .effects import Effect, SetEncodings
+from .mline import MLine
 
 
 def rids(section: MediaSection, direction: str) -> list[str]:
@@ -17,51 +18,49 @@ def rids(section: MediaSection, direction: str) -> list[str]:
     return [rid for rid in dict.fromkeys(wanted) if rid in named]
 
 
-def propose(transceiver: RTCRtpTransceiver, section: MediaSection) -> None:
+def propose(line: MLine, section: MediaSection, encodings_max: int) -> list[Effect]:
     """The peer offers to receive several encodings: a sender that has one, unnamed, gets as many (W3C §4.4.1.5)."""
-    sender = transceiver.sender
-    wanted = rids(section, "recv")[:ENCODINGS_MAX]
-    if transceiver.kind != "video" or not wanted:
-        return
-    if len(sender._encodings) == 1 and "rid" not in sender._encodings[0]:
-        proposed = [Members(rid=rid, active=True) for rid in wanted]
-        scale_down("video", proposed)
-        transceiver._encodings_before = sender._encodings
-        sender._set_encodings(proposed)
+    wanted = rids(section, "recv")[:encodings_max]
+    if line.kind != "video" or not wanted or len(line.encodings) != 1 or "rid" in line.encodings[0]:
+        return []
+    line.encodings_before = line.encodings
+    return _use(line, [Members(rid=rid, active=True) for rid in wanted])
 
 
-def withdraw(transceiver: RTCRtpTransceiver) -> None:
+def withdraw(line: MLine) -> list[Effect]:
     """The offer that proposed encodings is rolled back."""
-    if transceiver._encodings_before is not None:
-        transceiver.sender._set_encodings(transceiver._encodings_before)
-        transceiver._encodings_before = None
+    before, line.encodings_before = line.encodings_before, None
+    return [] if before is None else _use(line, before)
 
 
-def settle(transceiver: RTCRtpTransceiver) -> None:
+def settle(line: MLine) -> None:
     """What was proposed has been agreed on."""
-    transceiver._encodings_before = None
+    line.encodings_before = None
 
 
-def describe(transceiver: RTCRtpTransceiver, section: MediaSection, offer: MediaSection | None) -> bool:
+def describe(line: MLine, section: MediaSection, offer: MediaSection | None) -> bool:
     """Say in our section which encodings are sent; in an answer, of those the `offer` wants. False when it is one."""
-    own = [each["rid"] for each in transceiver.sender._encodings if "rid" in each]
+    own = [each["rid"] for each in line.encodings if "rid" in each]
     if offer is not None:
         wanted = rids(offer, "recv")
         own = [rid for rid in own if rid in wanted]
-    if not own or transceiver._unicast:
+    if not own or line.unicast:
         return False
     section.rids = [f"{rid} send" for rid in own]
     section.simulcast = f"send {';'.join(own)}"
     return True
 
 
-def agree(transceiver: RTCRtpTransceiver, answer: MediaSection, *, local: bool) -> None:
+def agree(line: MLine, answer: MediaSection, *, local: bool) -> list[Effect]:
     """Keep what the answer accepts of the encodings; of what it does not mention, the first (W3C §4.4.1.5)."""
-    encodings = transceiver.sender._encodings
-    if not any("rid" in each for each in encodings):
-        return
+    if not any("rid" in each for each in line.encodings):
+        return []
     accepted = rids(answer, "send" if local else "recv")
-    transceiver._unicast = not accepted
-    kept = [each for each in encodings if each.get("rid") in accepted] or encodings[:1]
-    if len(kept) != len(encodings):
-        transceiver.sender._set_encodings(kept)
+    line.unicast = not accepted
+    kept = [each for each in line.encodings if each.get("rid") in accepted] or line.encodings[:1]
+    return _use(line, kept) if len(kept) != len(line.encodings) else []
+
+
+def _use(line: MLine, encodings: list[Members]) -> list[Effect]:
+    line.encodings = encodings
+    return [SetEncodings(line.key, tuple(encodings))]

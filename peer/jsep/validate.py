@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from peer.connection.configuration import RTCBundlePolicy
-from peer.connection.transports import Transport, dtls_parameters
-from peer.exceptions import InvalidDescriptionError
+from peer.exceptions import InvalidDescriptionError, InvalidModificationError
 from peer.sdp.description import MediaSection, SessionDescription
+from peer.sdp.fingerprints import usable_fingerprints
+from peer.sdp.parser import parse_description
 
 from .session import Session
 from .state import SdpType
+from .transport import TransportState
 
 MEDIA_PROTOCOLS: Final = (
     "UDP/TLS/RTP/SAVPF",
@@ -39,7 +40,7 @@ def check_description(session: Session, kind: SdpType, sdp: SessionDescription, 
     bundled: set[str] = set()
     for group in (g for g in sdp.groups if g.semantics == "BUNDLE"):
         unknown = [mid for mid in group.items if mid not in mids]
-        if unknown and not session.configuration.aiortc_compat:
+        if unknown and not session.settings.takes_unknown_in_bundle:
             raise InvalidDescriptionError(
                 f"the BUNDLE group names sections that are not there: {', '.join(unknown[:10])[:100]}"
             )
@@ -68,6 +69,26 @@ def check_description(session: Session, kind: SdpType, sdp: SessionDescription, 
         _check_offer(session, sdp)
 
 
+def check_own(session: Session, kind: SdpType, sdp: SessionDescription) -> None:
+    """Raises `InvalidModificationError` unless the description is the last one that was created here.
+
+    Its lines may have been edited; its origin tells.
+    """
+    created = session.last_offer if kind == "offer" else session.last_answer
+    last = None if created is None else parse_description(created)
+    if last is None or last.origin != sdp.origin:
+        article = "an offer" if kind == "offer" else "an answer"
+        raise InvalidModificationError(
+            f"setLocalDescription takes the last {'offer' if kind == 'offer' else 'answer'} that was created here, "
+            f"and this is {article} of another origin or version"
+        )
+    kinds = [(section.kind, section.rejected) for section in last.media]
+    if kinds != [(section.kind, section.rejected) for section in sdp.media]:
+        raise InvalidModificationError(
+            "media sections were added, removed or moved since the description was created"
+        )
+
+
 def _speaks_for_transport(sdp: SessionDescription, section: MediaSection) -> bool:
     # RFC 9143 §7.1.3: attributes of the transport that differ in other sections of the bundle do not count.
     bundle = sdp.bundle_of(section.mid) if section.mid else None
@@ -86,9 +107,8 @@ def _check_tagged(kind: SdpType, section: MediaSection) -> None:
 
 def _check_extensions(session: Session, section: MediaSection) -> None:
     """An id that has been agreed on keeps its meaning as long as the section lives (RFC 8285 §5)."""
-    transceiver = session.transceiver(section.mid) if section.mid else None
-    agreed = transceiver.receiver._agreed.headerExtensions if transceiver is not None else []
-    known = {extension.id: extension.uri for extension in agreed}
+    line = session.line(section.mid) if section.mid else None
+    known = {extension.id: extension.uri for extension in line.agreed_extensions} if line is not None else {}
     for extension in section.header_extensions:
         if known.get(extension.id, extension.uri) != extension.uri:
             raise InvalidDescriptionError(
@@ -112,17 +132,17 @@ def _check_transport(section: MediaSection) -> None:
     unusable = [codec for codec in section.codecs if codec.payloadType in range(64, 96)]
     if unusable:
         raise InvalidDescriptionError(
-            f"payload type {unusable[0].payloadType} can not be told from RTCP on one port (RFC 5761 §4)"
+            f"payload type {unusable[0].payloadType} cannot be told from RTCP on one port (RFC 5761 §4)"
         )
-    dtls_parameters(section)
+    usable_fingerprints(section)
 
 
 def _check_identity(session: Session, section: MediaSection) -> None:
     """Another peer needs another path: its fingerprint may change only when ICE restarts (RFC 8842 §5.1)."""
-    transport = session.section_transports.get(section.mid)
+    transport = session.transport_of(section.mid)
     if transport is None or not transport.is_other_peer(section):
         return
-    if transport.remote is not None and transport.remote.usernameFragment == section.ice_ufrag:
+    if transport.remote is not None and transport.remote.ufrag == section.ice_ufrag:
         raise InvalidDescriptionError(
             "the fingerprint changes, and the ICE credentials do not: restart ICE to hand over"
         )
@@ -144,10 +164,10 @@ def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> 
                 f"the answer speaks {answered.protocol!r} where {offered.protocol!r} was offered"
             )
     for section in sdp.media:
-        transport = session.section_transports.get(section.mid)
+        transport = session.transport_of(section.mid)
         if not local and transport is not None and not section.rejected and section.ice_ufrag:
             _check_restart(transport, section)
-    if not local and session.configuration.bundlePolicy == RTCBundlePolicy.MAX_BUNDLE:
+    if not local and session.settings.bundle_policy == "max-bundle":
         accepted = [s for s in sdp.media if not s.rejected]
         bundle = sdp.bundle
         loose = [s.mid for s in accepted if (s.mid or _mid_at(offer.sdp, sdp, s)) not in bundle]
@@ -157,18 +177,14 @@ def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> 
             )
 
 
-def _check_restart(transport: Transport, section: MediaSection) -> None:
+def _check_restart(transport: TransportState, section: MediaSection) -> None:
     """An answer may not restart ICE when the offer did not (RFC 8839 §4.4.1.1.1): only another peer has credentials of
     its own (RFC 8842 §5.5), or one that was never reached."""
     known = transport.remote
-    fresh = (
-        known is not None
-        and known.usernameFragment != section.ice_ufrag
-        and known.password != section.ice_pwd
-    )
+    fresh = known is not None and known.ufrag != section.ice_ufrag and known.pwd != section.ice_pwd
     if fresh and (transport.is_other_peer(section) or not transport.has_path):
         return
-    if transport.restarts(section) and transport.started_with == transport.local.usernameFragment:
+    if transport.restarts(section) and transport.started_with == transport.local.ufrag:
         raise InvalidDescriptionError(
             "the answer changes the ICE credentials, and the offer did not ask for it"
         )

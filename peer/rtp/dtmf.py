@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
@@ -41,12 +41,19 @@ class RTCDTMFToneChangeEvent:
     tone: str
 
 
+class CodecLine(Protocol):
+    """The m-line that the tones are sent in."""
+
+    codecs: list[RTCRtpCodecParameters]
+
+
 class RTCDTMFSender(EventEmitter):
     """Sends DTMF tones in the stream of an audio sender. Event: `tonechange` (`RTCDTMFToneChangeEvent`)."""
 
-    def __init__(self, transceiver: RTCRtpTransceiver) -> None:
+    def __init__(self, transceiver: RTCRtpTransceiver, line: CodecLine) -> None:
         super().__init__()
         self._transceiver = transceiver
+        self._line = line
         self._tones = ""
         self._duration = 0.1
         self._gap = 0.07
@@ -92,7 +99,7 @@ class RTCDTMFSender(EventEmitter):
 
     def _codec(self) -> RTCRtpCodecParameters | None:
         sends = self._transceiver.sender._sends_telephone_events
-        return telephone_event(self._transceiver._codecs) if sends else None
+        return telephone_event(self._line.codecs) if sends else None
 
     def _play_after(self, seconds: float) -> None:
         self._playout = asyncio.get_event_loop().call_later(seconds, self._play)

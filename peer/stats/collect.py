@@ -14,6 +14,7 @@ import aiortc
 from aiortc.stats import RTCStatsReport as _RTCStatsReport
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from peer.connection.media import Media
 from peer.connection.transports import Transport, Transports
 from peer.dtls.transport import Security
 from peer.exceptions import InvalidAccessError, InvalidArgumentError
@@ -45,58 +46,58 @@ SRTP_PROFILES: Final = {
 TLS_GROUPS: Final = {"x25519": "X25519", "prime256v1": "P-256", "secp256r1": "P-256", "secp384r1": "P-384"}
 
 
-def check_selector(session: Session, selector: Any) -> str | None:
+def check_selector(media: Media, selector: Any) -> str | None:
     """The id of the statistics a track stands for; None stands for all.
 
     Raises `InvalidAccessError` for a track that is not of exactly one sender or receiver.
     """
-    return None if selector is None else _owner(session, selector)
+    return None if selector is None else _owner(media, selector)
 
 
-async def collect(session: Session, transports: Transports, owner: str | None) -> _RTCStatsReport:
-    """All there is, or what `owner` refers to."""
-    if session.configuration.aiortc_compat:
-        return await _as_aiortc(session)
+def collect(session: Session, media: Media, transports: Transports, owner: str | None) -> RTCStatsReport:
+    """Report all there is, or what `owner` refers to."""
     report = RTCStatsReport()
     now = time.time() * 1000
     report.put(
         "P",
         "peer-connection",
         now,
-        dataChannelsOpened=session.channels_opened,
-        dataChannelsClosed=session.channels_closed,
+        dataChannelsOpened=media.channels_opened,
+        dataChannelsClosed=media.channels_closed,
     )
     for transport in transports.all:
-        _transport(report, transports, transport, now)
-    for transceiver in session.transceivers:
-        if not transceiver.stopped:
-            sender_stats(report, session, transceiver, now)
-            receiver_stats(report, session, transceiver, now)
-    if session.sctp is not None:
-        _data_channels(report, session, now)
+        _transport(report, transports, transport, session.transports[transport.id].has_role, now)
+    for each in media.lines:
+        if not each.line.is_stopped:
+            transport_id = session.bindings.get(each.line.mid or "")
+            sender_stats(report, transport_id, each, now)
+            receiver_stats(report, transport_id, each, now)
+    if media.sctp is not None:
+        _data_channels(report, media, now)
     return report if owner is None else select(report, owner)
 
 
-async def _as_aiortc(session: Session) -> _RTCStatsReport:
+async def collect_as_aiortc(media: Media) -> _RTCStatsReport:
+    """Report what aiortc's own classes know."""
     report = _RTCStatsReport()
-    for transceiver in session.transceivers:
-        report.update(await aiortc.RTCRtpSender.getStats(transceiver.sender))
-        report.update(await aiortc.RTCRtpReceiver.getStats(transceiver.receiver))
+    for each in media.lines:
+        report.update(await aiortc.RTCRtpSender.getStats(each.sender))
+        report.update(await aiortc.RTCRtpReceiver.getStats(each.receiver))
     return report
 
 
-def _owner(session: Session, selector: Any) -> str:
+def _owner(media: Media, selector: Any) -> str:
     """The id of the statistics a selector stands for."""
     if not isinstance(selector, aiortc.MediaStreamTrack):
         raise InvalidArgumentError(f"getStats takes a MediaStreamTrack or None, not {selector!r:.100}")
-    found = [t.sender.stats_id for t in session.transceivers if t.sender.track is selector]
-    found += [t.receiver.stats_id for t in session.transceivers if t.receiver.track is selector]
+    found = [t.sender.stats_id for t in media.lines if t.sender.track is selector]
+    found += [t.receiver.stats_id for t in media.lines if t.receiver.track is selector]
     if len(found) != 1:
         raise InvalidAccessError(f"the track has {len(found)} senders and receivers here, and must have one")
     return found[0]
 
 
-def select(report: _RTCStatsReport, owner: str) -> RTCStatsReport:
+def select(report: RTCStatsReport, owner: str) -> RTCStatsReport:
     """What an object refers to, directly or not (W3C WebRTC §8.2, the stats selection algorithm)."""
     wanted = [id for id in report if id == owner or id.startswith(f"{owner}_")]
     chosen = RTCStatsReport()
@@ -110,9 +111,11 @@ def select(report: _RTCStatsReport, owner: str) -> RTCStatsReport:
     return chosen
 
 
-def _transport(report: RTCStatsReport, transports: Transports, transport: Transport, now: float) -> None:
+def _transport(
+    report: RTCStatsReport, transports: Transports, transport: Transport, has_role: bool, now: float
+) -> None:
     ice, dtls = transport.ice, transport.dtls
-    id = transport.stats_id
+    id = transport.id
     local = RTCCertificateId(transports.certificate._cert.public_bytes(Encoding.DER))
     local.put(report, now)
     chain = dtls.getRemoteCertificates()
@@ -131,7 +134,7 @@ def _transport(report: RTCStatsReport, transports: Transports, transport: Transp
         packetsReceived=ice.payload.packets_received,
         bytesSent=ice.payload.bytes_sent,
         bytesReceived=ice.payload.bytes_received,
-        iceRole=ice.role if transport.has_role else "unknown",
+        iceRole=ice.role if has_role else "unknown",
         iceState=transport.shown.state,
         iceLocalUsernameFragment=credentials.username_fragment if credentials is not None else None,
         dtlsState=dtls.state,
@@ -241,8 +244,8 @@ class RTCCertificateId:
         )
 
 
-def _data_channels(report: RTCStatsReport, session: Session, now: float) -> None:
-    for number, channel in enumerate(session.channels):
+def _data_channels(report: RTCStatsReport, media: Media, now: float) -> None:
+    for number, channel in enumerate(media.channels):
         report.put(
             f"D{number}",
             "data-channel",

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCRemoteOutboundRtpStreamStats
 
 from peer.aiortc_seams import is_rtx, receiver_field, sender_field
+from peer.connection.media_line import MediaLine
+from peer.jsep.mline import MLine
 from peer.rtp.codecs import is_media_codec
 from peer.rtp.receiver import RTCRtpReceiver
 from peer.rtp.sender import RTCRtpSender
-from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sdp.description import format_parameters
 from peer.sdp.direction import sends
 from peer.video.sender import EncodingSender
 
 from .report import RTCStatsReport
 
-if TYPE_CHECKING:
-    from peer.jsep.session import Session
-
-
 DECODERS: Final = {"video/vp8": "libvpx", "video/h264": "FFmpeg"}
-
-
-def _transport_id(session: Session, transceiver: RTCRtpTransceiver) -> str | None:
-    transport = session.section_transports.get(transceiver.mid or "")
-    return transport.stats_id if transport is not None else None
 
 
 def _codec(
@@ -51,12 +43,10 @@ def _codec(
     return id
 
 
-def sender_stats(
-    report: RTCStatsReport, session: Session, transceiver: RTCRtpTransceiver, now: float
-) -> None:
+def sender_stats(report: RTCStatsReport, transport: str | None, live: MediaLine, now: float) -> None:
     """media-source, outbound-rtp, and what the peer reports back: remote-inbound-rtp."""
-    sender = transceiver.sender
-    kind = transceiver.kind
+    sender = live.sender
+    kind = live.line.kind
     owner = sender.stats_id
     source = f"{owner}_S" if sender.track is not None else None
     if source is not None and sender.track is not None:
@@ -75,26 +65,25 @@ def sender_stats(
             frames=measured.frames if kind == "video" else None,
             framesPerSecond=measured.frames_per_second if kind == "video" else None,
         )
-    if not sender.started and not sends(transceiver.currentDirection):
+    if not sender.started and not sends(live.line.current):
         return
     for index, stream in enumerate(sender._streams_sent):
-        _outbound(report, session, transceiver, stream, index, source, now)
+        _outbound(report, transport, live.line, stream, index, source, now)
 
 
 def _outbound(
     report: RTCStatsReport,
-    session: Session,
-    transceiver: RTCRtpTransceiver,
+    transport: str | None,
+    line: MLine,
     sender: RTCRtpSender,
     index: int,
     source: str | None,
     now: float,
 ) -> None:
     """One encoding, and what the peer reports of it."""
-    kind = transceiver.kind
+    kind = line.kind
     owner = sender.stats_id
-    transport = _transport_id(session, transceiver)
-    used = sender._codec or next((codec for codec in transceiver._codecs if is_media_codec(codec)), None)
+    used = sender._codec or next((codec for codec in line.codecs if is_media_codec(codec)), None)
     codec = _codec(report, transport, used, now)
     remote = next(
         (s for s in sender_field(sender, "stats").values() if isinstance(s, RTCRemoteInboundRtpStreamStats)),
@@ -128,7 +117,7 @@ def _outbound(
         ssrc=sender._ssrc,
         kind=kind,
         mediaType=kind,
-        mid=transceiver.mid,
+        mid=line.mid,
         encodingIndex=index,
         transportId=transport,
         codecId=codec,
@@ -164,22 +153,19 @@ def _outbound(
         )
 
 
-def receiver_stats(
-    report: RTCStatsReport, session: Session, transceiver: RTCRtpTransceiver, now: float
-) -> None:
+def receiver_stats(report: RTCStatsReport, transport: str | None, live: MediaLine, now: float) -> None:
     """inbound-rtp, and what the peer says of its own sending: remote-outbound-rtp."""
-    receiver = transceiver.receiver
+    receiver = live.receiver
     streams: dict[int, Any] = receiver_field(receiver, "remote_streams")
     codecs: dict[int, RTCRtpCodecParameters] = receiver_field(receiver, "codecs")
     retransmission = receiver_field(receiver, "rtx_ssrc")
     main = [ssrc for ssrc in streams if ssrc not in retransmission]
     if not main:
         return
-    kind = transceiver.kind
+    kind = live.line.kind
     owner = receiver.stats_id
     ssrc = main[-1]
     stream = streams[ssrc]
-    transport = _transport_id(session, transceiver)
     used = codecs.get(receiver.last_payload_type or -1)
     if used is None or is_rtx(used):
         used = next((codec for codec in codecs.values() if not is_rtx(codec)), None)
@@ -204,7 +190,7 @@ def receiver_stats(
         ssrc=ssrc,
         kind=kind,
         mediaType=kind,
-        mid=transceiver.mid,
+        mid=live.line.mid,
         trackIdentifier=track.id,
         transportId=transport,
         codecId=codec,

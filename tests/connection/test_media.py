@@ -12,6 +12,7 @@ import av
 import pytest
 
 import peer
+from peer.aiortc.behaviour import AIORTC
 from peer.audio import OpusSettings
 from tests.support.peer_pair import connected, event, negotiate, pair
 
@@ -162,9 +163,9 @@ async def test_close_leaves_the_applications_tracks_alone() -> None:
     assert track.readyState == "live"
 
 
-async def test_close_ends_the_tracks_that_were_sent_where_aiortcs_switch_is_on() -> None:
+async def test_close_ends_the_tracks_that_were_sent_where_aiortcs_behaviour_is_wanted() -> None:
     sent, unsent = Level(1000), Level(1000)
-    async with pair({"aiortc_compat": True, "iceServers": []}) as (a, b):
+    async with pair(behaviour=AIORTC) as (a, b):
         a.addTrack(sent)
         await negotiate(a, b)
         await connected(a, b)

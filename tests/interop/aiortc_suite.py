@@ -14,6 +14,7 @@ import unittest
 from typing import Any
 
 import peer
+from peer.aiortc.behaviour import AIORTC, W3C
 from peer.connection.configuration import configuration as configuration_of
 from peer.ice.agent.timings import IceTimings
 
@@ -55,12 +56,11 @@ def run(source: str, names: list[str], *, compat: bool) -> dict[str, str]:
 
     def ours(configuration: Any = None) -> peer.RTCPeerConnection:
         given = configuration_of(configuration)
-        given.aiortc_compat = compat
         # What failure looks like matters here; that it takes 39.5 seconds is tested in virtual time.
         given.ice = peer.IceOptions(timings=IceTimings(patience=3.0))
         if configuration is None and compat:
             given.bundlePolicy = peer.RTCBundlePolicy.BALANCED
-        return peer.RTCPeerConnection(given)
+        return peer.RTCPeerConnection(given, behaviour=AIORTC if compat else W3C)
 
     suite.RTCPeerConnection = ours
     case = suite.RTCPeerConnectionTest

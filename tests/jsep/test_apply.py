@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import peer
 from peer.rtp.media_stream import MediaStream
 from peer.sdp.parser import SECTIONS_MAX
 from tests.simnet import in_virtual_time
@@ -45,8 +46,8 @@ async def test_a_remote_offer_that_is_rolled_back_leaves_nothing_of_its_own() ->
 @in_virtual_time
 async def test_a_track_the_application_added_survives_the_rollback_of_the_offer_it_was_matched_with() -> None:
     async with connections("max-bundle") as (pc,):
-        transceiver = pc.addTransceiver("audio")
-        transceiver._added_by_track = True
+        pc.addTrack(peer.AudioStreamTrack())
+        (transceiver,) = pc.getTransceivers()
         await pc.setRemoteDescription(described("offer", OFFER))
         assert transceiver.mid == "0"
         await pc.setRemoteDescription(ROLLBACK)

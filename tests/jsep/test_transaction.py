@@ -35,15 +35,15 @@ def snapshot(connection: Any) -> Any:
                 t.direction,
                 t.currentDirection,
                 t.stopped,
-                list(t._codecs),
+                list(line.codecs),
                 id(t.sender.transport),
             )
-            for t in connection.getTransceivers()
+            for t, line in zip(connection.getTransceivers(), session.lines, strict=True)
         ],
-        dict(session.section_transports),
+        dict(session.bindings),
         dict(session.numbers.payload_types),
         set(session.mids),
-        session.data_mid,
+        session.data.mid,
         len(connection._transports.all),
         connection.canTrickleIceCandidates,
     )

@@ -123,12 +123,12 @@ async def test_an_offer_with_other_credentials_restarts_ice(lines: str) -> None:
     async with connections("max-bundle") as (pc,):
         await pc.setRemoteDescription(described("offer", OFFER))
         await pc.setLocalDescription()
-        (transport,) = pc._transports.all
-        old = transport.local.usernameFragment
+        (transport,) = pc._session.transports.values()
+        old = transport.local.ufrag
         await pc.setRemoteDescription(described("offer", re.sub(f"(a={lines}:)...", "\\1XXX", OFFER)))
         await pc.setLocalDescription()
-        assert transport.local.usernameFragment != old
-        assert transport.started_with == transport.local.usernameFragment
+        assert transport.local.ufrag != old
+        assert transport.started_with == transport.local.ufrag
 
 
 @in_virtual_time

@@ -382,8 +382,8 @@ async def test_an_answer_to_our_offer_is_taken_sensibly(name: str, policy: str) 
         (transport,) = pc._transports.all
         remote = transport.shown.getRemoteParameters()
         lines = [f"{transport.ice.role}, {transport.dtls.role}, {'lite' if remote.iceLite else 'full'}"]
-        for transceiver in pc.getTransceivers():
-            codecs = " ".join(f"{codec.name}/{codec.payloadType}" for codec in transceiver._codecs)
+        for transceiver, line in zip(pc.getTransceivers(), pc._session.lines, strict=True):
+            codecs = " ".join(f"{codec.name}/{codec.payloadType}" for codec in line.codecs)
             lines.append(f"{transceiver.kind} {transceiver.currentDirection} {codecs}")
         if pc.sctp is not None:
             lines.append("data")

@@ -83,15 +83,15 @@ def snapshot(pc: Any) -> dict[str, Any]:
                 t.receiver.track.muted,
                 t.receiver.track.readyState,
                 [stream.id for stream in t.receiver.track.streams],
-                [(c.payloadType, c.mimeType) for c in t._codecs],
+                [(c.payloadType, c.mimeType) for c in line.codecs],
                 id(t.sender.transport),
             )
-            for t in pc.getTransceivers()
+            for t, line in zip(pc.getTransceivers(), session.lines, strict=True)
         ],
-        "data": (id(pc.sctp), session.data_mid),
-        "transports": [(id(t), t.local, t.remote, list(t.gathered)) for t in session.transports.all],
-        "sections": {mid: id(transport) for mid, transport in session.section_transports.items()},
+        "data": (id(pc.sctp), session.data.mid),
+        "transports": [(t.id, t.local, t.remote, list(t.gathered)) for t in session.transports.values()],
+        "sections": dict(session.bindings),
         "numbers": (dict(session.numbers.payload_types), dict(session.numbers.extensions)),
         "mids": set(session.mids),
-        "streams": {name: [t.id for t in s.getTracks()] for name, s in session.remote_streams.items()},
+        "streams": {name: [t.id for t in s.getTracks()] for name, s in pc._media.remote_streams.items()},
     }

@@ -33,10 +33,11 @@ async def negotiate(offerer: Any, answerer: Any, **options: Any) -> None:
 @asynccontextmanager
 async def pair(
     configuration: Any = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Two connections that trickle to each other, and are closed at the end."""
-    a = peer.RTCPeerConnection(configuration or CONFIGURATION)
-    b = peer.RTCPeerConnection(configuration or CONFIGURATION)
+    a = peer.RTCPeerConnection(configuration or CONFIGURATION, **options)
+    b = peer.RTCPeerConnection(configuration or CONFIGURATION, **options)
     trickle(a, b)
     try:
         yield a, b

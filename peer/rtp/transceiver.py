@@ -33,6 +33,7 @@ class NegotiatedLine(Protocol):
     preferred: list[RTCRtpCodecCapability]
     codecs: list[RTCRtpCodecParameters]
     mid: str | None
+    index: int | None
     current: str | None
     stopping: bool
     stopped: bool
@@ -134,6 +135,9 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         if unique and all(codec.name.lower() in ("rtx", "telephone-event") for codec in unique):
             raise CodecPreferencesError("retransmission and telephone events need a codec beside them")
         self._line.preferred = unique
+
+    def _get_mline_index(self) -> int | None:
+        return self._line.index
 
     def stop(self) -> Completion[None]:
         """Stop sending and receiving for good (W3C WebRTC §5.4.3). Takes effect at once; the peer hears of it with

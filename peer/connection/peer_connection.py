@@ -84,7 +84,7 @@ class RTCPeerConnection(EventEmitter):
         if self._own_certificate:
             self._configuration.certificates = [RTCCertificate.generateCertificate()]
         self._behaviour = behaviour
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: asyncio.Future[None] | None = None
         self._gathered: list[asyncio.Future[None]] = []
         self._background = Background("RTCPeerConnection")
         self._descriptions = ShownDescriptions()
@@ -438,7 +438,8 @@ class RTCPeerConnection(EventEmitter):
         session = self._session
         changed = ["signalingstatechange", *self._states.close()]
         session.signaling_state = "closed"
-        self._closing = asyncio.get_running_loop().create_task(self._release())
+        # aiortc's programs close between two runs of their loop.
+        self._closing = asyncio.ensure_future(self._release())
         self._negotiator.close()
         for waiter in self._gathered:
             if not waiter.done():

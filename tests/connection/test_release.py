@@ -66,3 +66,24 @@ async def test_a_part_that_does_not_end_does_not_keep_the_transports(
     # Sockets, tasks and threads left behind would fail the test by themselves.
     assert reported
     assert {type(each) for each in reported} == {TimeoutError if fault is hangs else ValueError}
+
+
+def test_a_program_may_close_between_two_runs_of_its_loop() -> None:
+    """As aiortc's own examples do, in their `finally`."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+
+        async def offer() -> peer.RTCPeerConnection:
+            connection = peer.RTCPeerConnection({"iceServers": []})
+            connection.createDataChannel("x")
+            connection.addTransceiver("audio")
+            await connection.setLocalDescription()
+            return connection
+
+        connection = loop.run_until_complete(offer())
+        loop.run_until_complete(connection.close())
+        assert connection.signalingState == "closed"
+    finally:
+        loop.close()
+        asyncio.set_event_loop(None)

@@ -59,7 +59,7 @@ async def connection(policy: str = "max-bundle") -> AsyncIterator[Any]:
 
 def snapshot(pc: Any) -> dict[str, Any]:
     """All that a description could change, in a form that can be compared."""
-    session = pc._context
+    session = pc._session
     return {
         "states": (pc.signalingState, pc.iceGatheringState, pc.iceConnectionState, pc.connectionState),
         "descriptions": [

@@ -22,7 +22,7 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
 TEST_PARTS := turnserver:coturn chromium:chromium redis-server:redis-server ip:iproute2 nft:nftables espeak-ng:espeak-ng
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-voice relay test check style types fast real bench bench-connect bench-restart \
+.PHONY: help demo demo-voice relay test check style types docs docs-serve fast real bench bench-connect bench-restart \
 	bench-audio bench-signaling setup python test-parts clean
 
 help:
@@ -40,7 +40,7 @@ relay: $(READY)
 
 test: check fast real
 
-check: style types
+check: style types docs
 
 style: $(READY)
 	$(BIN)/ruff check .
@@ -48,6 +48,12 @@ style: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet -f docs/mkdocs.yml
+
+docs-serve: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve -f docs/mkdocs.yml $(ARGS)
 
 # Real sockets, browsers and servers on a busy machine now and then miss what is asked of them. A test that fails is run
 # again, in plain sight; one that fails twice has failed.

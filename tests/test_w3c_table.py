@@ -1,4 +1,4 @@
-"""peer/W3C.md says what there is: every member it calls supported, or different, exists, and the others do not."""
+"""docs/pages/reference/w3c.md says what there is: what it calls supported, or different, exists, the rest does not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.simnet import in_virtual_time
 from tests.support.corpus import connections
 from tests.support.peer_pair import connected, negotiate, opened, trickle
 
-TABLE = Path(peer.__file__).with_name("W3C.md")
+TABLE = Path(__file__).parents[1] / "docs" / "pages" / "reference" / "w3c.md"
 ROW = re.compile(r"\| `([^`]+)` \| (supported|differs|not yet) \| ?(.*?) ?\|")
 PACKAGES = (Path(peer.__file__).parent, Path(inspect.getfile(peer.RTCStatsReport)).parent)
 

@@ -346,6 +346,8 @@ def _agree_codecs(session: Session, line: MLine, mid: str) -> list[Effect]:
 
 
 def _stop(line: MLine, told: RemoteTracks) -> None:
+    if line.stopped:
+        return
     if receives(line.fired):
         told.set_streams(line, [])
     line.fired = line.current = None

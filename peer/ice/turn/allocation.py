@@ -7,6 +7,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
@@ -20,7 +21,7 @@ from .requests import Challenge, Credentials
 
 logger = logging.getLogger(__name__)
 
-_CHALLENGES_KEPT: Final = 64
+_SERVERS_KNOWN: Final = 64
 
 DOUBT: Final = 2.0
 """Seconds for which nothing at all came back from a server, though there was something to send, before it is asked
@@ -29,8 +30,18 @@ whether it still has the allocation: one that has restarted says nothing by itse
 DOUBT_AGAIN: Final = 10.0
 """At least this many seconds between such questions."""
 
-# The nonce a server gave last is good for the next allocation, and saves it a round trip (RFC 8489 §9.2.3).
-_challenges: WeakKeyDictionary[Network, OrderedDict[tuple[Address, str], Challenge]] = WeakKeyDictionary()
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What one allocation has taught of a server, and saves the next a round trip."""
+
+    challenge: Challenge | None
+    """The nonce given last is good for the next allocation, too (RFC 8489 §9.2.3)."""
+    family: RelayFamily
+    """What was granted where both IP versions had been asked for."""
+
+
+_servers: WeakKeyDictionary[Network, OrderedDict[tuple[Address, str], _Known]] = WeakKeyDictionary()
 
 
 class TurnAllocation:
@@ -61,14 +72,16 @@ class TurnAllocation:
         self._time = network.time
         self._loop = asyncio.get_running_loop()
         self._path = path
-        self._known = _challenges.setdefault(network, OrderedDict())
+        self._servers = _servers.setdefault(network, OrderedDict())
         self._known_as = (address, server.relay_protocol)
+        self._asked_for = family
+        known = self._servers.get(self._known_as)
         self._client = TurnClient(
             Credentials(server.username, server.credential),
             reliable=path.reliable,
             rng=rng,
-            family=family,
-            challenge=self._known.get(self._known_as),
+            family=known.family if known is not None and family == "both" else family,
+            challenge=known.challenge if known is not None else None,
         )
         self._outcome: asyncio.Future[Allocated | TurnRefused] | None = None
         self._unanswered_since: float | None = None
@@ -181,12 +194,13 @@ class TurnAllocation:
         self._settle(event)
 
     def _settle(self, outcome: Allocated | TurnRefused) -> None:
-        challenge = self._client.requests.challenge
-        if challenge is not None:
-            self._known[self._known_as] = challenge
-            self._known.move_to_end(self._known_as)
-            if len(self._known) > _CHALLENGES_KEPT:
-                self._known.popitem(last=False)
+        granted: RelayFamily = "both"
+        if self._asked_for == "both" and isinstance(outcome, Allocated):
+            granted = self._client.family
+        self._servers[self._known_as] = _Known(self._client.requests.challenge, granted)
+        self._servers.move_to_end(self._known_as)
+        if len(self._servers) > _SERVERS_KNOWN:
+            self._servers.popitem(last=False)
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(outcome)
         if isinstance(outcome, TurnRefused) and self._client.is_closed:

@@ -19,7 +19,16 @@ from struct import pack
 from typing import Final, Literal, TypeAlias
 
 from peer.ice.network import Address
-from peer.ice.stun.errors import ALLOCATION_MISMATCH, TRY_ALTERNATE
+from peer.ice.stun.errors import (
+    ADDRESS_FAMILY_NOT_SUPPORTED,
+    ALLOCATION_MISMATCH,
+    FORBIDDEN,
+    STALE_NONCE,
+    TRY_ALTERNATE,
+    UNAUTHENTICATED,
+    UNREACHABLE,
+    WRONG_CREDENTIALS,
+)
 from peer.ice.stun.message import ALTERNATE_SERVER, StunMessage, decode_address
 from peer.ice.stun.retransmission import Schedule
 
@@ -55,6 +64,19 @@ CLOSE_SCHEDULE: Final = Schedule(rto=0.25, cap=0.5, attempts=21)
 PAYLOAD_MAX: Final = 65535 - 48
 
 RelayFamily: TypeAlias = Literal[4, 6, "both"]
+
+_NO_MATTER_OF_WORDS: Final = frozenset(
+    {
+        TRY_ALTERNATE,
+        UNAUTHENTICATED,
+        FORBIDDEN,
+        ALLOCATION_MISMATCH,
+        STALE_NONCE,
+        WRONG_CREDENTIALS,
+        UNREACHABLE,
+    }
+)
+"""Refusals that asking for less would not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +124,18 @@ class TurnClient:
         family: RelayFamily = 4,
         challenge: Challenge | None = None,
     ) -> None:
-        """`reliable` is TCP or TLS. `challenge` is one this server gave before: it saves a round trip."""
+        """`reliable` is TCP or TLS. `challenge` is one this server gave before: it saves a round trip.
+
+        Where `family` is "both" and the server will have none of it, IPv4 alone is asked for, in words
+        that every server knows, and then IPv6 alone.
+        """
         self.requests = Requests(credentials, reliable=reliable, rng=rng, challenge=challenge)
         self.relayed: tuple[Address, ...] = ()
         self.mapped: Address | None = None
         self._rng = rng
-        self._family = family
+        self.family = family
+        """What is asked for, or has been granted."""
+        self._asked_for_both = family == "both"
         self._state: Literal["new", "allocating", "allocated", "closing", "closed"] = "new"
         self._events: list[TurnEvent] = []
         self._permissions = Permissions(self.requests, self._lose)
@@ -133,9 +161,9 @@ class TurnClient:
             (Attribute.REQUESTED_TRANSPORT, REQUESTED_UDP),
             (Attribute.LIFETIME, pack("!I", LIFETIME)),
         ]
-        if self._family == 6:
+        if self.family == 6:
             attributes.append((Attribute.REQUESTED_ADDRESS_FAMILY, FAMILY[6]))
-        elif self._family == "both":
+        elif self.family == "both":
             attributes.append((Attribute.ADDITIONAL_ADDRESS_FAMILY, FAMILY[6]))
             attributes.append((Attribute.DRAFT_ADDITIONAL_ADDRESS_FAMILY, FAMILY[6]))
         self.requests.start(TurnMethod.ALLOCATE, lambda _: attributes, self._allocate_answered, now)
@@ -266,7 +294,11 @@ class TurnClient:
                 self._closed()
             return
         if isinstance(answer, TurnRefusal):
-            self._refuse(answer)
+            if self._ask_for_less(answer.code):
+                logger.info("asked for less, after %d %s", answer.code, answer.reason)
+                self.allocate(now)
+            else:
+                self._refuse(answer)
             return
         # coturn answers for both families with port 0 for the one it cannot relay (RFC 8656 §7.3 has it left out).
         addresses = answer.xor_addresses(Attribute.XOR_RELAYED_ADDRESS)
@@ -285,6 +317,16 @@ class TurnClient:
         self._renewed(answer, now)
         self._permissions.activate(now)
         self._events.append(Allocated(relayed, self.mapped))
+
+    def _ask_for_less(self, code: int) -> bool:
+        """Whether there is something else to ask for. A coturn that relays one address refuses both (440)."""
+        if self.family == "both" and code not in _NO_MATTER_OF_WORDS:
+            self.family = 4
+        elif self._asked_for_both and self.family == 4 and code == ADDRESS_FAMILY_NOT_SUPPORTED:
+            self.family = 6
+        else:
+            return False
+        return True
 
     def _refuse(self, refusal: TurnRefusal) -> None:
         self._state = "closed"
@@ -366,5 +408,5 @@ class TurnClient:
         if self.relayed:
             reachable = any(ipaddress.ip_address(own).version == peer.version for own, _ in self.relayed)
         else:
-            reachable = self._family in ("both", peer.version)
+            reachable = self.family in ("both", peer.version)
         return str(peer) if reachable else None

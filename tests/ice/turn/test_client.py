@@ -646,3 +646,47 @@ def test_an_allocate_request_asks_for_udp() -> None:
     assert message.attributes.get(Attribute.REQUESTED_TRANSPORT) == bytes([17, 0, 0, 0])
     assert message.attributes.get(Attribute.REQUESTED_ADDRESS_FAMILY) == bytes([2, 0, 0, 0])
     assert unpack_from("!I", message.attributes.get(Attribute.LIFETIME) or b"")[0] == 600
+
+
+def refusing(code: int, kind: Attribute) -> TurnServerModel:
+    """A server that will have nothing of an attribute, though it need not know it."""
+
+    def refuse(message: StunMessage, now: float) -> tuple[int, str] | None:
+        return (code, "No") if kind in message.attributes else None
+
+    return TurnServerModel(refuse=refuse)
+
+
+@pytest.mark.parametrize("code", [400, 420, 440, 442, 486, 500, 508])
+def test_a_server_that_relays_one_address_only_is_asked_again_for_that(code: int) -> None:
+    exchange = TurnExchange(refusing(code, Attribute.ADDITIONAL_ADDRESS_FAMILY), family="both")
+    exchange.allocate()
+    assert exchange.events == [Allocated((RELAYED,), CLIENT)]
+    assert exchange.client.family == 4
+
+
+def test_a_server_with_ipv6_relays_only_is_asked_for_that_in_the_end() -> None:
+    def refuse(message: StunMessage, now: float) -> tuple[int, str] | None:
+        only_ipv6 = Attribute.REQUESTED_ADDRESS_FAMILY in message.attributes
+        return None if message.method != TurnMethod.ALLOCATE or only_ipv6 else (440, "Not supported")
+
+    exchange = TurnExchange(TurnServerModel(relayed=(RELAYED_6,), refuse=refuse), family="both")
+    exchange.allocate()
+    assert exchange.events == [Allocated((RELAYED_6,), CLIENT)]
+
+
+def test_a_server_that_has_no_relay_of_any_kind_is_given_up_after_three_questions() -> None:
+    server = TurnServerModel(refuse=lambda message, now: (440, "Not supported"))
+    exchange = TurnExchange(server, family="both")
+    exchange.allocate()
+    exchange.run(60)
+    assert exchange.events == [TurnRefused(440, "Not supported")]
+    assert server.counted(TurnMethod.ALLOCATE) == 4  # the first of them without a signature
+
+
+@pytest.mark.parametrize("code", [401, 441, 403])
+def test_what_is_refused_whoever_asks_is_not_asked_for_again(code: int) -> None:
+    exchange = TurnExchange(TurnServerModel(refuse=lambda message, now: (code, "No")), family="both")
+    exchange.allocate()
+    exchange.run(60)
+    assert [event.code for event in exchange.events if isinstance(event, TurnRefused)] == [code]

@@ -23,7 +23,7 @@ from peer.recovery import check_options
 from peer.rtp.fanout import Fanout
 
 from .events import WHY_LEFT, CallEnded, ChannelFrom, Message, TrackFrom
-from .feed import Feed
+from .feed import Feed, footprint
 from .outbox import Outbox
 from .remote_peer import PeerSetup, RemotePeer, check_channel
 
@@ -134,7 +134,7 @@ class Call(EventEmitter):
         self._reader: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._tracks: Feed[TrackFrom] = Feed("tracks", self._present_tracks)
-        self._messages: Feed[Message] = Feed("messages")
+        self._messages: Feed[Message] = Feed("messages", size=lambda message: footprint(message.data))
         self._channels: Feed[ChannelFrom] = Feed("channels")
         self._setup = PeerSetup(
             connect=lambda: self._make_connection(self._configuration.copy()),

@@ -42,6 +42,8 @@ _ALONE: Final = frozenset({INIT, INIT_ACK, SHUTDOWN_COMPLETE})
 """May not share a packet with other chunks (§6.10)."""
 
 RESET_OUTGOING: Final = 13
+REQUESTS_MAX: Final = 2
+"""RFC 6525 §3.1."""
 _REQUESTS: Final = {RESET_OUTGOING: 16, 14: 8, 15: 12, 16: 12, 17: 12, 18: 12}
 """Parameters of RE-CONFIG with the bytes they have at least (RFC 6525 §4)."""
 
@@ -51,8 +53,9 @@ def check_packet(packet: bytes) -> None:
     size = len(packet)
     if size < HEADER + 4:
         raise ValueError(f"an SCTP packet has 16 bytes at least, not {size}")
-    position, chunks, forward_tsns = HEADER, 0, 0
+    position, chunks = HEADER, 0
     alone = False
+    seen: set[int] = set()
     while position < size:
         if size - position < 4:
             raise ValueError(f"{size - position} bytes are left after the last chunk")
@@ -61,10 +64,13 @@ def check_packet(packet: bytes) -> None:
             raise ValueError(f"a chunk of type {kind} has a length of {length}")
         chunks += 1
         alone = alone or kind in _ALONE
+        if kind in seen:
+            raise ValueError(f"two chunks of type {kind} are in one packet")
+        if kind != DATA and kind in _FIXED:
+            seen.add(kind)  # each may be dear or ask for an answer, and nobody has two to send
         if kind == SACK:
             _check_sack(packet, position, length)
         elif kind == FORWARD_TSN:
-            forward_tsns += 1
             if length % 4:
                 raise ValueError(f"a FORWARD TSN has a length of {length}, which is no multiple of 4")
         elif kind in _WITH_PARAMETERS:
@@ -74,8 +80,6 @@ def check_packet(packet: bytes) -> None:
         position += length + -length % 4
     if alone and chunks > 1:
         raise ValueError("an INIT, INIT ACK or SHUTDOWN COMPLETE shares its packet with other chunks")
-    if forward_tsns > 1:
-        raise ValueError(f"{forward_tsns} FORWARD TSN chunks are in one packet")
 
 
 def check_init(chunk: bytes) -> None:
@@ -96,7 +100,11 @@ def _check_init(data: bytes, start: int) -> None:
 
 
 def _check_parameters(data: bytes, position: int, end: int, kind: int) -> None:
+    count = 0
     while end - position >= 4:
+        count += 1
+        if kind == RE_CONFIG and count > REQUESTS_MAX:
+            raise ValueError(f"more than {REQUESTS_MAX} requests are in a RE-CONFIG chunk")
         parameter, length = struct.unpack_from("!HH", data, position)
         needed = _REQUESTS.get(parameter, 4) if kind == RE_CONFIG else 4
         if length < needed or position + length > end:

@@ -20,32 +20,24 @@ from aiortc.rtcdatachannel import RTCDataChannelParameters
 
 from peer.aio.background import Background
 from peer.aio.emitter import GuardedHandlers
-from peer.aio.seldom_log import SeldomLog
 from peer.aio.task_queue import turns
+from peer.budgets import CHANNEL_NAME_BYTES, CHANNELS
 from peer.exceptions import OperationError, RTCError
 
 from . import gate
 from .data_channel import BUFFERED_AMOUNT_MAX, RTCDataChannel
+from .establishment import ACK, OPEN, Open
+from .outbound import OutboundAssociation
 
 logger = logging.getLogger("peer.sctp")
-
-RTO_INITIAL: Final = 1.0
-"""Seconds, RFC 9260 §16."""
-RTO_MIN: Final = 0.4
-"""Seconds. The RFC's 1 s is for the open internet of 2000; libwebrtc uses 400 ms."""
-RTO_MAX: Final = 2.0
-"""Seconds. A call is not a file transfer: after an outage it must not wait a minute to find out that it is over."""
 
 MESSAGE_SIZE_UNSAID: Final = 65536
 """RFC 8841 §6.1."""
 STREAMS_MAX: Final = 65535
 """Ids are below this (RFC 8832 §6)."""
 
-_PRIORITIES: Final = {"very-low": 128, "low": 256, "medium": 512, "high": 1024}
-"""RFC 8831 §6.4."""
 
-
-class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
+class RTCSctpTransport(GuardedHandlers, OutboundAssociation):
     """The SCTP association under all data channels of a connection. Events: `statechange`, `datachannel`."""
 
     State: ClassVar[Any] = base.RTCSctpTransport.State
@@ -53,17 +45,16 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
     def __init__(self, transport: Any, port: int = 5000) -> None:
         super().__init__(transport, port)
         self._w3c_state = "connecting"
-        self._rto = RTO_INITIAL
         self._peer_init: base.InitChunk | None = None
         self._local_init = self._make_init()
         self._unconfirmed: set[int] = set()
         self._background = Background("RTCSctpTransport")
         self._role_known = False
-        self._log = SeldomLog(logger)
-        self.packets_dropped = 0
-        """Packets that were not what their lengths say, and were not looked at further."""
-        self.messages_expired = 0
-        """Messages whose `maxPacketLifeTime` was over before any of them was sent."""
+        self._names_of: dict[int, int] = {}
+        self._names = 0
+        """Bytes of the labels and protocols of the peer's channels, of each and of all."""
+        self.channels_refused = 0
+        """Channels the peer wanted to open and could not: their ids, their number or their names were wrong."""
         self.like_aiortc = False
         """A channel opens when the peer has confirmed it, and closes at once before that."""
         self.failure: RTCError | None = None
@@ -82,11 +73,6 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
     def limit_messages(self, size: int | None) -> None:
         """What the peer's description says of the messages it takes: bytes, 0 for any, None for the default."""
         self._remote_max_message_size = MESSAGE_SIZE_UNSAID if size is None else size
-
-    def expect_round_trip(self, seconds: float) -> None:
-        """Before the association starts: how long a round trip takes, as ICE measured it."""
-        if self._srtt is None:
-            self._rto = min(RTO_INITIAL, max(RTO_MIN, 4 * seconds))
 
     def role_agreed(self, *, is_server: bool) -> None:
         """The DTLS role is known, and with it whether our channels have odd or even ids (RFC 8832 §6).
@@ -189,32 +175,6 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
             self._w3c_state = state
             self.emit("statechange")
 
-    def _update_rto(self, R: float) -> None:
-        super()._update_rto(R)
-        if self._srtt is not None and self._rttvar is not None:
-            self._rto = max(RTO_MIN, min(self._srtt + 4 * self._rttvar, RTO_MAX))
-
-    def _t3_expired(self) -> None:
-        super()._t3_expired()
-        self._rto = min(2 * self._rto, RTO_MAX)
-
-    async def _handle_data(self, data: bytes) -> None:
-        try:
-            gate.check_packet(data)
-        except ValueError as exc:
-            self._drop_packet("a malformed SCTP packet of %d bytes was dropped: %s", len(data), exc)
-            return
-        try:
-            await super()._handle_data(data)
-        except ConnectionError:
-            raise
-        except Exception as exc:
-            self._log.warning("an SCTP packet could not be handled to its end", error=exc)
-
-    def _drop_packet(self, message: str, *values: object) -> None:
-        self.packets_dropped += 1
-        self._log.warning(message, *values)
-
     async def _receive_chunk(self, chunk: base.Chunk) -> None:
         if isinstance(chunk, base.AbortChunk) and self._w3c_state != "closed":
             self.failed("the peer aborted the SCTP association")
@@ -245,30 +205,6 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
             channel = self._data_channels.get(stream_id)
             if channel is not None and channel.readyState == "connecting" and not self.like_aiortc:
                 channel._setReadyState("open")
-
-    def _maybe_abandon(self, chunk: base.DataChunk) -> bool:
-        # A peer that does not know FORWARD TSN would wait for what is missing for ever (RFC 3758 §3.3.1).
-        return self._remote_partial_reliability and super()._maybe_abandon(chunk)
-
-    async def _transmit(self) -> None:
-        self._abandon_late_chunks()
-        await super()._transmit()
-
-    def _abandon_late_chunks(self) -> None:
-        """What outlived its message's life while it waited for the window is not sent any more, nor again."""
-        now = time.time()
-        for chunk in self._sent_queue:
-            if chunk._retransmit and chunk._expiry is not None and chunk._expiry < now:
-                self._maybe_abandon(chunk)
-        while self._outbound_queue:
-            chunk = self._outbound_queue[0]
-            if chunk._expiry is None or chunk._expiry >= now or not self._remote_partial_reliability:
-                break
-            self._sent_queue.append(self._outbound_queue.popleft())
-            if chunk._sent_count == 0 and chunk.flags & base.SCTP_DATA_FIRST_FRAG:
-                self.messages_expired += 1
-            self._maybe_abandon(chunk)
-            self._update_advanced_peer_ack_point()
 
     def _data_channel_add_negotiated(self, channel: aiortc.RTCDataChannel) -> None:
         assert channel.id is not None
@@ -302,6 +238,7 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
 
     def _data_channel_closed(self, stream_id: int) -> None:
         self._unconfirmed.discard(stream_id)
+        self._names -= self._names_of.pop(stream_id, 0)
         if stream_id in self._data_channels:
             super()._data_channel_closed(stream_id)
 
@@ -334,42 +271,51 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
 
     async def _receive_establishment(self, stream_id: int, data: bytes) -> None:
         """A message of the Data Channel Establishment Protocol (RFC 8832)."""
-        if data[:1] == bytes([base.DATA_CHANNEL_OPEN]):
+        if data[:1] == bytes([OPEN]):
             try:
                 await self._accept_channel(stream_id, data)
-            except (ValueError, struct.error) as exc:
-                self._log.warning("a data channel was not accepted: %s", exc)
-        elif data[:1] == bytes([base.DATA_CHANNEL_ACK]) and stream_id in self._data_channels:
+            except ValueError as exc:
+                self._log.warning("the peer's data channel %d was refused: %s", stream_id, exc)
+                await self._refuse_channel(stream_id)
+        elif data[:1] == ACK and stream_id in self._data_channels:
             _open_if_connecting(self._data_channels[stream_id])
         else:
             self._log.info("a message of no use to the Data Channel Establishment Protocol was dropped")
 
     async def _accept_channel(self, stream_id: int, message: bytes) -> None:
-        """A DATA_CHANNEL_OPEN message (RFC 8832 §5.1). Raises `ValueError` or `struct.error` when it is wrong."""
+        """A DATA_CHANNEL_OPEN message (RFC 8832 §6). Raises `ValueError` when it is wrong or of one too many."""
         if stream_id in self._data_channels:
-            raise ValueError(f"data channel {stream_id} is opened twice")
-        _, kind, priority, reliability, label_length, protocol_length = struct.unpack_from("!BBHLHH", message)
-        if len(message) < 12 + label_length + protocol_length:
-            raise ValueError("a DATA_CHANNEL_OPEN message is cut short")
-        label = message[12 : 12 + label_length].decode()
-        protocol = message[12 + label_length : 12 + label_length + protocol_length].decode()
+            raise ValueError(f"{stream_id} is in use")
+        if stream_id % 2 == int(self.is_server):
+            raise ValueError(
+                f"{stream_id} is not the peer's to choose, which has the other parity (RFC 8832 §6)"
+            )
+        if len(self._data_channels) >= CHANNELS:
+            raise ValueError(f"there are {CHANNELS} channels already")
+        opening = Open.parse(message)
+        names = len(message)
+        if self._names + names > CHANNEL_NAME_BYTES:
+            raise ValueError(
+                f"the labels and protocols of the peer's channels exceed {CHANNEL_NAME_BYTES} bytes"
+            )
         channel = RTCDataChannel(
             self,
             RTCDataChannelParameters(
-                label=label,
-                protocol=protocol,
+                label=opening.label,
+                protocol=opening.protocol,
                 id=stream_id,
-                ordered=not kind & 0x80,
-                maxRetransmits=reliability if kind & 0x03 == 1 else None,
-                maxPacketLifeTime=reliability if kind & 0x03 == 2 else None,
+                ordered=opening.ordered,
+                maxRetransmits=opening.max_retransmits,
+                maxPacketLifeTime=opening.max_packet_life_time,
             ),
             False,
-            priority=_priority_name(priority),
+            priority=opening.priority,
         )
+        self._names_of[stream_id] = names
+        self._names += names
         self._data_channels[stream_id] = channel
         channel._setReadyState("open")
-        ack = bytes([base.DATA_CHANNEL_ACK])
-        self._data_channel_queue.append((channel, base.WEBRTC_DCEP, ack))
+        self._data_channel_queue.append((channel, base.WEBRTC_DCEP, ACK))
         # Its handlers are added by the handlers of `datachannel`: in a coroutine among them, some turns from now.
         channel.hold()
         self.emit("datachannel", channel)
@@ -377,6 +323,20 @@ class RTCSctpTransport(GuardedHandlers, base.RTCSctpTransport):
             channel.emit("open")  # told again, as nobody could listen before (W3C WebRTC §6.2.3)
         self._background.spawn(_let_go(channel))
         await self._data_channel_flush()
+
+    async def _refuse_channel(self, stream_id: int) -> None:
+        """Reset a stream that is to be no channel (RFC 8832 §6, RFC 8831 §6.7)."""
+        self.channels_refused += 1
+        if stream_id not in self._data_channels and stream_id not in self._reconfig_queue:
+            self._reconfig_queue.append(stream_id)
+            await self._transmit_reconfig()
+
+    def _data_channel_reset(self, stream_id: int) -> None:
+        if stream_id in self._data_channels:
+            super()._data_channel_reset(stream_id)
+        else:  # of a channel that was refused
+            self._data_channel_inbound_reset.discard(stream_id)
+            self._data_channel_outbound_reset.discard(stream_id)
 
 
 async def _let_go(channel: RTCDataChannel) -> None:
@@ -390,19 +350,12 @@ def _open_if_connecting(channel: aiortc.RTCDataChannel) -> None:
 
 
 def _open_message(channel: aiortc.RTCDataChannel) -> bytes:
-    kind, reliability = base.DATA_CHANNEL_RELIABLE, 0
-    if channel.maxRetransmits is not None:
-        kind, reliability = base.DATA_CHANNEL_PARTIAL_RELIABLE_REXMIT, channel.maxRetransmits
-    elif channel.maxPacketLifeTime is not None:
-        kind, reliability = base.DATA_CHANNEL_PARTIAL_RELIABLE_TIMED, channel.maxPacketLifeTime
-    if not channel.ordered:
-        kind |= 0x80
-    label, protocol = channel.label.encode(), channel.protocol.encode()
-    priority = _PRIORITIES[channel.priority] if isinstance(channel, RTCDataChannel) else 0
-    lengths = len(label), len(protocol)
-    header = struct.pack("!BBHLHH", base.DATA_CHANNEL_OPEN, kind, priority, reliability, *lengths)
-    return bytes(header + label + protocol)
-
-
-def _priority_name(value: int) -> str:
-    return next((name for name, limit in _PRIORITIES.items() if value <= limit), "high")
+    opening = Open(
+        label=channel.label,
+        protocol=channel.protocol,
+        ordered=channel.ordered,
+        max_retransmits=channel.maxRetransmits,
+        max_packet_life_time=channel.maxPacketLifeTime,
+        priority=channel.priority if isinstance(channel, RTCDataChannel) else "very-low",
+    )
+    return bytes(opening)

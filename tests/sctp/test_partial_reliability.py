@@ -22,7 +22,12 @@ BINARY = 53
 def virtual_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop's time is that of the wall, for code that asks the wall."""
     clock = SimpleNamespace(time=lambda: 1.7e9 + asyncio.get_running_loop().time())
-    for module in ("aiortc.rtcsctptransport", "peer.sctp.transport", "peer.sctp.data_channel"):
+    for module in (
+        "aiortc.rtcsctptransport",
+        "peer.sctp.outbound",
+        "peer.sctp.transport",
+        "peer.sctp.data_channel",
+    ):
         monkeypatch.setattr(f"{module}.time", clock)
 
 

@@ -65,6 +65,8 @@ class RawPeer:
         self.sent: list[bytes] = []
         """The packets our side has sent."""
         self.tsn = FIRST_TSN
+        self.request = FIRST_TSN
+        """The number of its next request to reset streams (RFC 6525 §4.1)."""
         self.transport = RTCSctpTransport(self)
         local = self.transport.local_init()
         self.tag, self.first_local_tsn = struct.unpack_from("!L8xL", local, 4)

@@ -1,0 +1,49 @@
+"""How much of everything a stranger or a peer may make this side hold or do: every bound in one place.
+
+A bound is far above what an honest peer needs, and low enough that its worst case is no harm. What exceeds one is
+refused or dropped, counted, and logged at most once a second. Each has its unit and its reason here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# SCTP and data channels
+
+MESSAGE_BYTES: Final = 262_144
+"""Bytes of a message we take, as our descriptions say (`a=max-message-size`). A larger one ends the association."""
+
+RECEIVE_WINDOW_BYTES: Final = 1024 * 1024
+"""Bytes the peer may send before they are delivered: the window we advertise (RFC 9260 §3.3.2)."""
+
+REASSEMBLY_BYTES: Final = 2 * RECEIVE_WINDOW_BYTES
+"""Bytes of fragments and messages kept until what comes before them arrives. What is beyond is not acknowledged."""
+
+REASSEMBLY_CHUNKS: Final = 8192
+"""Fragments kept likewise, since one of a byte costs as much memory as hundreds of bytes do."""
+
+TSN_HOLES: Final = 1024
+"""Gaps in what has arrived. What would make another is not acknowledged: it comes again once some are filled."""
+
+TSN_AHEAD: Final = 65_535
+"""How far ahead of what is complete a chunk may be: as far as a gap block of a SACK can say (RFC 9260 §3.3.4)."""
+
+STREAMS: Final = 2048
+"""Inbound streams with a state of their own: those of all channels there may be, and as many that are being closed."""
+
+CHANNELS: Final = 1024
+"""Data channels at once, beyond which the peer's are refused; as in Chromium. Our own have ids for 65 535."""
+
+CHANNEL_NAME_BYTES: Final = 1024 * 1024
+"""Bytes of the labels and protocols of all channels the peer has opened, together (one may have 65 535 and 65 535)."""
+
+UNANSWERED_RETRANSMISSIONS: Final = 10
+"""Timeouts in a row, on a path that works, after which an association that acknowledges nothing is over."""
+
+# Calls
+
+CALL_FEED_ITEMS: Final = 1000
+"""Items that wait for a reader of `Call.messages()` and its like. The oldest go first."""
+
+CALL_FEED_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of messages that wait for a reader: as much as a channel lets wait for the network."""

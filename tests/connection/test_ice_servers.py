@@ -254,7 +254,7 @@ async def test_a_relayed_call_gets_its_credentials_from_the_relay_and_restarts_w
         first = a.getConfiguration().iceServers[0].username
         # As if most of the credential's time were over.
         provider._fetched_at -= 50
-        a._fresh_ice_servers._due = 0.0
+        a._parts.configured._fresh._due = 0.0
         await asyncio.sleep(1.01 - time.time() % 1)
         await negotiate(a, b, iceRestart=True)
         assert a.getConfiguration().iceServers[0].username != first

@@ -13,7 +13,6 @@ import aiortc
 import aiortc.codecs
 import aiortc.rtcpeerconnection
 import aiortc.rtcrtpreceiver
-import aiortc.rtcrtpsender
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 PINNED: Final = "1.16"
@@ -24,13 +23,6 @@ class AiortcSeamError(ImportError):
 
 
 _METHODS: Final[dict[type, tuple[str, ...]]] = {
-    aiortc.RTCRtpSender: (
-        "_next_encoded_frame",
-        "_run_rtp",
-        "_run_rtcp",
-        "_send_keyframe",
-        "_handle_rtcp_packet",
-    ),
     aiortc.RTCRtpReceiver: (
         "_handle_rtp_packet",
         "_handle_rtcp_packet",
@@ -52,15 +44,6 @@ _METHODS: Final[dict[type, tuple[str, ...]]] = {
 
 # What the constructors set, looked for in their source since it is there only on instances.
 _FIELDS: Final[dict[type, tuple[str, ...]]] = {
-    aiortc.RTCRtpSender: (
-        "__encoder",
-        "__track",
-        "__transport",
-        "__started",
-        "__rtt",
-        "__packet_count",
-        "__octet_count",
-    ),
     aiortc.RTCRtpReceiver: (
         "__codecs",
         "__rtx_ssrc",
@@ -105,14 +88,6 @@ check()
 
 is_codec_compatible: Final = aiortc.rtcpeerconnection.is_codec_compatible
 is_rtx: Final = aiortc.codecs.is_rtx
-
-
-def sender_field(sender: aiortc.RTCRtpSender, name: str) -> Any:
-    return getattr(sender, f"_RTCRtpSender__{name}")
-
-
-def set_sender_field(sender: aiortc.RTCRtpSender, name: str, value: Any) -> None:
-    setattr(sender, f"_RTCRtpSender__{name}", value)
 
 
 def receiver_field(receiver: aiortc.RTCRtpReceiver, name: str) -> Any:

@@ -21,19 +21,7 @@ _RECEIVER: Final = (
     "__lsr",
     "__remote_streams",
 )
-_SENDER: Final = (
-    "__mid",
-    "__ntp_timestamp",
-    "__octet_count",
-    "__packet_count",
-    "__rtp_exited",
-    "__rtp_header_extensions_map",
-    "__rtp_history",
-    "__rtp_started",
-    "__rtp_timestamp",
-)
-
-for _cls, _names in ((aiortc.RTCRtpReceiver, _RECEIVER), (aiortc.RTCRtpSender, _SENDER)):
+for _cls, _names in ((aiortc.RTCRtpReceiver, _RECEIVER),):
     try:
         _source = inspect.getsource(_cls)
     except OSError:
@@ -44,14 +32,6 @@ for _cls, _names in ((aiortc.RTCRtpReceiver, _RECEIVER), (aiortc.RTCRtpSender, _
             f"aiortc {aiortc.__version__}: {_cls.__name__} lacks {', '.join(_missing)}, "
             f"which audio relies on: install aiortc {PINNED}.*"
         )
-
-
-def count_sent(sender: Any, ntp: int, timestamp: int, size: int) -> None:
-    """A packet with a payload of `size` bytes has gone out: what sender reports say (RFC 3550 §6.4.1)."""
-    sender._RTCRtpSender__ntp_timestamp = ntp
-    sender._RTCRtpSender__rtp_timestamp = timestamp
-    sender._RTCRtpSender__octet_count += size
-    sender._RTCRtpSender__packet_count += 1
 
 
 def stream_statistics(receiver: Any) -> dict[int, StreamStatistics]:

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import math
 import struct
 import time
-from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpSendParameters
-from aiortc.rtcrtpsender import random_sequence_number
-from aiortc.rtp import (
-    RTP_HISTORY_SIZE,
-    AnyRtcpPacket,
-    HeaderExtensions,
-    RtcpRrPacket,
-    RtcpSrPacket,
-    RtpPacket,
-)
-from aiortc.utils import random32
+from aiortc.rtp import HeaderExtensions, RtpPacket
 from av import AudioFrame
 from av.packet import Packet
 
-from peer.aio.run_until_blocked import begin
-from peer.aiortc_seams import sender_field, set_sender_field
 from peer.rtp.fanout import FanoutTrack
+from peer.rtp.reports import ntp_time
 from peer.rtp.sender import RTCRtpSender
 
-from .aiortc_audio_seams import count_sent
 from .blocks import AudioBlock, BlockTrack, frame_samples
 from .encoders import EncodedPacket, Packetizer
 from .opus import OpusError
@@ -40,7 +26,6 @@ from .opus_settings import BITRATE_MIN, OpusSettings
 
 logger = logging.getLogger("peer.media")
 
-NTP_TO_UNIX_SECONDS = 2_208_988_800
 EVENT_PATIENCE = 0.2
 """Seconds that audio is held back after a packet of a telephone event, for the next one to come."""
 _RTP_HEADER = struct.Struct("!BBHLL")
@@ -61,15 +46,11 @@ class AudioSender(RTCRtpSender):
         super().__init__(trackOrKind, transport)
         self._packetizer: Packetizer | None = None
         self._packetizer_for: tuple[Any, ...] | None = None
-        self._sequence_number = random_sequence_number()
-        self._timestamp_origin = random32()
         self._sent_at: float | None = None
         self._loss = 0.0
         self._extensions: dict[int, bytes] = {}
         self._quiet_until = 0.0
         self._keeps_history = False
-        self._loop = asyncio.get_event_loop()
-        self._background: set[asyncio.Task[None]] = set()
 
     @property
     def opus(self) -> OpusSettings:
@@ -101,20 +82,19 @@ class AudioSender(RTCRtpSender):
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         await super().send(parameters)
         self._extensions.clear()
-        stamped = sender_field(self, "rtp_header_extensions_map").set(HeaderExtensions(abs_send_time=1))
+        stamped = self.stream.extensions.set(HeaderExtensions(abs_send_time=1))
         retransmits = any(feedback.type == "nack" for feedback in parameters.codecs[0].rtcpFeedback)
         self._keeps_history = retransmits or bool(stamped[1])
 
-    async def _run_rtp(self, codec: RTCRtpCodecParameters) -> None:
-        sender_field(self, "rtp_started").set()
+    async def _run(self) -> None:
         feed = self._feed
         pulled: MediaStreamTrack | None = None
         try:
             while True:
-                feed._changed.clear()
+                feed.changed.clear()
                 track = feed.source
                 if track is None or track.readyState != "live":
-                    await feed._changed.wait()
+                    await feed.changed.wait()
                     continue
                 blocks = None if track is pulled else _block_track(track)
                 if blocks is not None:
@@ -127,19 +107,15 @@ class AudioSender(RTCRtpSender):
                     pulled = feed.source
                 if self._enabled:
                     self._send_data(data)
-        except asyncio.CancelledError:
-            pass
-        except Exception:
-            logger.exception("sending audio failed; nothing more is sent")
-        if self._packetizer is not None:
-            self._packetizer.close()
-        sender_field(self, "rtp_exited").set()
+        finally:
+            if self._packetizer is not None:
+                self._packetizer.close()
 
     async def _send_blocks(self, track: BlockTrack) -> None:
         self._rebase_clock()
         stop_listening = track.listen(self)
         try:
-            await self._feed._changed.wait()
+            await self._feed.changed.wait()
         finally:
             stop_listening()
 
@@ -164,33 +140,33 @@ class AudioSender(RTCRtpSender):
             0.0 if self._packetizer is None else self._packetizer.position / self._packetizer.clock_rate
         )
         if self._sent_at is not None:
-            position += self._loop.time() - self._sent_at
-        return self._timestamp_origin + round(position * clock_rate) & 0xFFFFFFFF
+            position += self._event_loop.time() - self._sent_at
+        return self.stream.timestamp_origin + round(position * clock_rate) & 0xFFFFFFFF
 
     def _send_telephone_event(
         self, codec: RTCRtpCodecParameters, payload: bytes, timestamp: int, *, marker: bool, end: bool
     ) -> None:
         """A packet of RFC 4733, in the sequence of the audio, whose place the tone takes as long as it lasts."""
-        self._quiet_until = 0.0 if end else self._loop.time() + EVENT_PATIENCE
-        number = self._sequence_number
-        self._sequence_number = number + 1 & 0xFFFF
+        self._quiet_until = 0.0 if end else self._event_loop.time() + EVENT_PATIENCE
+        number = self.stream.sequence_number
+        self.stream.sequence_number = number + 1 & 0xFFFF
         extension = self._extension(127)
         header = _RTP_HEADER.pack(
             0x90 if extension else 0x80,
             marker << 7 | (codec.payloadType or 0),
             number,
             timestamp & 0xFFFFFFFF,
-            self._ssrc,
+            self.stream.ssrc,
         )
-        self._send_now(header + extension + payload)
-        self.header_bytes_sent += len(header) + len(extension)
-        set_sender_field(self, "octet_count", sender_field(self, "octet_count") + len(payload))
-        set_sender_field(self, "packet_count", sender_field(self, "packet_count") + 1)
+        self.stream.transmit(header + extension + payload)
+        self.stream.header_bytes += len(header) + len(extension)
+        self.stream.reports.octets += len(payload)
+        self.stream.reports.packets += 1
 
     def _rebase_clock(self) -> None:
         packetizer = self._packetizer
         if packetizer is not None and self._sent_at is not None:
-            packetizer.restart(self._loop.time() - self._sent_at)
+            packetizer.restart(self._event_loop.time() - self._sent_at)
 
     def _use_packetizer(self) -> Packetizer:
         codec = self._codec
@@ -206,7 +182,7 @@ class AudioSender(RTCRtpSender):
             )
             fresh = Packetizer(codec, self._limited_opus.for_remote(codec.parameters))
             if packetizer is not None:
-                elapsed = 0.0 if self._sent_at is None else self._loop.time() - self._sent_at
+                elapsed = 0.0 if self._sent_at is None else self._event_loop.time() - self._sent_at
                 fresh.position = packetizer.position + round(elapsed * codec.clockRate)
                 packetizer.close()
             fresh.report_loss(self._loss)
@@ -240,17 +216,16 @@ class AudioSender(RTCRtpSender):
     def _send_packet(self, encoded: EncodedPacket) -> None:
         codec = self._codec
         assert codec is not None
-        if self._quiet_until and self._loop.time() < self._quiet_until:
+        if self._quiet_until and self._event_loop.time() < self._quiet_until:
             return
-        now = time.time()
-        self._sent_at = self._loop.time()
-        number = self._sequence_number
-        self._sequence_number = number + 1 & 0xFFFF
-        timestamp = self._timestamp_origin + encoded.timestamp & 0xFFFFFFFF
-        ntp = int((now + NTP_TO_UNIX_SECONDS) * (1 << 32))
+        stream = self.stream
+        self._sent_at = self._event_loop.time()
+        number = self.stream.sequence_number
+        self.stream.sequence_number = number + 1 & 0xFFFF
+        timestamp = self.stream.timestamp_origin + encoded.timestamp & 0xFFFFFFFF
         self.measured.audio_packet(-encoded.level, timestamp, codec.clockRate)
         if self._keeps_history:
-            data = self._full_packet(codec, encoded, number, timestamp, ntp)
+            data = self._full_packet(codec, encoded, number, timestamp)
         else:
             extension = self._extensions.get(encoded.level)
             if extension is None:
@@ -261,25 +236,25 @@ class AudioSender(RTCRtpSender):
                     encoded.marker << 7 | (codec.payloadType or 0),
                     number,
                     timestamp,
-                    self._ssrc,
+                    stream.ssrc,
                 )
                 + extension
                 + encoded.payload
             )
-        self._send_now(data)
-        self.header_bytes_sent += len(data) - len(encoded.payload)
-        count_sent(self, ntp, timestamp, len(encoded.payload))
+        stream.transmit(data)
+        stream.header_bytes += len(data) - len(encoded.payload)
+        stream.packet_sent(timestamp, len(encoded.payload), codec.clockRate, self._sent_at)
 
     def _extension(self, level: int) -> bytes:
         """The header extensions of all packets of this level: they differ in nothing else (RFC 8285 §4.2)."""
-        wanted = HeaderExtensions(mid=sender_field(self, "mid"), audio_level=(False, level))
-        profile, value = sender_field(self, "rtp_header_extensions_map").set(wanted)
+        wanted = HeaderExtensions(mid=self.stream.mid, audio_level=(False, level))
+        profile, value = self.stream.extensions.set(wanted)
         extension = struct.pack("!HH", profile, len(value) >> 2) + value if value else b""
         self._extensions[level] = extension
         return extension
 
     def _full_packet(
-        self, codec: RTCRtpCodecParameters, encoded: EncodedPacket, number: int, timestamp: int, ntp: int
+        self, codec: RTCRtpCodecParameters, encoded: EncodedPacket, number: int, timestamp: int
     ) -> bytes:
         """With the time of sending in it, and kept for retransmission, where either has been agreed on."""
         packet = RtpPacket(
@@ -287,44 +262,23 @@ class AudioSender(RTCRtpSender):
             marker=int(encoded.marker),
             sequence_number=number,
             timestamp=timestamp,
-            ssrc=self._ssrc,
+            ssrc=self.stream.ssrc,
             payload=encoded.payload,
         )
         packet.extensions = HeaderExtensions(
-            abs_send_time=ntp >> 14 & 0x00FFFFFF,
-            mid=sender_field(self, "mid"),
+            abs_send_time=ntp_time(time.time()) >> 14 & 0x00FFFFFF,
+            mid=self.stream.mid,
             audio_level=(False, encoded.level),
         )
-        sender_field(self, "rtp_history")[number % RTP_HISTORY_SIZE] = packet
-        return packet.serialize(sender_field(self, "rtp_header_extensions_map"))
+        self.stream.history.add(packet, self._event_loop.time())
+        return packet.serialize(self.stream.extensions)
 
-    def _send_now(self, data: bytes) -> None:
-        transport = self.transport
-        if transport is None:
-            return
-        try:
-            # The transport's coroutine only hands the datagram to the kernel.
-            sending = begin(transport._send_rtp(data))
-        except ConnectionError:
-            return  # not connected just now: a lost packet, nothing more
-        if sending is not None:
-            task = asyncio.ensure_future(_finish(sending))
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
-
-    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
-        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
-            for report in packet.reports:
-                if report.ssrc == self._ssrc:
-                    self._loss = report.fraction_lost / 256
-                    if self._packetizer is not None:
-                        self._packetizer.report_loss(self._loss)
-        await super()._handle_rtcp_packet(packet)
-
-
-async def _finish(sending: Coroutine[Any, Any, None]) -> None:
-    with contextlib.suppress(ConnectionError):
-        await sending
+    def _reception_reported(self) -> None:
+        reception = self.stream.reports.reception
+        if reception is not None:
+            self._loss = reception.fraction_lost
+            if self._packetizer is not None:
+                self._packetizer.report_loss(self._loss)
 
 
 def _block_track(track: MediaStreamTrack) -> BlockTrack | None:

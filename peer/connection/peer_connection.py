@@ -219,7 +219,7 @@ class RTCPeerConnection(EventEmitter):
 
         Raises `InvalidAccessError` for a sender of another connection, `InvalidStateError` when closed.
         """
-        if not isinstance(sender, aiortc.RTCRtpSender):
+        if not isinstance(sender, RTCRtpSender):
             raise InvalidArgumentError(f"removeTrack takes an RTCRtpSender, not {sender!r:.100}")
         self._parts.assert_open()
         self._media.remove_track(sender, self)

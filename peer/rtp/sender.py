@@ -1,28 +1,28 @@
-"""RTCRtpSender (W3C WebRTC §5.2), over aiortc's."""
+"""RTCRtpSender (W3C WebRTC §5.2)."""
 
 from __future__ import annotations
 
 import asyncio
-import copy
+import contextlib
 import dataclasses
 import itertools
 import logging
-import time
+import struct
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-import aiortc
+from aiortc.codecs import get_encoder
 from aiortc.codecs.base import Encoder
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcrtpparameters import (
     RTCRtpCapabilities,
     RTCRtpCodecParameters,
     RTCRtpParameters,
     RTCRtpSendParameters,
 )
-from aiortc.rtcrtpsender import RTCEncodedFrame
 from aiortc.rtp import (
+    RTCP_PSFB_APP,
     RTCP_PSFB_FIR,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
@@ -31,14 +31,16 @@ from aiortc.rtp import (
     RtcpRrPacket,
     RtcpRtpfbPacket,
     RtcpSrPacket,
+    compute_audio_level_dbov,
+    unpack_remb_fci,
 )
 from aiortc.stats import RTCStatsReport
+from av import AudioFrame
 
-from peer.aio.background import Background
 from peer.aio.completion import Completion
+from peer.aio.emitter import EventEmitter
 from peer.aio.operations_chain import OperationsChain
-from peer.aio.run_until_blocked import begin
-from peer.aiortc_seams import sender_field, set_sender_field
+from peer.aio.seldom_log import SeldomLog
 from peer.exceptions import (
     InvalidArgumentError,
     InvalidModificationError,
@@ -47,41 +49,52 @@ from peer.exceptions import (
 )
 from peer.webidl import Members
 
+from .aiortc_stats import outbound_like_aiortc
 from .codecs import capabilities
 from .encodings import ParametersTransaction, initial_encodings, parameter_members, same_codec
 from .feed import UNBOUND, SenderFeed
 from .media_stream import MediaStream
+from .outbound import OutboundStream
+from .timeline import Timeline, seconds_of
 
 if TYPE_CHECKING:
     from .dtmf import RTCDTMFSender
 
 logger = logging.getLogger("peer.rtp")
 
+AUDIO_BITRATE: Final = 128_000
+"""Bits per second that retransmissions of audio may take, where nothing limits them further."""
 
 _numbers: Final = itertools.count(1)
 
 
-class RTCRtpSender(aiortc.RTCRtpSender):
-    """Encodes a track and sends it to the peer."""
+class RTCRtpSender(EventEmitter):
+    """Encodes a track and sends it to the peer.
+
+    Event: `trackfailed`, with the exception, when `recv()` of the track has raised or has given what is no frame.
+    Nothing more is sent of that track; another one can take its place.
+    """
 
     def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
-        kind = trackOrKind.kind if isinstance(trackOrKind, MediaStreamTrack) else trackOrKind
+        super().__init__()
+        track = trackOrKind if isinstance(trackOrKind, MediaStreamTrack) else None
+        kind = trackOrKind if isinstance(trackOrKind, str) else trackOrKind.kind
+        if transport is not None and transport.state == "closed":
+            raise InvalidStateError("the transport is closed")
         self._feed = self._create_feed(kind)
-        self._answering = Background("RTP sender")
+        self.stream = OutboundStream(UNBOUND if transport is None else transport)
+        """The RTP stream it sends."""
         self._streams: list[str] = []
         self._stopped = False
         self._ever_sent = False
         self.stats_id = f"O{next(_numbers)}"
         self.measured = self._feed.measured
+        self.track_failure: Exception | None = None
+        """What `recv()` of the track has raised, if it has."""
         self.nacks_received = 0
         self.plis_received = 0
         self.firs_received = 0
-        self.header_bytes_sent = 0
-        self.retransmitted_packets = 0
-        self.retransmitted_bytes = 0
         self.frames_encoded = 0
-        self.total_round_trip_time = 0.0
-        self.round_trip_times = 0
         self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
         self._changed: Callable[[], None] = lambda: None
         self._chain: OperationsChain | None = None
@@ -100,29 +113,52 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._transaction = ParametersTransaction(kind, initial_encodings(kind, None))
         self._taken: int | None = None
         self._negotiated = True
-        self._track_id = str(uuid.uuid4())
-        self._timestamp: tuple[int, float] | None = None
-        self._offset = 0
-        self._rebase = False
-        self._switched = False
-        if isinstance(trackOrKind, MediaStreamTrack):
-            self._track_id = trackOrKind.id
-        super().__init__(trackOrKind, UNBOUND if transport is None else transport)
-        set_sender_field(self, "track", self._feed)
+        self._track_id = str(uuid.uuid4()) if track is None else track.id
+        self._stream_id = str(uuid.uuid4())
+        self._log = SeldomLog(logger)
+        self._event_loop = asyncio.get_event_loop()
+        self._timeline = Timeline()
+        self._encoder: Encoder | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._feed.source = track
 
     def _create_feed(self, kind: str) -> SenderFeed:
-        return SenderFeed(kind)
+        return SenderFeed(kind, self._track_failed)
+
+    def _track_failed(self, track: MediaStreamTrack, error: Exception) -> None:
+        self.track_failure = error
+        self._event_loop.call_exception_handler(
+            {
+                "message": f"recv() of a sent {self.kind} track failed; nothing more is sent of {track!r:.100}",
+                "exception": error,
+                "track": track,
+            }
+        )
+        self.emit("trackfailed", error)
 
     @property
-    def track(self) -> MediaStreamTrack | None:  # type: ignore[override]
+    def kind(self) -> str:
+        """`"audio"` or `"video"`."""
+        return self._feed.kind
+
+    @property
+    def track(self) -> MediaStreamTrack | None:
         """What is being sent, if anything."""
         return self._feed.source
 
     @property
     def transport(self) -> Any:
         """The RTCDtlsTransport it is sent over, or None while nothing has been described."""
-        transport = sender_field(self, "transport")
+        transport = self.stream.transport
         return None if transport is UNBOUND or self._hidden else transport
+
+    @property
+    def _ssrc(self) -> int:
+        return self.stream.ssrc
+
+    @property
+    def _rtx_ssrc(self) -> int:
+        return self.stream.rtx_ssrc
 
     @property
     def dtmf(self) -> RTCDTMFSender | None:
@@ -141,16 +177,17 @@ class RTCRtpSender(aiortc.RTCRtpSender):
 
     @property
     def started(self) -> bool:
-        return bool(sender_field(self, "started"))
+        """Whether anything has been sent, or could have been."""
+        return self._parameters is not None
 
     @classmethod
-    def getCapabilities(cls, kind: str) -> RTCRtpCapabilities | None:  # type: ignore[override]
+    def getCapabilities(cls, kind: str) -> RTCRtpCapabilities | None:
         """What can be sent of a kind: codecs and header extensions. None for another kind."""
         if kind not in ("audio", "video"):
             return None
         return capabilities(kind)
 
-    def replaceTrack(self, track: MediaStreamTrack | None) -> Completion[None]:  # type: ignore[override]
+    def replaceTrack(self, track: MediaStreamTrack | None) -> Completion[None]:
         """Send another track of the same kind, or nothing, without negotiation (W3C WebRTC §5.2.5).
 
         Takes effect when it is its turn among the connection's operations; what is returned may be awaited, as in a
@@ -180,12 +217,13 @@ class RTCRtpSender(aiortc.RTCRtpSender):
 
     def _replace(self, track: MediaStreamTrack | None) -> None:
         if track is not self._feed.source:
+            self.track_failure = None
+            self._timeline.restart()
             self._feed.switch(track)
-            self._switched = True
 
     async def getStats(self) -> RTCStatsReport:
         """What `RTCPeerConnection.getStats` reports of this sender, and what that refers to."""
-        return await super().getStats() if self._stats is None else await self._stats(self.stats_id)
+        return outbound_like_aiortc(self) if self._stats is None else await self._stats(self.stats_id)
 
     def setStreams(self, *streams: MediaStream) -> None:
         """The streams the peer finds the track in, from the next offer or answer on, which it asks for.
@@ -224,7 +262,7 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._use_encoding()
         for sender, each in zip(self._streams_sent, wanted, strict=False):
             if each.get("keyFrame"):
-                sender._send_keyframe()
+                sender._request_key_frame()
         return Completion(done)
 
     @property
@@ -250,11 +288,9 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         return self._transaction.encodings[0]
 
     def _use_encoding(self) -> None:
-        encoding = self._encoding
-        if self.started and self._parameters is not None:
+        if self._parameters is not None:
             self._use_parameters(self._chosen(self._parameters))
-        self._feed.max_framerate = encoding.get("maxFramerate")
-        self._feed.scale = float(encoding.get("scaleResolutionDownBy", 1.0))
+        self._feed.max_framerate = self._encoding.get("maxFramerate")
 
     def _limit(self, bitrate: int | None) -> None:
         """The peer takes so many bits per second, of everything that is sent for the track; None: as many as come."""
@@ -282,23 +318,22 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         self._negotiated = negotiated
 
     def setTransport(self, transport: Any) -> None:
-        if self.started and self.transport is not transport and self._parameters is not None:
-            self.transport._unregister_rtp_sender(self)
-            super().setTransport(transport)
+        """Send over another transport from now on."""
+        before = self.stream.transport
+        if self.started and before is not transport:
+            before._unregister_rtp_sender(self)
+        self.stream.transport = transport
+        if self.started and before is not transport:
             transport._register_rtp_sender(self, self._parameters)
-        else:
-            super().setTransport(transport)
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         """Send with these parameters, and the codec the encoding asks for or else the first; again, to change them."""
+        if self._stopped:
+            return
         self._parameters = parameters
-        chosen = self._chosen(parameters)
-        if not self.started:
-            # aiortc's loop holds on to this object; changing it in place is how a codec changes.
-            self._codec = copy.deepcopy(chosen.codecs[0])
-            await super().send(dataclasses.replace(chosen, codecs=[self._codec, *chosen.codecs[1:]]))
-        else:
-            self._use_parameters(chosen)
+        self._use_parameters(self._chosen(parameters))
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._run())
 
     def _chosen(self, parameters: RTCRtpSendParameters) -> RTCRtpSendParameters:
         wanted = self._encoding.get("codec")
@@ -311,87 +346,115 @@ class RTCRtpSender(aiortc.RTCRtpSender):
         return dataclasses.replace(parameters, codecs=codecs)
 
     def _use_parameters(self, parameters: RTCRtpSendParameters) -> None:
-        assert self._codec is not None
-        codec = parameters.codecs[0]
-        if codec.mimeType.lower() != self._codec.mimeType.lower() or codec.clockRate != self._codec.clockRate:
-            self._switched = True
-        self._codec.mimeType = codec.mimeType
-        self._codec.clockRate = codec.clockRate
-        self._codec.channels = codec.channels
-        self._codec.payloadType = codec.payloadType
-        self._codec.parameters = codec.parameters
-        self._codec.rtcpFeedback = codec.rtcpFeedback
-        rtx = next((c for c in parameters.codecs if c.parameters.get("apt") == codec.payloadType), None)
-        set_sender_field(self, "rtx_payload_type", None if rtx is None else rtx.payloadType)
-        sender_field(self, "rtp_header_extensions_map").configure(parameters)
-        self.transport._register_rtp_sender(self, parameters)
+        codec, before = parameters.codecs[0], self._codec
+        if before is not None and _format(codec) != _format(before):
+            self._forget_encoder()
+        self._codec = codec
+        self.stream.configure(parameters, codec)
+        self.stream.transport._register_rtp_sender(self, parameters)
 
     def _format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
         """What our descriptions say of a codec, where the application has wishes; None for what is usual."""
         return None
 
-    def receive_rtcp(self, packet: AnyRtcpPacket) -> None:
-        """Take what the peer reports of this stream, or asks of it (see `peer.rtp.router.RtcpSink`)."""
-        rest = begin(self._handle_rtcp_packet(packet))
-        if rest is not None:
-            self._answering.spawn(rest)
-
-    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
-        before = sender_field(self, "rtt")
-        await super()._handle_rtcp_packet(packet)
-        if isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
-            self.nacks_received += 1
-        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_PLI:
-            self.plis_received += 1
-        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_FIR:
-            self.firs_received += 1
-        elif isinstance(packet, RtcpRrPacket | RtcpSrPacket):
-            measured = sender_field(self, "rtt")
-            if measured is not None and measured != before:
-                self.total_round_trip_time += measured
-                self.round_trip_times += 1
-
     async def stop(self) -> None:
         """Stop for good. The application's track is left as it is."""
         self._stopped = True
-        await super().stop()
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self.stream.transport._unregister_rtp_sender(self)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        self.stream.close()
+        await self.stream.settled()
+        self._forget_encoder()
 
-    def _create_encoder(self, codec: RTCRtpCodecParameters) -> Encoder | None:
-        """What encodes; None for aiortc's own."""
-        return None
+    async def _run(self) -> None:
+        """Read, encode and send for as long as the sender lives, whatever becomes of a frame or a track."""
+        while True:
+            data = await self._feed.recv()
+            if not self._enabled:
+                continue  # read all the same, so that frames do not gather
+            try:
+                await self._send_media(data)
+            except Exception as error:
+                self._log.warning("a frame could not be encoded and is dropped: %s", error, error=error)
+                self._forget_encoder()
 
-    async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
-        if self._switched:
-            # The new track may have another format, and the old encoder's state is not its past.
-            self._switched = False
-            set_sender_field(self, "encoder", None)
-            self._rebase = True
-        limit = self._max_bitrate
-        encoder = sender_field(self, "encoder")
-        if encoder is None and (encoder := self._create_encoder(codec)) is not None:
-            set_sender_field(self, "encoder", encoder)
-        if limit is not None and getattr(encoder, "target_bitrate", 0) > limit:
-            encoder.target_bitrate = limit
-        try:
-            frame = await super()._next_encoded_frame(codec)
-        except MediaStreamError:
-            raise
-        except (AssertionError, ValueError) as exc:
-            # aiortc's encoders take what they know and do not follow when a track changes its format.
-            logger.warning("a frame could not be encoded as %s and was dropped: %r", codec.name, exc)
-            self._switched = True
-            return None
-        if frame is None:
-            return None
+    def _forget_encoder(self) -> None:
+        """Begin anew with the next frame: the codec is another one, or the encoder has failed."""
+        self._encoder = None
+
+    async def _send_media(self, data: Any) -> None:
+        """Encode and send one frame, or send a packet as it is."""
+        codec = self._codec
+        assert codec is not None
+        if self._encoder is None:
+            self._encoder = get_encoder(codec)
+        captured_at = self._event_loop.time()
+        level = None
+        if isinstance(data, AudioFrame):
+            level = compute_audio_level_dbov(data)
+            payloads, _ = await self._event_loop.run_in_executor(None, self._encoder.encode, data)
+        else:
+            payloads, _ = self._encoder.pack(data)
+        if payloads:
+            if level is not None:
+                self.measured.audio(level, 0.02)
+            self._send_payloads(codec, payloads, data, captured_at, level)
+
+    def _send_payloads(
+        self,
+        codec: RTCRtpCodecParameters,
+        payloads: list[bytes],
+        data: Any,
+        captured_at: float,
+        audio_level: int | None = None,
+    ) -> None:
+        position = self._timeline.place(seconds_of(data.pts, data.time_base), captured_at)
         self.frames_encoded += 1
-        if frame.audio_level is not None:
-            self.measured.audio(frame.audio_level, 0.02)
-        now = time.monotonic()
-        if self._rebase and not self._switched:
-            self._rebase = False
-            if self._timestamp is not None:
-                last, then = self._timestamp
-                self._offset = last + max(1, round((now - then) * codec.clockRate)) - frame.timestamp
-        frame.timestamp += self._offset
-        self._timestamp = frame.timestamp, now
-        return frame
+        self.stream.send_frame(codec, payloads, round(position * codec.clockRate), captured_at, audio_level)
+
+    def _request_key_frame(self) -> None:
+        """The peer needs a picture that needs no other. Sound has none."""
+
+    @property
+    def _retransmission_bitrate(self) -> int:
+        limit = self._max_bitrate
+        return AUDIO_BITRATE if limit is None else min(limit, AUDIO_BITRATE)
+
+    def _peer_estimates(self, bitrate: int, ssrcs: list[int]) -> None:
+        """The peer says how much of these streams together comes through (REMB). Sound does not mind."""
+
+    def receive_rtcp(self, packet: AnyRtcpPacket) -> None:
+        """Take what the peer reports of this stream, or asks of it (see `peer.rtp.router.RtcpSink`)."""
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == self.stream.ssrc:
+                    self.stream.reports.received(packet.ssrc, report, self._event_loop.time())
+                    self._reception_reported()
+        elif isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
+            self.nacks_received += 1
+            self.stream.retransmit(packet.lost, self._retransmission_bitrate)
+        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_PLI:
+            self.plis_received += 1
+            self._request_key_frame()
+        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_FIR:
+            self.firs_received += 1
+            self._request_key_frame()
+        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_APP:
+            with contextlib.suppress(ValueError, struct.error):
+                bitrate, ssrcs = unpack_remb_fci(packet.fci)
+                if self.stream.ssrc in ssrcs:
+                    self._peer_estimates(bitrate, ssrcs)
+
+    def _reception_reported(self) -> None:
+        """The peer has reported how much of the stream it lost."""
+
+
+def _format(codec: RTCRtpCodecParameters) -> tuple[Any, ...]:
+    """What an encoder must begin anew for."""
+    mode = codec.parameters.get("packetization-mode")
+    return codec.mimeType.lower(), codec.clockRate, codec.channels, mode

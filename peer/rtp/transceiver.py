@@ -64,7 +64,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
     def __init__(
         self, line: NegotiatedLine, sender: RTCRtpSender, receiver: RTCRtpReceiver, owner: TransceiverOwner
     ) -> None:
-        super().__init__(line.kind, receiver, sender, line.direction)
+        super().__init__(line.kind, receiver, sender, line.direction)  # type: ignore[arg-type]
         self._line = line
         self._sender = sender
         self._receiver = receiver
@@ -79,7 +79,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         return self._line.mid
 
     @property
-    def sender(self) -> RTCRtpSender:
+    def sender(self) -> RTCRtpSender:  # type: ignore[override]
         return self._sender
 
     @property

@@ -21,6 +21,7 @@ from peer.exceptions import InvalidAccessError, InvalidArgumentError
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
 from peer.jsep.session import Session
+from peer.rtp.aiortc_stats import outbound_like_aiortc
 
 from .report import RTCStatsReport
 from .rtp import receiver_stats, sender_stats
@@ -81,7 +82,7 @@ async def collect_as_aiortc(media: Media) -> _RTCStatsReport:
     """Report what aiortc's own classes know."""
     report = _RTCStatsReport()
     for each in media.lines:
-        report.update(await aiortc.RTCRtpSender.getStats(each.sender))
+        report.update(outbound_like_aiortc(each.sender))
         report.update(await aiortc.RTCRtpReceiver.getStats(each.receiver))
     return report
 

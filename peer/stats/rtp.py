@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCRemoteOutboundRtpStreamStats
+from aiortc.stats import RTCRemoteOutboundRtpStreamStats
 
-from peer.aiortc_seams import is_rtx, receiver_field, sender_field
+from peer.aiortc_seams import is_rtx, receiver_field
 from peer.connection.media_line import MediaLine
 from peer.jsep.mline import MLine
 from peer.rtp.codecs import is_media_codec
@@ -85,14 +85,12 @@ def _outbound(
     owner = sender.stats_id
     used = sender._codec or next((codec for codec in line.codecs if is_media_codec(codec)), None)
     codec = _codec(report, transport, used, now)
-    remote = next(
-        (s for s in sender_field(sender, "stats").values() if isinstance(s, RTCRemoteInboundRtpStreamStats)),
-        None,
-    )
+    stream = sender.stream
+    remote = stream.reports.reception
     remote_id = f"{owner}_RI"
     video: dict[str, Any] = {}
     if isinstance(sender, EncodingSender):
-        encoded, encoder, sent = sender.encoded, sender.encoder, sender._feed.sent
+        encoded, encoder, sent = sender.encoded, sender.encoder, sender.sent
         video = {
             "rid": sender._encoding.get("rid"),
             "pliCount": sender.plis_received,
@@ -102,13 +100,13 @@ def _outbound(
             "hugeFramesSent": encoded.huge_frames,
             "framesSent": sender.frames_encoded,
             "totalEncodeTime": encoded.seconds,
-            "targetBitrate": float(encoder.target_bitrate) if encoder is not None else None,
+            "targetBitrate": float(sender.rate.target) if encoder is not None else None,
             "encoderImplementation": encoder.implementation if encoder is not None else None,
             "powerEfficientEncoder": False if encoder is not None else None,
             "frameWidth": sent.width,
             "frameHeight": sent.height,
             "framesPerSecond": sent.frames_per_second,
-            "rtxSsrc": sender._rtx_ssrc if sender_field(sender, "rtx_payload_type") is not None else None,
+            "rtxSsrc": stream.rtx_ssrc if stream.rtx_payload_type is not None else None,
         }
     report.put(
         owner,
@@ -124,11 +122,11 @@ def _outbound(
         mediaSourceId=source,
         remoteId=remote_id if remote is not None else None,
         active=sender._enabled,
-        packetsSent=sender_field(sender, "packet_count"),
-        bytesSent=sender_field(sender, "octet_count"),
-        headerBytesSent=sender.header_bytes_sent,
-        retransmittedPacketsSent=sender.retransmitted_packets,
-        retransmittedBytesSent=sender.retransmitted_bytes,
+        packetsSent=stream.reports.packets,
+        bytesSent=stream.reports.octets,
+        headerBytesSent=stream.header_bytes,
+        retransmittedPacketsSent=stream.retransmitted_packets,
+        retransmittedBytesSent=stream.retransmitted_bytes,
         nackCount=sender.nacks_received,
         **video,
     )
@@ -143,13 +141,13 @@ def _outbound(
             transportId=transport,
             codecId=codec,
             localId=owner,
-            packetsReceived=remote.packetsReceived,
-            packetsLost=remote.packetsLost,
+            packetsReceived=stream.reports.packets - remote.packets_lost,
+            packetsLost=remote.packets_lost,
             jitter=remote.jitter / rate,
-            fractionLost=remote.fractionLost / 256,
-            roundTripTime=remote.roundTripTime,
-            totalRoundTripTime=sender.total_round_trip_time,
-            roundTripTimeMeasurements=sender.round_trip_times,
+            fractionLost=remote.fraction_lost,
+            roundTripTime=stream.reports.round_trip,
+            totalRoundTripTime=stream.reports.total_round_trip,
+            roundTripTimeMeasurements=stream.reports.round_trips,
         )
 
 

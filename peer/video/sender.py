@@ -4,111 +4,139 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from aiortc.codecs.base import Encoder
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcrtpparameters import RTCRtcpParameters, RTCRtpCodecParameters, RTCRtpSendParameters
-from aiortc.rtp import RTP_HEADER_LENGTH, RTP_HISTORY_SIZE, HeaderExtensions, HeaderExtensionsMap
 from av import VideoFrame
 
-from peer.aiortc_seams import sender_field, set_sender_field
+from peer.rtp.counters import Measured
 from peer.rtp.feed import SenderFeed
 from peer.rtp.sender import RTCRtpSender
 from peer.webidl import Members
 
-from .encoder import EncoderCounters, VideoEncoder
+from .encoder import EncoderCounters, EncodingWish, VideoEncoder
+from .key_frames import KeyFrameRequests
+from .rate import StreamRate
 
-
-class RidExtensions(HeaderExtensionsMap):
-    """Writes into each packet which encoding it belongs to (RFC 8852), or which one it repairs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rid: str | None = None
-        self.header_bytes = 0
-        """Of all packets that were written."""
-        self.repairs_apart = False
-        """Whether lost packets are sent again in a stream of their own (RFC 4588)."""
-
-    def set(self, values: HeaderExtensions) -> tuple[int, bytes]:
-        if self.rid is not None:
-            # A packet that is sent again comes with the values it went with.
-            again = values.rtp_stream_id is not None
-            values.rtp_stream_id = self.rid
-            if again and self.repairs_apart:
-                values = dataclasses.replace(values, rtp_stream_id=None, repaired_rtp_stream_id=self.rid)
-        profile, written = super().set(values)
-        self.header_bytes += RTP_HEADER_LENGTH + (4 + len(written) if written else 0)
-        return profile, written
+QUEUE_MAX: Final = 0.1
+"""Seconds that packets may have to wait when another picture is encoded; if they do, that picture is left out."""
+MARGIN: Final = 0.95
+"""Of the bitrate goes to the encoder: what it makes varies from one picture to the next."""
 
 
 class LayerFeed(SenderFeed):
     """The frames of another feed; of those that come too fast to encode, the last."""
 
-    def __init__(self, kind: str) -> None:
-        super().__init__(kind)
+    def __init__(self, kind: str, failed: Callable[[MediaStreamTrack, Exception], None]) -> None:
+        super().__init__(kind, failed)
         self._frame: VideoFrame | None = None
         self._arrived = asyncio.Event()
 
     def frame(self, frame: VideoFrame) -> None:
+        """Take a frame of the other feed."""
         self._frame = frame
         self._arrived.set()
 
     async def recv(self) -> Any:
+        """Return the newest frame that has not been returned yet."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             frame, self._frame = self._frame, None
-            if frame is not None and not self._too_soon():
-                return await self._scaled(frame)
+            if frame is not None and not self.too_soon():
+                return frame
 
 
 class EncodingSender(RTCRtpSender):
     """Sends one encoding, and says in its packets which."""
 
     def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
-        self._extensions = RidExtensions()
         super().__init__(trackOrKind, transport)
-        set_sender_field(self, "rtp_header_extensions_map", self._extensions)
         self.encoded = EncoderCounters()
-
-    @property
-    def header_bytes_sent(self) -> int:
-        return self._extensions.header_bytes
-
-    @header_bytes_sent.setter
-    def header_bytes_sent(self, value: int) -> None:
-        """It is counted where headers are written."""
+        self.sent = Measured()
+        """The size and the pace of what is encoded."""
+        self.rate = StreamRate()
+        self.frames_skipped = 0
+        """Left out, since what was before them had not left yet."""
+        self._pictures: VideoEncoder | None = None
+        self._key_frames = KeyFrameRequests()
 
     @property
     def encoder(self) -> VideoEncoder | None:
         """What encodes, once something has been."""
-        encoder = sender_field(self, "encoder")
-        return encoder if isinstance(encoder, VideoEncoder) else None
+        return self._pictures
 
-    def _create_encoder(self, codec: RTCRtpCodecParameters) -> Encoder:
-        return VideoEncoder(codec, self.encoded)
+    def _forget_encoder(self) -> None:
+        self._pictures = None
 
-    async def _retransmit(self, sequence_number: int) -> None:
-        packet = sender_field(self, "rtp_history").get(sequence_number % RTP_HISTORY_SIZE)
-        if packet is not None and packet.sequence_number == sequence_number:
-            self.retransmitted_packets += 1
-            self.retransmitted_bytes += len(packet.payload)
-        await super()._retransmit(sequence_number)
+    async def _send_media(self, data: Any) -> None:
+        codec = self._codec
+        assert codec is not None
+        if self._pictures is None:
+            self._pictures = VideoEncoder(codec, self.encoded)
+        if isinstance(data, VideoFrame):
+            await self._encode(codec, data, self._pictures)
+            return
+        self.rate.maximum = self._max_bitrate
+        payloads = self._pictures.pack(data, self.stream.payload_max)
+        if payloads:
+            self._send_payloads(codec, payloads, data, self._event_loop.time())
 
-    async def send(self, parameters: RTCRtpSendParameters) -> None:
-        self._stamp()
-        await super().send(parameters)
+    async def _encode(self, codec: RTCRtpCodecParameters, frame: VideoFrame, pictures: VideoEncoder) -> None:
+        captured_at = self._event_loop.time()
+        pacer, scale = self.stream.pacer, float(self._encoding.get("scaleResolutionDownBy", 1.0))
+        self.rate.maximum = self._max_bitrate
+        self.rate.size(int(frame.width / scale), int(frame.height / scale))
+        pacer.rate = self.rate.pace
+        if pacer.delay > QUEUE_MAX:
+            self.frames_skipped += 1
+            return
+        wish = EncodingWish(
+            bitrate=self._media_bitrate(captured_at),
+            key_frame=self._key_frames.due(captured_at),
+            scale=scale,
+            payload_max=self.stream.payload_max,
+        )
+        picture = await self._event_loop.run_in_executor(None, pictures.encode, frame, captured_at, wish)
+        if not picture.payloads:
+            return
+        if picture.key_frame:
+            self._key_frames.made(captured_at)
+        self.sent.video(picture.width, picture.height)
+        self._send_payloads(codec, picture.payloads, frame, captured_at)
+
+    def _media_bitrate(self, now: float) -> float:
+        """What is left for the encoder once headers have been paid for."""
+        headers = self.stream.last_second.packets(now) * self.stream.overhead * 8
+        target = self.rate.target
+        return max(0.5 * target, MARGIN * target - headers)
+
+    def _request_key_frame(self) -> None:
+        self._key_frames.ask()
+
+    @property
+    def _retransmission_bitrate(self) -> int:
+        return self.rate.target
+
+    def _peer_estimates(self, bitrate: int, ssrcs: list[int]) -> None:
+        now = self._event_loop.time()
+        self.rate.estimated(bitrate // len(set(ssrcs)), self.stream.last_second.bytes(now) * 8)
+        self.stream.pacer.rate = self.rate.pace
+
+    def _reception_reported(self) -> None:
+        reception = self.stream.reports.reception
+        if reception is not None:
+            self.rate.lost(reception.fraction_lost)
+
+    def _use_parameters(self, parameters: RTCRtpSendParameters) -> None:
+        super()._use_parameters(parameters)
+        self.stream.name(self._encoding.get("rid"))
 
     def _use_encoding(self) -> None:
-        self._stamp()
         super()._use_encoding()
-
-    def _stamp(self) -> None:
-        self._extensions.rid = self._encoding.get("rid")
-        codecs = self._parameters.codecs if self._parameters is not None else []
-        self._extensions.repairs_apart = any("apt" in codec.parameters for codec in codecs)
+        self.stream.name(self._encoding.get("rid"))
 
 
 class VideoSender(EncodingSender):
@@ -147,7 +175,7 @@ class VideoSender(EncodingSender):
             layer._use_encoding()
         while len(self.layers) < len(self._encodings) - 1:
             layer = LayerSender(self, len(self.layers) + 1)
-            layer.setTransport(sender_field(self, "transport"))
+            layer.setTransport(self.stream.transport)
             self.layers.append(layer)
             self._feed.taps.append(layer._layer_feed)
 
@@ -176,7 +204,7 @@ class LayerSender(EncodingSender):
         self._use_encoding()
 
     def _create_feed(self, kind: str) -> SenderFeed:
-        self._layer_feed = LayerFeed(kind)
+        self._layer_feed = LayerFeed(kind, self._track_failed)
         return self._layer_feed
 
     @property

@@ -71,7 +71,7 @@ class Wire:
         if is_rtcp(data):
             for packet in RtcpPacket.parse(data):
                 for recipient in self.router.route_rtcp(packet):
-                    self._run(recipient._handle_rtcp_packet(packet))
+                    recipient.receive_rtcp(packet)
             return
         rtp = RtpPacket.parse(data, self.extensions)
         receiver = self.router.route_rtp(rtp)

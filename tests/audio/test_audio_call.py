@@ -287,7 +287,7 @@ async def test_another_ssrc_takes_over_when_the_first_is_silent() -> None:
     async with OneWayCall(track) as call:
         sink = AudioSink(call.track)
         await asyncio.sleep(0.5)
-        call.sender._ssrc = 0x12345678
+        call.sender.stream.ssrc = 0x12345678
         await asyncio.sleep(2.0)
         assert call.receiver.playout.counters.decoded_packets > 100
         sink.close()

@@ -210,7 +210,7 @@ async def test_no_more_is_sent_than_the_peer_takes() -> None:
         for track in arrived:
             await asyncio.wait_for(track.recv(), 20)
         assert audio._use_packetizer().settings.bitrate == 12_000
-        assert video.encoder.target_bitrate == 400_000 * 95 // 100 - 16_000
+        assert video.rate.limit == 400_000 * 95 // 100 - 16_000
         audio.opus = OpusSettings(bitrate=64_000)
         assert audio._use_packetizer().settings.bitrate == 12_000
         await negotiate(a, b)

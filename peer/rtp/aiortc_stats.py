@@ -1,0 +1,51 @@
+"""Statistics of a sender in the form aiortc gives them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiortc import clock
+from aiortc.stats import RTCOutboundRtpStreamStats, RTCRemoteInboundRtpStreamStats, RTCStatsReport
+
+if TYPE_CHECKING:
+    from .sender import RTCRtpSender
+
+__all__ = ["outbound_like_aiortc"]
+
+
+def outbound_like_aiortc(sender: RTCRtpSender) -> RTCStatsReport:
+    """Return `outbound-rtp`, what the peer reports of it, and the transport's: as `aiortc.RTCRtpSender.getStats`."""
+    report = RTCStatsReport()
+    stream, now = sender.stream, clock.current_datetime()
+    report.add(
+        RTCOutboundRtpStreamStats(
+            timestamp=now,
+            type="outbound-rtp",
+            id=f"outbound-rtp_{id(sender)}",
+            ssrc=stream.ssrc,
+            kind=sender.kind,
+            transportId=stream.transport._stats_id,
+            packetsSent=stream.reports.packets,
+            bytesSent=stream.reports.octets,
+            trackId=str(id(sender.track)),
+        )
+    )
+    reception = stream.reports.reception
+    if reception is not None:
+        report.add(
+            RTCRemoteInboundRtpStreamStats(
+                timestamp=now,
+                type="remote-inbound-rtp",
+                id=f"remote-inbound-rtp_{id(sender)}",
+                ssrc=reception.ssrc,
+                kind=sender.kind,
+                transportId=stream.transport._stats_id,
+                packetsReceived=stream.reports.packets - reception.packets_lost,
+                packetsLost=reception.packets_lost,
+                jitter=reception.jitter,
+                roundTripTime=stream.reports.round_trip,  # type: ignore[arg-type]
+                fractionLost=round(reception.fraction_lost * 256),
+            )
+        )
+    report.update(stream.transport._get_stats())
+    return report

@@ -1,0 +1,152 @@
+"""libav's encoders, driven so that their bitrate follows from one picture to the next, without a key frame."""
+
+from __future__ import annotations
+
+import multiprocessing
+from abc import ABC, abstractmethod
+from fractions import Fraction
+from typing import Any, Final
+
+import av
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+
+__all__ = ["H264Encoder", "LibavEncoder", "Vp8Encoder"]
+
+CLOCK_RATE: Final = 90_000
+CLOCK: Final = Fraction(1, CLOCK_RATE)
+FRAME_RATE: Final = 30
+"""What an encoder is told to expect; pictures carry the time that has really passed."""
+FOLLOWS: Final = 3.0
+"""How many times more, or less, than it was opened for an encoder is asked to spend; beyond, another one begins."""
+INTERVAL_MIN, INTERVAL_MAX = 0.001, 1.0
+"""Seconds between pictures, as the encoder is told."""
+_KEY_FRAMES_ONLY_WHEN_ASKED: Final = 1 << 28
+
+
+class LibavEncoder(ABC):
+    """Encodes pictures of one codec.
+
+    libav's wrappers take a bitrate when they are opened and, of libvpx, never again; opening another encoder costs a
+    key frame, just when a link has become slower. But both libvpx and x264 spend by the time stamps of the pictures:
+    one that is told that half the time has passed spends half as much. So an encoder is opened for a bitrate, and
+    its clock runs faster or slower as more or less is wanted.
+    """
+
+    name: str
+    """Of the implementation, for statistics."""
+
+    def __init__(self) -> None:
+        self._context: VideoCodecContext | None = None
+        self._opened_for = 0.0
+        self._clock = 0
+        self._interval: float | None = None
+        self._last: float | None = None
+
+    @abstractmethod
+    def _open(self, width: int, height: int, bitrate: int) -> VideoCodecContext: ...
+
+    def encode(self, frame: VideoFrame, at: float, bitrate: float, *, key_frame: bool) -> bytes:
+        """Return one encoded picture; empty when the encoder leaves it out.
+
+        :param frame: in `yuv420p`, with even sides.
+        :param at: when the picture came, in seconds by any clock that does not step back.
+        :param bitrate: bits per second to be spent from here on.
+        :param key_frame: whether it must need no other picture. The first one of a size never does.
+        """
+        context = self._context
+        ratio = bitrate / self._opened_for if self._opened_for else 0.0
+        if (
+            context is None
+            or (frame.width, frame.height) != (context.width, context.height)
+            or not 1 / FOLLOWS <= ratio <= FOLLOWS
+        ):
+            context = self._context = self._open(frame.width, frame.height, max(1, round(bitrate)))
+            self._opened_for, ratio = bitrate, 1.0
+        self._clock += max(1, round(self._passed(at) * ratio * CLOCK_RATE))
+        frame.pts, frame.time_base = self._clock, CLOCK
+        # A decoder leaves there what its own picture was: for a source of key frames only, all would be key frames.
+        frame.pict_type = PictureType.I if key_frame else PictureType.NONE
+        return b"".join(bytes(packet) for packet in context.encode(frame))
+
+    def _passed(self, at: float) -> float:
+        last, self._last = self._last, at
+        passed = 1 / FRAME_RATE if last is None else min(INTERVAL_MAX, max(INTERVAL_MIN, at - last))
+        # Pictures come at odd moments; what they may take changes more slowly.
+        self._interval = passed if self._interval is None else 0.8 * self._interval + 0.2 * passed
+        return self._interval
+
+
+class Vp8Encoder(LibavEncoder):
+    """libvpx, as libwebrtc sets it up for conversations."""
+
+    name = "libvpx"
+
+    def _open(self, width: int, height: int, bitrate: int) -> VideoCodecContext:
+        context = _context("libvpx", width, height, bitrate)
+        context.gop_size = _KEY_FRAMES_ONLY_WHEN_ASKED
+        context.qmin, context.qmax = 2, 56
+        context.options = {
+            "bufsize": str(bitrate),  # rc_buf_sz is a second
+            "cpu-used": "-6",
+            "deadline": "realtime",
+            "lag-in-frames": "0",
+            "minrate": str(bitrate),
+            "maxrate": str(bitrate),
+            "max-intra-rate": "900",  # a third of a second, at 30 pictures a second
+            "noise-sensitivity": "4",
+            "overshoot-pct": "15",
+            "undershoot-pct": "100",
+            "partitions": "0",
+            "static-thresh": "1",
+        }
+        return context
+
+
+class H264Encoder(LibavEncoder):
+    """x264, baseline profile. `nal_max`: bytes a NAL unit may have, for peers that take one in a packet only."""
+
+    name = "libx264"
+
+    def __init__(self, nal_max: int | None = None) -> None:
+        super().__init__()
+        self._nal_max = nal_max
+
+    def _open(self, width: int, height: int, bitrate: int) -> VideoCodecContext:
+        context = _context("libx264", width, height, bitrate)
+        private = ["scenecut=0", "keyint=infinite", "force-cfr=0"]
+        if self._nal_max is not None:
+            private.append(f"slice-max-size={self._nal_max}")
+        context.options = {
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "maxrate": str(bitrate),
+            "bufsize": str(bitrate // 2),
+            "forced-idr": "1",
+            "x264-params": ":".join(private),
+        }
+        context.profile = "Baseline"
+        return context
+
+
+def _context(name: str, width: int, height: int, bitrate: int) -> VideoCodecContext:
+    context: Any = av.CodecContext.create(name, "w")
+    context.width, context.height = width, height
+    context.bit_rate = bitrate
+    context.pix_fmt = "yuv420p"
+    context.framerate = Fraction(FRAME_RATE, 1)
+    context.time_base = CLOCK
+    context.thread_count = _threads(width * height)
+    return context  # type: ignore[no-any-return]
+
+
+def _threads(pixels: int) -> int:
+    """As many as libwebrtc takes for a size."""
+    processors = multiprocessing.cpu_count()
+    if pixels >= 1920 * 1080 and processors > 8:
+        return 8
+    if pixels > 1280 * 960 and processors >= 6:
+        return 3
+    if pixels > 640 * 480 and processors >= 3:
+        return 2
+    return 1

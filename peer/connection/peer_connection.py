@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import aiortc
 from aiortc import MediaStreamTrack
 from aiortc.stats import RTCStatsReport
 

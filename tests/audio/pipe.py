@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from aiortc.rtcdtlstransport import RtpRouter
 from aiortc.rtcrtpparameters import (
@@ -71,7 +71,7 @@ class Wire:
         if is_rtcp(data):
             for packet in RtcpPacket.parse(data):
                 for recipient in self.router.route_rtcp(packet):
-                    recipient.receive_rtcp(packet)
+                    cast(Any, recipient).receive_rtcp(packet)
             return
         rtp = RtpPacket.parse(data, self.extensions)
         receiver = self.router.route_rtp(rtp)

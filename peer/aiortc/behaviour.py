@@ -47,6 +47,8 @@ class Behaviour:
 
     shares_default_stream: bool = False
     """aiortc puts all tracks that were added without a stream into one."""
+    reuses_senders: bool = False
+    """aiortc's `addTrack` takes any sender without a track, where the W3C leaves those alone that have ever sent."""
     refuses_used_track: bool = False
     """aiortc's `addTransceiver` refuses a track that has a sender already."""
     takes_peers_track_ids: bool = False
@@ -88,6 +90,7 @@ AIORTC: Final = Behaviour(
     skips_connected=True,
     tells_own_close=True,
     shares_default_stream=True,
+    reuses_senders=True,
     refuses_used_track=True,
     takes_peers_track_ids=True,
     replaces_tracks_at_once=True,

@@ -20,10 +20,15 @@ logger = logging.getLogger("peer.flow")
 
 
 async def start_flows(session: Session, media: Media, transport: Transport) -> None:
-    """Start, or bring up to date, what goes over a transport. Does nothing until it is connected."""
-    if transport.dtls.state != "connected" or not transport.has_path or session.remote is None:
+    """Start, or bring up to date, what goes over a transport. Does nothing until it is connected.
+
+    Only what has been answered flows: SCTP that starts on an offer has begun when the peer, which waits for the answer,
+    has not, and their handshakes miss each other.
+    """
+    _, remote = session.agreed
+    if transport.dtls.state != "connected" or not transport.has_path or remote is None:
         return
-    for section in session.remote.sdp.media:
+    for section in remote.sdp.media:
         if session.bindings.get(section.mid) != transport.id or section.rejected:
             continue
         if section.is_media:
@@ -64,7 +69,7 @@ async def _start_sctp(session: Session, media: Media, transport: Transport, sect
 
 def _answered_init(session: Session) -> bool:
     """Both descriptions must carry an INIT for the handshake to be left out."""
-    local = session.local
+    local, _ = session.agreed
     return local is not None and any(s.sctp_init is not None for s in local.sdp.media if not s.rejected)
 
 

@@ -92,7 +92,7 @@ class Media:
             if each.line.kind == track.kind
             and each.sender.track is None
             and not each.line.is_stopped
-            and not each.line.ever_sent
+            and (not each.line.ever_sent or self._behaviour.reuses_senders)
         )
         chosen = next(free, None)
         if chosen is not None:

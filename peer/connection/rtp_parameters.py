@@ -23,7 +23,7 @@ def send_parameters(line: MLine, remote: MediaSection, cname: str) -> RTCRtpSend
     """The codecs carry the parameters of the peer's description: they say what it wants to get (RFC 7587 §7)."""
     wanted = {codec.payloadType: codec.parameters for codec in remote.codecs}
     codecs: list[RTCRtpCodecParameters] = []
-    for codec in copy.deepcopy(line.codecs):
+    for codec in copy.deepcopy(line.agreed_codecs):
         if not is_rtx(codec):
             codec.parameters = dict(wanted.get(codec.payloadType, codec.parameters))
         codecs.append(codec)
@@ -32,19 +32,19 @@ def send_parameters(line: MLine, remote: MediaSection, cname: str) -> RTCRtpSend
         return None
     return RTCRtpSendParameters(
         codecs=codecs,
-        headerExtensions=list(line.extensions),
+        headerExtensions=list(line.agreed_extensions),
         muxId=line.mid or "",
         rtcp=RTCRtcpParameters(cname=cname, mux=True, ssrc=line.sending.ssrc),
     )
 
 
 def receive_parameters(line: MLine, remote: MediaSection) -> RTCRtpReceiveParameters | None:
-    codecs = [codec for codec in line.codecs if not is_telephone_event(codec)]
+    codecs = [codec for codec in line.agreed_codecs if not is_telephone_event(codec)]
     if not codecs:
         return None
     parameters = RTCRtpReceiveParameters(
         codecs=codecs,
-        headerExtensions=list(line.extensions),
+        headerExtensions=list(line.agreed_extensions),
         muxId=line.mid or "",
     )
     if not remote.ssrcs:

@@ -12,7 +12,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from peer.exceptions import OperationError
 from peer.rtp.codecs import common_codecs, common_extensions
 from peer.sdp.description import MediaSection, SessionDescription
-from peer.sdp.direction import receives, reverse_direction, sends
+from peer.sdp.direction import and_direction, receives, reverse_direction, sends
 
 from . import bundle_head, simulcast, trickle
 from .bundling import (
@@ -279,7 +279,10 @@ def _apply_remote_section(
     if not line.stopped:
         if streams is None:
             streams = [session.default_remote_stream_id] if sends(section.direction) else []
-        told.direction(line, reverse_direction(section.direction), streams)
+        direction = reverse_direction(section.direction)
+        if kind != "offer":
+            direction = _answered_direction(session, section, local=False)
+        told.direction(line, direction, streams)
 
 
 def _msid(section: MediaSection) -> tuple[list[str] | None, str | None]:
@@ -313,9 +316,10 @@ def _apply_answer(session: Session, sdp: SessionDescription, told: RemoteTracks,
         if section.rejected:
             _stop(line, told)
             continue
-        direction = section.direction if local else reverse_direction(section.direction)
+        direction = _answered_direction(session, section, local=local)
         if local:
             line.extensions = section.header_extensions
+            line.codecs = _in_order(line.codecs, section)
             if not receives(direction) and receives(line.fired):
                 told.remove(line)
             line.fired = direction
@@ -326,6 +330,22 @@ def _apply_answer(session: Session, sdp: SessionDescription, told: RemoteTracks,
         told.effects += _agree_codecs(session, line, section.mid)
 
 
+def _answered_direction(session: Session, section: MediaSection, *, local: bool) -> str:
+    """What an answer makes of a section, as our direction: no more than was offered (RFC 3264 §6.1)."""
+    direction = section.direction if local else reverse_direction(section.direction)
+    offer = session.remote if local else session.local
+    offered = offer.sdp.section(section.mid) if offer is not None else None
+    if offered is None:
+        return direction
+    return and_direction(direction, reverse_direction(offered.direction) if local else offered.direction)
+
+
+def _in_order(codecs: list[RTCRtpCodecParameters], section: MediaSection) -> list[RTCRtpCodecParameters]:
+    """Those of the codecs that our answer names, in its order."""
+    by_number = {codec.payloadType: codec for codec in codecs}
+    return [by_number[each.payloadType] for each in section.codecs if each.payloadType in by_number]
+
+
 def _agree_codecs(session: Session, line: MLine, mid: str) -> list[Effect]:
     """What `getParameters` tells from now on (W3C WebRTC §5.2, §5.3): we send what the peer's description says in its
     order, and receive what ours says."""
@@ -334,7 +354,7 @@ def _agree_codecs(session: Session, line: MLine, mid: str) -> list[Effect]:
     if local is None or remote is None:
         return []
     numbers = {codec.payloadType for codec in line.codecs}
-    line.agreed_extensions = line.extensions
+    line.agreed_codecs, line.agreed_extensions = line.codecs, line.extensions
     return [
         Agree(
             line.key,

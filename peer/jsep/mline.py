@@ -71,9 +71,11 @@ class MLine:
     fired: str | None = None
     """W3C [[FiredDirection]]: what the application has been told of receiving."""
     codecs: list[RTCRtpCodecParameters] = field(default_factory=list)
+    """The codecs in common with the peer's last description, which may be an offer without an answer yet."""
     extensions: list[RTCRtpHeaderExtensionParameters] = field(default_factory=list)
+    agreed_codecs: list[RTCRtpCodecParameters] = field(default_factory=list)
     agreed_extensions: list[RTCRtpHeaderExtensionParameters] = field(default_factory=list)
-    """The header extensions of the last answer."""
+    """What the last answer has left: with this, media are sent and received."""
     remote_streams: list[str] = field(default_factory=list)
     """The ids of the streams that the peer's track is in."""
     ever_sent: bool = False

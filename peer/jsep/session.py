@@ -119,6 +119,16 @@ class Session:
         return self.pending_remote or self.current_remote
 
     @property
+    def agreed(self) -> tuple[Description | None, Description | None]:
+        """Our description and the peer's that both sides have settled on, for now if one is a provisional answer.
+
+        An offer that waits for its answer is none of them: the answer may still take everything out of it.
+        """
+        if self.signaling_state in ("have-local-pranswer", "have-remote-pranswer"):
+            return self.pending_local, self.pending_remote
+        return self.current_local, self.current_remote
+
+    @property
     def answer(self) -> Description | None:
         """The answer that is in force."""
         for description in (self.current_local, self.current_remote):

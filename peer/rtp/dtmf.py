@@ -44,7 +44,7 @@ class RTCDTMFToneChangeEvent:
 class CodecLine(Protocol):
     """The m-line that the tones are sent in."""
 
-    codecs: list[RTCRtpCodecParameters]
+    agreed_codecs: list[RTCRtpCodecParameters]
 
 
 class RTCDTMFSender(EventEmitter):
@@ -99,7 +99,7 @@ class RTCDTMFSender(EventEmitter):
 
     def _codec(self) -> RTCRtpCodecParameters | None:
         sends = self._transceiver.sender._sends_telephone_events
-        return telephone_event(self._line.codecs) if sends else None
+        return telephone_event(self._line.agreed_codecs) if sends else None
 
     def _play_after(self, seconds: float) -> None:
         self._playout = asyncio.get_event_loop().call_later(seconds, self._play)

@@ -31,7 +31,7 @@ class NegotiatedLine(Protocol):
     kind: str
     direction: str
     preferred: list[RTCRtpCodecCapability]
-    codecs: list[RTCRtpCodecParameters]
+    agreed_codecs: list[RTCRtpCodecParameters]
     mid: str | None
     index: int | None
     current: str | None

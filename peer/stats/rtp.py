@@ -83,7 +83,7 @@ def _outbound(
     """One encoding, and what the peer reports of it."""
     kind = line.kind
     owner = sender.stats_id
-    used = sender._codec or next((codec for codec in line.codecs if is_media_codec(codec)), None)
+    used = sender._codec or next((codec for codec in line.agreed_codecs if is_media_codec(codec)), None)
     codec = _codec(report, transport, used, now)
     stream = sender.stream
     remote = stream.reports.reception

@@ -15,6 +15,7 @@ from peer.jsep.effects import (
     AddRemoteCandidate,
     AddToStream,
     AddTransceiver,
+    Agree,
     AgreeDataRole,
     Bind,
     DiscardTransport,
@@ -42,6 +43,7 @@ from peer.jsep.effects import (
     UndoGathering,
 )
 from peer.jsep.signalled import SignalledCandidate
+from peer.rtp.codecs import capabilities
 from tests.support.sessions import Side, negotiate
 
 HOST = Candidate("1", 1, "udp", 2130706431, "203.0.113.9", 5000, "host")
@@ -260,3 +262,43 @@ def test_a_text_that_is_no_candidate_is_refused_in_a_section_that_is_there() -> 
     wrong = SignalledCandidate(None, "0", None, None, error="not a candidate")
     with pytest.raises(OperationError, match="not a candidate"):
         trickle.add_remote(b.session, wrong)
+
+
+def test_what_the_answer_leaves_of_the_codecs_is_what_both_sides_use() -> None:
+    a, b = Side(1), Side(2)
+    line = a.add("audio")
+    b.take("offer", a.offer())
+    theirs = b.session.lines[0]
+    assert len(theirs.codecs) > 2
+    theirs.preferred = [each for each in capabilities("audio").codecs if each.mimeType == "audio/PCMU"]
+    a.take("answer", b.answer())
+    for side, each in ((a, line), (b, theirs)):
+        assert [codec.mimeType for codec in each.agreed_codecs] == ["audio/PCMU"]
+        (agreed,) = side.did(Agree)
+        assert {codec.mimeType for codec in agreed.sent} == {"audio/PCMU"}
+
+
+def test_a_pending_offer_changes_nothing_of_what_is_agreed_on() -> None:
+    a, b = Side(1), Side(2)
+    a.add("audio")
+    negotiate(a, b)
+    line = b.session.lines[0]
+    before = list(line.agreed_codecs), b.session.agreed
+    fewer = "".join(each for each in a.offer().splitlines(keepends=True) if "opus" not in each)
+    b.take("offer", fewer)
+    assert len(line.codecs) < len(before[0])
+    assert (line.agreed_codecs, b.session.agreed) == before
+
+
+@pytest.mark.parametrize(("offered", "agreed"), [("recvonly", "recvonly"), ("sendonly", "sendonly")])
+def test_an_answer_that_wants_more_than_was_offered_gets_what_was_offered(offered: str, agreed: str) -> None:
+    """Some cameras answer sendrecv to everything."""
+    a, b = Side(1), Side(2)
+    line = a.add("video", offered)
+    b.take("offer", a.offer())
+    answer = b.answer()
+    for direction in ("sendonly", "recvonly", "inactive"):
+        answer = answer.replace(f"a={direction}", "a=sendrecv")
+    a.take("answer", answer)
+    assert (line.current, line.fired) == (agreed, agreed)
+    assert bool(a.did(TellTrack)) == (offered == "recvonly")

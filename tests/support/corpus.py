@@ -34,7 +34,7 @@ def described(kind: str, sdp: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def connections(*policies: str) -> AsyncIterator[list[Any]]:
+async def connections(*policies: str, **options: Any) -> AsyncIterator[list[Any]]:
     """A connection for each bundle policy, on hosts of their own that reach each other."""
     loop: Any = asyncio.get_running_loop()
     world = World(loop, seed=1)
@@ -43,7 +43,7 @@ async def connections(*policies: str) -> AsyncIterator[list[Any]]:
         host = world.host(f"host{number}")
         host.attach(f"203.0.113.{number}", world.internet, Link(delay=0.01))
         configuration = {"certificates": [CERTIFICATE], "bundlePolicy": policy}
-        made.append(peer.RTCPeerConnection(configuration, network=SimNetwork(host)))
+        made.append(peer.RTCPeerConnection(configuration, network=SimNetwork(host), **options))
     try:
         yield made
     finally:

@@ -14,11 +14,8 @@ import sys
 from collections import deque
 from typing import Any
 
-from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
-
 import signaling
-from peer import Call, RemotePeer
+from peer import Call, MediaStreamError, MediaStreamTrack, RemotePeer
 
 
 class EchoTrack(MediaStreamTrack):

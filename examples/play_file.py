@@ -9,14 +9,12 @@ import argparse
 import asyncio
 import sys
 
-from aiortc.contrib.media import MediaPlayer
-
 from examples.echo_bot import until_interrupted
-from peer import Call
+from peer import Call, MediaPlayer
 
 
 async def play(url: str, path: str, *, room: str, name: str, loop: bool) -> None:
-    player = MediaPlayer(path, loop=loop)
+    player = await MediaPlayer.open(path, loop=loop)
     tracks = [track for track in (player.audio, player.video) if track is not None]
     finished = asyncio.Event()
     async with Call.join(url, room=room, name=name, receive=()) as call:
@@ -31,8 +29,7 @@ async def play(url: str, path: str, *, room: str, name: str, loop: bool) -> None
         finally:
             for wait in waits:
                 wait.cancel()
-            for track in tracks:
-                track.stop()
+            player.stop()
 
 
 def main() -> int:

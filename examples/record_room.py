@@ -12,11 +12,8 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from aiortc import MediaStreamTrack
-from aiortc.contrib.media import MediaRecorder
-
 from examples.echo_bot import until_interrupted
-from peer import Call, RemotePeer
+from peer import Call, MediaRecorder, MediaStreamTrack, RemotePeer
 
 PATIENCE = (
     1.0  # seconds between a peer's first track and the start of its file, so that both kinds get into it

@@ -1,7 +1,7 @@
 """WebRTC for asyncio: a peer connection that behaves like a browser's.
 
 Everything public is here: the W3C's interfaces under the W3C's names, and the names of aiortc. A program written for
-aiortc changes its import to `peer.aiortc` and nothing else. Media helpers are in `peer.contrib.media`.
+aiortc changes its import to `peer.aiortc` and nothing else.
 
 A name is loaded when it is first asked for. `import peer.ice.agent` therefore brings in neither aiortc nor PyAV nor
 OpenSSL, and a connection without audio needs no numpy.
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from aiortc import RTCStatsReport as RTCStatsReport
     from aiortc import RTCTransportStats as RTCTransportStats
     from aiortc import VideoStreamTrack as VideoStreamTrack
-    from aiortc.contrib.media import MediaBlackhole as MediaBlackhole
-    from aiortc.contrib.media import MediaPlayer as MediaPlayer
-    from aiortc.contrib.media import MediaRecorder as MediaRecorder
-    from aiortc.contrib.media import MediaRelay as MediaRelay
 
     from peer.audio import AudioSink as AudioSink
     from peer.audio import AudioSource as AudioSource
@@ -77,6 +73,10 @@ if TYPE_CHECKING:
     from peer.exceptions import SdpSyntaxError as SdpSyntaxError
     from peer.ice.candidate import Candidate as Candidate
     from peer.ice.options import IceOptions as IceOptions
+    from peer.media.player import MediaPlayer as MediaPlayer
+    from peer.media.recorder import MediaRecorder as MediaRecorder
+    from peer.media.relay import MediaBlackhole as MediaBlackhole
+    from peer.media.relay import MediaRelay as MediaRelay
     from peer.recovery import Recovery as Recovery
     from peer.recovery import RecoveryReport as RecoveryReport
     from peer.rtp.dtmf import RTCDTMFSender as RTCDTMFSender
@@ -121,12 +121,6 @@ _EXPORTS: Final = {
         "RTCStatsReport",
         "RTCTransportStats",
         "VideoStreamTrack",
-    ),
-    "aiortc.contrib.media": (
-        "MediaBlackhole",
-        "MediaPlayer",
-        "MediaRecorder",
-        "MediaRelay",
     ),
     "peer.rtp.track_event": ("RTCTrackEvent",),
     "peer.audio": (
@@ -176,6 +170,12 @@ _EXPORTS: Final = {
     ),
     "peer.ice.candidate": ("Candidate",),
     "peer.ice.options": ("IceOptions",),
+    "peer.media.player": ("MediaPlayer",),
+    "peer.media.recorder": ("MediaRecorder",),
+    "peer.media.relay": (
+        "MediaBlackhole",
+        "MediaRelay",
+    ),
     "peer.recovery": (
         "Recovery",
         "RecoveryReport",

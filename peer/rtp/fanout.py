@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from typing import Any
 
@@ -13,8 +12,6 @@ from aiortc.mediastreams import MediaStreamError
 from peer.aio.emitter import GuardedHandlers
 
 __all__ = ["Fanout", "FanoutTrack"]
-
-logger = logging.getLogger(__name__)
 
 DEPTH = {"audio": 25, "video": 2}
 """Frames a reader may lag behind before it loses the oldest: half a second of audio, and only fresh pictures."""
@@ -35,9 +32,12 @@ class Fanout:
         self._readers: set[FanoutTrack] = set()
         self._pump: asyncio.Task[None] | None = None
 
-    def subscribe(self) -> FanoutTrack:
-        """A track of the same kind and id. It has ended if the source has."""
-        reader = FanoutTrack(self, self._depth)
+    def subscribe(self, *, depth: int | None = None, own_id: bool = False) -> FanoutTrack:
+        """Return a track of the same kind, with its id or one of its own. It has ended if the source has.
+
+        `depth` in frames, where it is to differ from the others'.
+        """
+        reader = FanoutTrack(self, depth or self._depth, own_id)
         if self.track.readyState == "ended":
             reader.stop()
         return reader
@@ -63,8 +63,13 @@ class Fanout:
                     reader._push(frame)
         except MediaStreamError:
             pass
-        except Exception:  # the application's track may raise anything
-            logger.exception("%r failed", self.track)
+        except Exception as exc:  # the application's track may raise anything
+            asyncio.get_running_loop().call_exception_handler(
+                {
+                    "message": f"recv() of {self.track!r} failed; it has ended for its readers",
+                    "exception": exc,
+                }
+            )
         self._pump = None
         for reader in tuple(self._readers):
             reader._end()
@@ -73,11 +78,12 @@ class Fanout:
 class FanoutTrack(GuardedHandlers, MediaStreamTrack):
     """One reader's end of a `Fanout`. `dropped` counts the frames it lost by being slow."""
 
-    def __init__(self, fanout: Fanout, depth: int) -> None:
+    def __init__(self, fanout: Fanout, depth: int, own_id: bool) -> None:
         super().__init__()
         self.kind = fanout.track.kind
-        # The remote knows a published track by the id its owner knows.
-        self._id = fanout.track.id
+        if not own_id:
+            # The remote knows a published track by the id its owner knows.
+            self._id = fanout.track.id
         self.dropped = 0
         self._fanout = fanout
         self._frames: deque[Any] = deque(maxlen=depth)

@@ -1,7 +1,9 @@
-"""Play, record, relay and discard media (aiortc's helpers)."""
+"""`aiortc.contrib.media`, by our own players, recorders and relays."""
 
 from __future__ import annotations
 
-from peer.contrib.media import MediaBlackhole, MediaPlayer, MediaRecorder, MediaRelay
+from peer.media.player import MediaPlayer
+from peer.media.recorder import MediaRecorder
+from peer.media.relay import MediaBlackhole, MediaRelay
 
 __all__ = ["MediaBlackhole", "MediaPlayer", "MediaRecorder", "MediaRelay"]

@@ -19,7 +19,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
 
 # program:package pairs; a package is installed only where its program is missing.
-TEST_PARTS := turnserver:coturn chromium:chromium redis-server:redis-server ip:iproute2 nft:nftables espeak-ng:espeak-ng
+TEST_PARTS := turnserver:coturn chromium:chromium redis-server:redis-server ip:iproute2 nft:nftables espeak-ng:espeak-ng npm:npm
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-voice relay test check style types docs docs-serve fast real bench bench-connect bench-restart \

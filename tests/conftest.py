@@ -27,6 +27,7 @@ REAL_PARTS = {
     "redis": "redis-server",
     "iproute2": "ip",
     "nftables": "nft",
+    "npm": "npm",
 }
 
 

@@ -131,8 +131,18 @@ class Coturn:
 
 
 @contextlib.contextmanager
-def running_coturn(directory: Path, *arguments: str, secret: str | None = None) -> Iterator[Coturn]:
-    """Run a server for a while. `arguments` are turnserver's own; `secret` turns on the TURN REST scheme."""
+def running_coturn(
+    directory: Path,
+    *arguments: str,
+    secret: str | None = None,
+    listening: Sequence[str] = ("127.0.0.1", "::1"),
+    relaying: Sequence[str] = ("127.0.0.1", "::1"),
+) -> Iterator[Coturn]:
+    """Run a server for a while.
+
+    `arguments` are turnserver's own; `secret` turns on the TURN REST scheme. Of the addresses it listens on and
+    relays from, IPv6 ones are left out on a machine without IPv6.
+    """
     program = require_part("coturn")
     directory.mkdir(parents=True, exist_ok=True)
     certificate, key = _make_certificate(directory)
@@ -144,9 +154,8 @@ def running_coturn(directory: Path, *arguments: str, secret: str | None = None) 
     command = [
         program,
         "-n",
-        "--listening-ip=127.0.0.1",
-        "--relay-ip=127.0.0.1",
-        *(["--listening-ip=::1", "--relay-ip=::1"] if _has_ipv6() else []),
+        *(f"--listening-ip={address}" for address in listening if ":" not in address or has_ipv6()),
+        *(f"--relay-ip={address}" for address in relaying if ":" not in address or has_ipv6()),
         f"--listening-port={port}",
         f"--tls-listening-port={tls_port}",
         "--cli-ip=127.0.0.1",
@@ -233,7 +242,7 @@ def _free_ports(count: int) -> list[int]:
         return ports
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
             sock.bind(("::1", 0))

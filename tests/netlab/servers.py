@@ -99,9 +99,17 @@ class TurnServer:
 
     @classmethod
     async def start(
-        cls, lab: Lab, host: Host, address: str, *more: str, secret: str | None = None, lifetime: int = 600
+        cls,
+        lab: Lab,
+        host: Host,
+        address: str,
+        *more: str,
+        secret: str | None = None,
+        lifetime: int = 600,
+        external: str | None = None,
     ) -> TurnServer:
-        """`lifetime`: the longest an allocation may live without a refresh, in seconds."""
+        """`lifetime`: the longest an allocation may live without a refresh, in seconds. `external`: the address that a
+        static NAT gives it."""
         certificates = Certificates.make(
             lab.directory, *(a for u in host.uplinks.values() for a in u.addresses)
         )
@@ -125,6 +133,8 @@ class TurnServer:
             configuration["static-auth-secret"] = secret
         flags = ["no-cli", "simple-log", "verbose", "no-rfc5780"]
         flags.append("lt-cred-mech" if secret is None else "use-auth-secret")
+        if external is not None:
+            configuration["external-ip"] = external
         path = lab.directory / f"coturn-{address}.conf"
         lines = [f"{key}={value}" for key, value in configuration.items()]
         lines += [f"{kind}-ip={own}" for own in (address, *more) for kind in ("listening", "relay")]

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import require_part
 from tests.netlab.lab import Lab
 from tests.netlab.party import Party
+from tests.netlab.servers import TurnServer
 from tests.netlab.timeline import Packet
 from tests.netlab.topology import Firewall, IpVersions, Nat
 
@@ -136,3 +137,30 @@ async def test_the_handshake_begins_inside_the_checks_where_both_can(
     plain = [at for at, what in enumerate(seen) if " DTLS " in what]
     assert inside, seen
     assert min(inside) < min(plain), seen
+
+
+async def test_a_relay_behind_a_one_to_one_nat_carries_a_call(lab: Lab) -> None:
+    cloud = await lab.site("cloud", nat="cone")
+    machine = await lab.host("turn", cloud)
+    public, private = f"198.18.{cloud.number}.7", machine.address
+    # The router translates one public address to one machine, both ways, and answers for nothing else.
+    await cloud.router.nft(
+        "table ip static {\nchain in { type nat hook prerouting priority -100; "
+        f"ip daddr {public} dnat to {private}; }}\n"
+        "chain out { type nat hook postrouting priority 90; "
+        f"ip saddr {private} oifname wan snat to {public}; }}\n}}\n"
+    )
+    turn = await TurnServer.start(lab, machine, private, external=public)
+    signalling = (await lab.server()).signalling
+    hosts = [await lab.host(name, await lab.site(f"{name}-site")) for name in ("near", "far")]
+    near, far = await asyncio.gather(*(lab.party(host, "ours") for host in hosts))
+    urls = [f"turn:{public}:3478?transport={transport}" for transport in ("udp", "tcp")]
+    server = {"urls": urls, "username": turn.username, "credential": turn.credential}
+    await near.configure([server], policy="relay")
+    await far.configure([])
+    await asyncio.gather(*(party.join(signalling.url, "static") for party in (near, far)))
+    connected = await near.call()
+    assert connected.ms is not None, connected.log
+    pair = await near.pair()
+    assert (pair["local"], pair["localAddress"]) == ("relay", public)
+    await numbers_cross(near, far)

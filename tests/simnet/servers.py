@@ -125,6 +125,8 @@ class TurnServer:
         self.relayed_packets = 0
         self.refuse_with: int | None = None
         """Answer Allocate requests with this error code."""
+        self.refuse_both_with: int | None = None
+        """Answer Allocate requests for both IP versions with this error code, as coturn with one external address."""
         self._made_by: set[bytes] = set()
         self._nic = nic
         self._relay_nic = relay_nic or nic
@@ -240,6 +242,8 @@ class TurnServer:
     ) -> stun.Message:
         if self.refuse_with is not None:
             return self._refuse(message, self.refuse_with, "TurnRefused")
+        if self.refuse_both_with is not None and (_values(message, 0x8000) or _values(message, 0x8032)):
+            return self._refuse(message, self.refuse_both_with, "TurnRefused")
         present = self.allocations.get(key)
         # The same request again gets the same answer, for its first copy may have been lost, and does nothing
         # again, for it may come late (RFC 8489 §6.3.1).
@@ -344,15 +348,19 @@ class TurnServer:
 
 
 def _peer_addresses(message: stun.Message) -> list[Address]:
-    covered = message._integrity_data
-    if covered is None:
+    if message._integrity_data is None:
         return [message.attributes["XOR-PEER-ADDRESS"]]
+    return [stun.unpack_xor_address(value, message.transaction_id) for value in _values(message, 0x0012)]
+
+
+def _values(message: stun.Message, wanted: int) -> list[bytes]:
+    """Every value of an attribute, of those `aioice.stun` does not show too."""
+    covered = message._integrity_data or b""
     found = []
     position = 20
     while position + 4 <= len(covered):
         kind, length = struct.unpack_from("!HH", covered, position)
-        if kind == 0x0012:
-            value = covered[position + 4 : position + 4 + length]
-            found.append(stun.unpack_xor_address(value, message.transaction_id))
+        if kind == wanted:
+            found.append(covered[position + 4 : position + 4 + length])
         position += 4 + length + (-length % 4)
     return found

@@ -26,3 +26,8 @@ class Schedule:
         if sent == self.attempts and self.patience is not None:
             return self.patience
         return min(self.rto * self.growth ** (sent - 1), self.cap)
+
+    @property
+    def total(self) -> float:
+        """How long it takes, in seconds, until the request has failed."""
+        return sum(self.wait(sent) or 0.0 for sent in range(1, self.attempts + 1))

@@ -17,7 +17,8 @@ from peer.ice.stun import errors
 from peer.ice.stun.errors import ALLOCATION_MISMATCH, UNREACHABLE
 
 from .allocation import TurnAllocation
-from .client import Allocated, RelayFamily, TurnRefused
+from .client import Allocated, TurnRefused
+from .families import RelayFamily
 from .path import ServerPath, StreamPath, UdpPath
 
 __all__ = ["TurnAllocation", "TurnError", "allocate"]

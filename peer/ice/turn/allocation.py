@@ -15,13 +15,16 @@ from peer.ice.network import Address, DatagramReceiver, Network
 from peer.ice.servers import TurnServer
 from peer.ice.stun.errors import UNREACHABLE
 
-from .client import Allocated, Lost, RelayFamily, Released, TurnClient, TurnRefused
+from .client import Allocated, Lost, Released, TurnClient, TurnRefused
+from .families import RelayFamily
 from .path import ServerPath
 from .requests import Challenge, Credentials
 
 logger = logging.getLogger(__name__)
 
 _SERVERS_KNOWN: Final = 64
+_KNOWN_FOR: Final = 3600.0
+"""Seconds after which a server that would not give relayed addresses of both IP versions is asked for both again."""
 
 DOUBT: Final = 2.0
 """Seconds for which nothing at all came back from a server, though there was something to send, before it is asked
@@ -32,16 +35,17 @@ DOUBT_AGAIN: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What one allocation has taught of a server, and saves the next a round trip."""
+class _Acquaintance:
+    """What a server has shown of itself, so that the next allocation need not find it out again."""
 
     challenge: Challenge | None
-    """The nonce given last is good for the next allocation, too (RFC 8489 §9.2.3)."""
+    """The nonce it gave last is good for the next allocation, too (RFC 8489 §9.2.3)."""
     family: RelayFamily
-    """What was granted where both IP versions had been asked for."""
+    """What it would give where both IP versions were wanted."""
+    since: float
 
 
-_servers: WeakKeyDictionary[Network, OrderedDict[tuple[Address, str], _Known]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Network, OrderedDict[tuple[Address, str], _Acquaintance]] = WeakKeyDictionary()
 
 
 class TurnAllocation:
@@ -72,16 +76,18 @@ class TurnAllocation:
         self._time = network.time
         self._loop = asyncio.get_running_loop()
         self._path = path
-        self._servers = _servers.setdefault(network, OrderedDict())
+        self._known = _known.setdefault(network, OrderedDict())
         self._known_as = (address, server.relay_protocol)
-        self._asked_for = family
-        known = self._servers.get(self._known_as)
+        self._wanted = family
+        known = self._known.get(self._known_as)
+        if known is not None and family == "both" and self._time() < known.since + _KNOWN_FOR:
+            family = known.family
         self._client = TurnClient(
             Credentials(server.username, server.credential),
             reliable=path.reliable,
             rng=rng,
-            family=known.family if known is not None and family == "both" else family,
-            challenge=known.challenge if known is not None else None,
+            family=family,
+            challenge=None if known is None else known.challenge,
         )
         self._outcome: asyncio.Future[Allocated | TurnRefused] | None = None
         self._unanswered_since: float | None = None
@@ -194,17 +200,22 @@ class TurnAllocation:
         self._settle(event)
 
     def _settle(self, outcome: Allocated | TurnRefused) -> None:
-        granted: RelayFamily = "both"
-        if self._asked_for == "both" and isinstance(outcome, Allocated):
-            granted = self._client.family
-        self._servers[self._known_as] = _Known(self._client.requests.challenge, granted)
-        self._servers.move_to_end(self._known_as)
-        if len(self._servers) > _SERVERS_KNOWN:
-            self._servers.popitem(last=False)
+        self._remember(outcome)
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(outcome)
         if isinstance(outcome, TurnRefused) and self._client.is_closed:
             self._finish()
+
+    def _remember(self, outcome: Allocated | TurnRefused) -> None:
+        known = self._known.get(self._known_as)
+        challenge = self._client.requests.challenge
+        family, since = ("both", 0.0) if known is None else (known.family, known.since)
+        if isinstance(outcome, Allocated) and self._wanted == "both" and self._client.family != family:
+            family, since = self._client.family, self._time()
+        self._known[self._known_as] = _Acquaintance(challenge, family, since)
+        self._known.move_to_end(self._known_as)
+        if len(self._known) > _SERVERS_KNOWN:
+            self._known.popitem(last=False)
 
     def _path_lost(self, error: Exception | None) -> None:
         if self._outcome is not None and not self._outcome.done():

@@ -19,24 +19,16 @@ from struct import pack
 from typing import Final, Literal, TypeAlias
 
 from peer.ice.network import Address
-from peer.ice.stun.errors import (
-    ADDRESS_FAMILY_NOT_SUPPORTED,
-    ALLOCATION_MISMATCH,
-    FORBIDDEN,
-    STALE_NONCE,
-    TRY_ALTERNATE,
-    UNAUTHENTICATED,
-    UNREACHABLE,
-    WRONG_CREDENTIALS,
-)
+from peer.ice.stun.errors import ALLOCATION_MISMATCH, TRY_ALTERNATE
 from peer.ice.stun.message import ALTERNATE_SERVER, StunMessage, decode_address
 from peer.ice.stun.retransmission import Schedule
 
 from .channels import Channels
+from .families import Families, RelayFamily
 from .message import (
-    FAMILY,
     REQUESTED_UDP,
     Attribute,
+    AttributeList,
     TurnMethod,
     is_data_indication,
     lifetime,
@@ -62,21 +54,6 @@ CLOSE_SCHEDULE: Final = Schedule(rto=0.25, cap=0.5, attempts=21)
 """An allocation that is not given back is the server's for ten minutes: we ask often, as long as somebody lets us."""
 
 PAYLOAD_MAX: Final = 65535 - 48
-
-RelayFamily: TypeAlias = Literal[4, 6, "both"]
-
-_NO_MATTER_OF_WORDS: Final = frozenset(
-    {
-        TRY_ALTERNATE,
-        UNAUTHENTICATED,
-        FORBIDDEN,
-        ALLOCATION_MISMATCH,
-        STALE_NONCE,
-        WRONG_CREDENTIALS,
-        UNREACHABLE,
-    }
-)
-"""Refusals that asking for less would not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +101,13 @@ class TurnClient:
         family: RelayFamily = 4,
         challenge: Challenge | None = None,
     ) -> None:
-        """`reliable` is TCP or TLS. `challenge` is one this server gave before: it saves a round trip.
-
-        Where `family` is "both" and the server will have none of it, IPv4 alone is asked for, in words
-        that every server knows, and then IPv6 alone.
-        """
+        """`reliable` is TCP or TLS. `challenge` is one this server gave before: it saves a round trip."""
         self.requests = Requests(credentials, reliable=reliable, rng=rng, challenge=challenge)
         self.relayed: tuple[Address, ...] = ()
         self.mapped: Address | None = None
         self._rng = rng
-        self.family = family
-        """What is asked for, or has been granted."""
-        self._asked_for_both = family == "both"
+        self._families = Families(family)
+        self._heard_nothing = False
         self._state: Literal["new", "allocating", "allocated", "closing", "closed"] = "new"
         self._events: list[TurnEvent] = []
         self._permissions = Permissions(self.requests, self._lose)
@@ -151,22 +123,24 @@ class TurnClient:
         return bool(self._events)
 
     @property
+    def family(self) -> RelayFamily:
+        """What is asked for: less than was wanted, once the server would not have it."""
+        return self._families.asked
+
+    @property
     def is_closed(self) -> bool:
         return self._state == "closed"
 
     def allocate(self, now: float) -> None:
         """Ask for the allocation. Answered by `Allocated` or `TurnRefused`."""
         self._state = "allocating"
-        attributes = [
-            (Attribute.REQUESTED_TRANSPORT, REQUESTED_UDP),
-            (Attribute.LIFETIME, pack("!I", LIFETIME)),
-        ]
-        if self.family == 6:
-            attributes.append((Attribute.REQUESTED_ADDRESS_FAMILY, FAMILY[6]))
-        elif self.family == "both":
-            attributes.append((Attribute.ADDITIONAL_ADDRESS_FAMILY, FAMILY[6]))
-            attributes.append((Attribute.DRAFT_ADDITIONAL_ADDRESS_FAMILY, FAMILY[6]))
-        self.requests.start(TurnMethod.ALLOCATE, lambda _: attributes, self._allocate_answered, now)
+        self.requests.start(
+            TurnMethod.ALLOCATE,
+            self._what_to_allocate,
+            self._allocate_answered,
+            now,
+            signed_schedule=self._families.schedule,
+        )
 
     def permit(self, addresses: Iterable[Address], now: float) -> None:
         """Let these peers reach us. Those named before the next timer or `wrap` share a request."""
@@ -286,6 +260,13 @@ class TurnClient:
 
     # Life of the allocation (RFC 8656 §7, §8).
 
+    def _what_to_allocate(self, _: bytes) -> AttributeList:
+        return [
+            (Attribute.REQUESTED_TRANSPORT, REQUESTED_UDP),
+            (Attribute.LIFETIME, pack("!I", LIFETIME)),
+            *self._families.attributes(signed=self.requests.challenge is not None),
+        ]
+
     def _allocate_answered(self, answer: Answer, now: float) -> None:
         if self._state == "closing":
             if isinstance(answer, StunMessage):
@@ -294,11 +275,16 @@ class TurnClient:
                 self._closed()
             return
         if isinstance(answer, TurnRefusal):
-            if self._ask_for_less(answer.code):
-                logger.info("asked for less, after %d %s", answer.code, answer.reason)
+            # Without a challenge there was nobody to dislike what we ask for.
+            if self.requests.challenge is not None and self._families.refused(answer.code):
+                self._heard_nothing = answer.message is None
                 self.allocate(now)
             else:
                 self._refuse(answer)
+                if answer.code == ALLOCATION_MISMATCH and self._heard_nothing:
+                    # Then it is ours: made by the first request, whose answer was lost.
+                    self._state = "allocated"
+                    self.close(now)
             return
         # coturn answers for both families with port 0 for the one it cannot relay (RFC 8656 §7.3 has it left out).
         addresses = answer.xor_addresses(Attribute.XOR_RELAYED_ADDRESS)
@@ -317,16 +303,6 @@ class TurnClient:
         self._renewed(answer, now)
         self._permissions.activate(now)
         self._events.append(Allocated(relayed, self.mapped))
-
-    def _ask_for_less(self, code: int) -> bool:
-        """Whether there is something else to ask for. A coturn that relays one address refuses both (440)."""
-        if self.family == "both" and code not in _NO_MATTER_OF_WORDS:
-            self.family = 4
-        elif self._asked_for_both and self.family == 4 and code == ADDRESS_FAMILY_NOT_SUPPORTED:
-            self.family = 6
-        else:
-            return False
-        return True
 
     def _refuse(self, refusal: TurnRefusal) -> None:
         self._state = "closed"

@@ -20,10 +20,7 @@ from .message import Attribute, AttributeList, MessageClass, TurnMethod, encode_
 
 SCHEDULE: Final = Schedule(rto=0.25, cap=2.0, attempts=6, patience=2.0)
 """Over UDP a request goes out at 0, 0.25, 0.75, 1.75, 3.75 and 5.75 s, and is given up at 7.75 s. The first wait is
-longer once a long round trip has been measured."""
-
-RELIABLE_TIMEOUT: Final = 7.75
-"""Over TCP nothing is repeated; the patience is the same."""
+longer once a long round trip has been measured. Over TCP nothing is repeated; the patience is the same."""
 
 _CHALLENGES_MAX: Final = 3
 """Times one request is signed anew with a nonce from the server: a hostile one could send 438 for ever."""
@@ -76,6 +73,7 @@ class _Transaction:
     attributes: Callable[[bytes], AttributeList]
     done: Callable[[Answer, float], None]
     schedule: Schedule
+    signed_schedule: Schedule
     transaction_id: bytes
     credentials: Credentials
     data: bytes = b""
@@ -125,9 +123,15 @@ class Requests:
         now: float,
         *,
         schedule: Schedule = SCHEDULE,
+        signed_schedule: Schedule | None = None,
     ) -> None:
-        """Send a request. `attributes` is called with each transaction id the request gets; `done` once."""
-        transaction = _Transaction(method, attributes, done, schedule, b"", self.credentials)
+        """Send a request. `attributes` is called with each transaction id the request gets; `done` once.
+
+        `signed_schedule` takes the place of `schedule` once there is a nonce to sign the request with.
+        """
+        transaction = _Transaction(
+            method, attributes, done, schedule, signed_schedule or schedule, b"", self.credentials
+        )
         self._send_anew(transaction, now)
 
     def hurry(self, now: float, schedule: Schedule) -> None:
@@ -135,7 +139,7 @@ class Requests:
         if self._reliable:
             return
         for transaction in self._under_way.values():
-            transaction.schedule = schedule
+            transaction.schedule = transaction.signed_schedule = schedule
             transaction.sent = 0
             transaction.due = min(transaction.due, now + schedule.rto)
 
@@ -227,6 +231,7 @@ class Requests:
         transaction.challenge = challenge = self.challenge
         transaction.key = None
         if challenge is not None:
+            transaction.schedule = transaction.signed_schedule
             transaction.key = self._key(transaction.credentials, challenge.realm)
             attributes += [
                 (Attribute.USERNAME, _opaque(transaction.credentials.username).encode()),
@@ -242,7 +247,8 @@ class Requests:
         if self.rtt is not None:
             schedule = transaction.schedule
             transaction.schedule = replace(schedule, rto=min(max(schedule.rto, 2 * self.rtt), schedule.cap))
-        transaction.due = now + (RELIABLE_TIMEOUT if self._reliable else transaction.schedule.rto)
+        schedule = transaction.schedule
+        transaction.due = now + (schedule.total if self._reliable else schedule.rto)
         self.outgoing.append(transaction.data)
 
     def _key(self, credentials: Credentials, realm: str) -> bytes:

@@ -127,6 +127,22 @@ async def test_the_second_allocation_on_a_server_needs_one_round_trip() -> None:
 
 
 @in_virtual_time
+async def test_a_server_that_would_not_give_both_ip_versions_is_not_asked_for_them_again_for_an_hour() -> (
+    None
+):
+    lab = Lab()
+    lab.server.refuse_both_with = 440
+    asked = []
+    for pause in (60, 3600, 0):
+        lab.server.methods.clear()
+        allocation = await lab.allocate(family="both")
+        await allocation.aclose()
+        asked.append(lab.server.methods.count("ALLOCATE"))
+        await asyncio.sleep(pause)
+    assert asked == [3, 1, 2]
+
+
+@in_virtual_time
 async def test_candidates_of_one_moment_share_a_request() -> None:
     lab = Lab()
     allocation = await lab.allocate()

@@ -555,6 +555,63 @@ def test_a_relayed_address_of_each_ip_version_reaches_peers_of_both() -> None:
     assert len(exchange.server.relayed_out) == 2
 
 
+def asks_for_both(request: StunMessage) -> bool:
+    return bool(
+        {Attribute.ADDITIONAL_ADDRESS_FAMILY, Attribute.DRAFT_ADDITIONAL_ADDRESS_FAMILY}
+        & request.attributes.keys()
+    )
+
+
+@pytest.mark.parametrize("reliable", [False, True], ids=["udp", "stream"])
+@pytest.mark.parametrize("challenge", [None, Challenge(REALM, b"nonce-1")], ids=["first", "known"])
+def test_a_server_that_never_answers_who_asks_for_both_ip_versions_is_asked_for_one(
+    challenge: Challenge | None, reliable: bool
+) -> None:
+    exchange = TurnExchange(
+        family="both", challenge=challenge, reliable=reliable, lost=lambda number, data, way: deaf(data)
+    )
+    exchange.client.allocate(exchange.now)
+    exchange.run(2.0)
+    assert exchange.events == [Allocated((RELAYED,), CLIENT)]
+    assert exchange.client.family == 4
+
+
+def deaf(data: bytes) -> bool:
+    """Whether a server that takes no optional attributes hears nothing of this message."""
+    message = parse_message(data)
+    return message is not None and asks_for_both(message)
+
+
+def test_an_allocation_made_by_a_request_whose_answers_were_lost_is_given_back() -> None:
+    exchange = TurnExchange(
+        family="both",
+        challenge=Challenge(REALM, b"nonce-1"),
+        lost=lambda number, data, way: way == "down" and exchange.now < 1001.5,
+    )
+    exchange.server.refuse = lambda request, now: (
+        (437, "Mismatch")
+        if request.method == TurnMethod.ALLOCATE and exchange.server.alive(now) and not asks_for_both(request)
+        else None
+    )
+    exchange.client.allocate(exchange.now)
+    exchange.run(5)
+    assert exchange.events == [TurnRefused(437, "Mismatch"), Released()]
+    assert not exchange.server.alive(exchange.now)
+
+
+def test_closing_while_asking_for_less_leaves_no_allocation() -> None:
+    server = TurnServerModel(
+        refuse=lambda request, now: (440, "No") if asks_for_both(request) else None,
+    )
+    for step in range(0, 200, 5):
+        exchange = TurnExchange(server, family="both")
+        exchange.client.allocate(exchange.now)
+        exchange.run(step / 1000)
+        exchange.client.close(exchange.now)
+        exchange.run(11)
+        assert not server.alive(exchange.now)
+
+
 def test_of_several_relayed_addresses_one_of_each_ip_version_counts() -> None:
     relayed = (RELAYED_6, RELAYED, ("198.51.100.2", 1), ("2001:db8::3", 0))
     exchange = TurnExchange(TurnServerModel(relayed=relayed), family="both")

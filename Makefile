@@ -1,6 +1,7 @@
 # make demo   a call with a bot, in your browser
 # make test   style, types and every test, with the real servers and browser they need
 # make fast   unit tests and the virtual network only
+# make fuzz   fuzz every parser; ARGS="--seconds 600 sctp" fuzzes one of them for ten minutes
 # make bench  time to an open channel, ours beside aiortc's
 
 SHELL := /bin/bash
@@ -22,7 +23,7 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
 TEST_PARTS := turnserver:coturn chromium:chromium redis-server:redis-server ip:iproute2 nft:nftables espeak-ng:espeak-ng npm:npm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-voice relay test check style types docs docs-serve fast real bench bench-connect bench-restart \
+.PHONY: help demo demo-voice relay test check style types docs docs-serve fast real fuzz bench bench-connect bench-restart \
 	bench-audio bench-signaling setup python test-parts clean
 
 help:
@@ -66,6 +67,9 @@ fast: $(READY)
 real: $(READY) test-parts
 	$(BIN)/python -m pytest -m "(real or soak) and not bench" --timeout 180 $(PARALLEL) --dist worksteal \
 		--reruns 1 --max-suite-reruns 6 --rerun-show-tracebacks $(ARGS)
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench.loopback $(ARGS)

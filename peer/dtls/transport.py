@@ -240,7 +240,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         if received is None:
             return
         data, origin = received
-        first = data[0]
+        first = data[0] if data else 0  # a datagram may be empty, and is none of ours then
         if 127 < first < 192:
             if self._rx_srtp is not None:
                 self._receive_srtp(data, origin)

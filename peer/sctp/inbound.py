@@ -33,6 +33,8 @@ class InboundAssociation(base.RTCSctpTransport):
         self._log = SeldomLog(logger)
         self.packets_dropped = 0
         """Packets that were not what their lengths say, or acknowledged what was never sent."""
+        self.faults = 0
+        """Packets whose handling ended in an error of this library."""
         self.chunks_dropped = 0
         """DATA chunks for which there was no room. Those that are not acknowledged come again."""
 
@@ -44,6 +46,11 @@ class InboundAssociation(base.RTCSctpTransport):
     def failed(self, message: str) -> None:
         """Note why the association is about to end, if nobody here has closed it."""
         raise NotImplementedError
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that have arrived and wait for what comes before them."""
+        return self._reassembly.size
 
     @property
     def _last_received_tsn(self) -> int | None:
@@ -65,6 +72,7 @@ class InboundAssociation(base.RTCSctpTransport):
         except ConnectionError:
             raise
         except Exception as exc:
+            self.faults += 1
             self._log.warning("an SCTP packet could not be handled to its end", error=exc)
 
     def _drop_packet(self, message: str, *values: object) -> None:

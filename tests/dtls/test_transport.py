@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
 
 import pytest
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters
@@ -19,85 +18,10 @@ from aiortc.rtp import HeaderExtensionsMap, RtpPacket
 from OpenSSL import SSL
 
 from peer.dtls.certificate import RTCCertificate as PeerCertificate
-from peer.dtls.transport import DATAGRAM_MAX, RTCDtlsTransport, _split_records
+from peer.dtls.transport import DATAGRAM_MAX, _split_records
 from peer.exceptions import RTCError
-from peer.ice.generation import Path
-from peer.ice.payload import MediaReader
 from tests.simnet import in_virtual_time
-
-ROUND_TRIP = 0.02
-ORIGIN = cast(Path, object())
-
-
-class Wire:
-    """ICE as DTLS sees it."""
-
-    def __init__(self, role: str) -> None:
-        self.role = role
-        self.other: Wire | None = None
-        self.is_open = True
-        self.is_agreed = True
-        self.round_trip = ROUND_TRIP
-        self.media_reader: MediaReader | None = None
-        self.signs_of_life = 0
-        self.sent: list[bytes] = []
-        self.flights: list[list[bytes]] = []
-        self.last_flight_is_ours: bool | None = None
-        self.confirmed = False
-        self.deliver: Callable[[bytes], bool] = lambda data: True
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-    def carry(self, flight: Sequence[bytes]) -> None:
-        self.flights.append(list(flight))
-
-    def handshake_done(self, *, last_flight_is_ours: bool) -> None:
-        self.last_flight_is_ours = last_flight_is_ours
-
-    def handshake_confirmed(self) -> None:
-        self.confirmed = True
-
-    def send(self, data: bytes) -> None:
-        assert self.other is not None
-        self.sent.append(data)
-        if self.deliver(data):
-            self.other._queue.put_nowait(data)
-
-    async def receive(self) -> tuple[bytes, Path]:
-        data = await self._queue.get()
-        if data is None:
-            raise ConnectionError
-        return data, ORIGIN
-
-    def heard(self, origin: Path) -> None:
-        assert origin is ORIGIN
-        self.signs_of_life += 1
-
-    def close(self) -> None:
-        self._queue.put_nowait(None)
-
-
-class Receiver:
-    def __init__(self) -> None:
-        self.got: asyncio.Queue[bytes] = asyncio.Queue()
-
-    async def _handle_data(self, data: bytes) -> None:
-        self.got.put_nowait(data)
-
-
-class Pair:
-    def __init__(self) -> None:
-        self.wires = Wire("controlling"), Wire("controlled")
-        self.wires[0].other, self.wires[1].other = self.wires[1], self.wires[0]
-        self.server, self.client = (
-            RTCDtlsTransport(cast(Any, wire), wire, [RTCCertificate.generateCertificate()])
-            for wire in self.wires
-        )
-
-    async def connect(self) -> None:
-        await asyncio.gather(
-            self.server.start(self.client.getLocalParameters()),
-            self.client.start(self.server.getLocalParameters()),
-        )
+from tests.support.dtls_pair import ORIGIN, Pair, Receiver
 
 
 @pytest.fixture

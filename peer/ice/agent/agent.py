@@ -170,7 +170,7 @@ class IceAgent:
             self._invalidate(pair, now)
             self._checklist.discard(pair)
             self._checks.forget_pair(pair)
-        self._selection.replace_lost(now)
+        self._selection.hand_over(now)
         self._advance(now)
 
     def set_remote_credentials(self, remote: IceCredentials, now: float, *, lite: bool = False) -> None:
@@ -321,7 +321,7 @@ class IceAgent:
     def _pair_failed(self, pair: CandidatePair, now: float) -> None:
         self._context.log("pair failed", pair)
         self._invalidate(pair, now)
-        self._selection.replace_lost(now)
+        self._selection.look_for_another(now)
 
     # The peer's checks
 
@@ -414,7 +414,7 @@ class IceAgent:
             if pair.consent is not None and now >= pair.consent.expires(self.timings):
                 self._context.log("consent expired", pair)
                 self._invalidate(pair, now)
-        self._selection.replace_lost(now)
+        self._selection.look_for_another(now)
 
     def _judge(self, now: float) -> None:
         """Follow the states by the clock."""
@@ -441,7 +441,9 @@ class IceAgent:
             self._states.change("silence")
         else:
             self._states.change("select")
-            self._alive(pair)
+            # One that carries on for another may have been silent for as long.
+            if pair.consent is not None and now < pair.consent.heard_at + self.timings.disconnected_after:
+                self._alive(pair)
 
     def _alive(self, pair: CandidatePair) -> None:
         if pair is self.selected_pair:

@@ -26,26 +26,22 @@ class Deadlines:
 
     def shift(self, stall: float, now: float) -> None:
         """Nobody looked for this long: it does not count."""
-        for pair in self._selection.valid:
-            if pair.consent is not None:
-                pair.consent.shift(stall, now)
-        self._selection.last_granted += stall
-        self._selection.last_heard += stall
+        self._selection.shift(stall, now)
         if self.started_at is not None:
             self.started_at += stall
 
     def silent_at(self) -> float | None:
         """When the selected pair has been silent for too long."""
-        pair = self._selection.pair
-        if pair is None or pair.consent is None or self._states.current == "disconnected":
+        quiet_since = self._selection.quiet_since
+        if quiet_since is None or self._states.current == "disconnected":
             return None
-        return pair.consent.heard_at + self._context.timings.disconnected_after
+        return quiet_since + self._context.timings.disconnected_after
 
     def fails_at(self) -> float | None:
         """When to give up: consent is gone, or nothing is left to try (RFC 8863 §4)."""
         timings = self._context.timings
         if self._selection.lost:
-            return self._selection.last_granted + timings.consent_timeout
+            return self._selection.granted_at + timings.consent_timeout
         if self._states.current == "checking" and self._both_ended and self._checklist.exhausted:
             assert self.started_at is not None
             return self.started_at + timings.patience

@@ -37,7 +37,7 @@ class Selection:
         self.last_granted = float("-inf")
         """The latest consent given on a pair that is no longer valid."""
         self.last_heard = float("-inf")
-        """The latest sign of life on a pair that is no longer valid."""
+        """The latest sign of life on a pair that is no longer selected."""
         self._chosen_at = 0.0
         self._told = False
         """That there is none left."""
@@ -45,9 +45,25 @@ class Selection:
 
     @property
     def heard_at(self) -> float:
-        """The latest sign of life on the selected pair; without one, on those there were."""
+        """The latest sign of life where payload goes, or went."""
         pair = self.pair
-        return self.last_heard if pair is None or pair.consent is None else pair.consent.heard_at
+        return (
+            self.last_heard
+            if pair is None or pair.consent is None
+            else max(self.last_heard, pair.consent.heard_at)
+        )
+
+    @property
+    def quiet_since(self) -> float | None:
+        """Since when the selected pair has been silent: it has had a chance only since it was selected."""
+        pair = self.pair
+        return None if pair is None or pair.consent is None else max(pair.consent.heard_at, self._chosen_at)
+
+    @property
+    def granted_at(self) -> float:
+        """The latest consent given on any pair."""
+        granted = [pair.consent.granted_at for pair in self.valid if pair.consent is not None]
+        return max(self.last_granted, *granted) if granted else self.last_granted
 
     def add(self, pair: CandidatePair, now: float) -> None:
         """Its check succeeded."""
@@ -56,7 +72,7 @@ class Selection:
         self._reconsider()
 
     def drop(self, pair: CandidatePair) -> None:
-        """It is valid no more, if it was. `replace_lost` must follow."""
+        """It is valid no more, if it was. `hand_over` or `look_for_another` must follow."""
         pair.nominated = False
         self._nominations.forget(pair)
         if pair.consent is None:
@@ -133,15 +149,39 @@ class Selection:
             return None
         return pair.consent.heard_at + self._context.timings.moved_silence
 
-    def replace_lost(self, now: float) -> None:
-        """After pairs were dropped: if the selected one was among them, the best other takes over."""
+    def hand_over(self, now: float) -> None:
+        """Pairs were dropped because we cannot send on them any more: if the selected one was among them, the best
+        other carries on. That is no sign that anybody is there."""
         if self.pair is not None or not self.lost:
             return
         fresh = (pair for pair in self.valid if pair.consent is not None and not pair.consent.unanswered)
         other = best(fresh) or best(self.valid)
         if other is not None:
-            self._select(other, now, "takes over")
-        elif not self._told:
+            self._select(other, now, "carries on")
+        else:
+            self._tell_none(now)
+
+    def look_for_another(self, now: float) -> None:
+        """Pairs were dropped because nobody answered: if the selected one was among them, the first to answer
+        is next, and all others are asked."""
+        if self.pair is not None or not self.lost:
+            return
+        for pair in self.valid:
+            if pair.consent is not None:
+                pair.consent.ask_again(now, self._context.timings)
+        self._tell_none(now)
+
+    def shift(self, stall: float, now: float) -> None:
+        """Nobody looked for this long: it does not count."""
+        for pair in self.valid:
+            if pair.consent is not None:
+                pair.consent.shift(stall, now)
+        self.last_granted += stall
+        self.last_heard = min(now, self.last_heard + stall)
+        self._chosen_at = min(now, self._chosen_at + stall)
+
+    def _tell_none(self, now: float) -> None:
+        if not self._told:
             self._told = True
             self._context.log("no pair left")
             self._selected(None, now)
@@ -194,6 +234,7 @@ class Selection:
 
     def _select(self, pair: CandidatePair, now: float, why: str) -> None:
         assert pair.consent is not None
+        self.last_heard = self.heard_at
         if self.pair is not None:
             self.pair.nominated = False
         self.pair = pair
@@ -201,8 +242,6 @@ class Selection:
         self._chosen_at = now
         self._context.log("selected", pair, why=why)
         self._reconsider()
-        # A backup was quiet because nobody spoke to it.
-        pair.consent.heard_at = now
         if self._context.controlling:
             self._nominate(pair)
         self._selected(pair, now)

@@ -383,6 +383,41 @@ def test_a_call_whose_every_path_dies_and_comes_back_in_time_goes_on() -> None:
     assert call.clock.time() - back_at < 2
 
 
+@pytest.mark.parametrize("talks", [False, True], ids=["idle", "talking"])
+@pytest.mark.parametrize("moment", range(0, 13, 2))
+def test_a_peer_that_is_gone_is_never_taken_for_alive_whatever_other_pairs_there_were(
+    moment: float, talks: bool
+) -> None:
+    call = Call(two_interfaces=True)
+    if talks:
+        call.talk(30 + moment)
+    call.clock.run(30 + moment)
+    call.link.up = False
+    gone_at = call.clock.time()
+    for _ in range(80):
+        call.clock.run(1)
+        for end in call.ends:
+            assert end.agent.heard_at <= gone_at + 0.05
+    for end in call.ends:
+        assert end.states == ["checking", "connected", "completed", "disconnected", "failed"]
+        assert end.time_of("failed") <= gone_at + 31
+
+
+def test_a_socket_lost_while_nobody_answers_is_no_sign_of_life() -> None:
+    call = Call(two_interfaces=True)
+    call.clock.run(30)
+    call.link.up = False
+    call.clock.run(8)
+    heard_at = call.alice.agent.heard_at
+    call.alice.host.nic("203.0.113.1").remove()
+    call.clock.run(1)
+    assert call.alice.agent.state == "disconnected"
+    assert call.alice.agent.heard_at == heard_at
+    call.link.up = True
+    call.clock.run(3)
+    assert call.alice.agent.state in ("connected", "completed")
+
+
 def test_a_lost_socket_is_replaced_at_once() -> None:
     call = Call(two_interfaces=True)
     call.clock.run(10)

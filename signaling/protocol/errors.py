@@ -30,6 +30,7 @@ ERROR_CODES: Final[dict[str, str]] = {
     "unauthorized": "No access token, or one that is not valid.",
     "token-expired": "The access token has expired.",
     "room-full": "The room has as many peers as the relay allows.",
+    "too-many-sessions": "This identity has as many sessions in the room as the relay allows.",
     "too-many-rooms": "The relay has as many rooms as it allows.",
     "too-many-connections": "This address has as many connections as the relay allows, or joined too often.",
     "resume-failed": "The session is over: it was away too long, missed too much, or never was. Join again.",

@@ -57,8 +57,10 @@ __all__ = [
 ]
 
 PeerId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
-RoomName: TypeAlias = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-PeerName: TypeAlias = Annotated[str, Field(max_length=128)]
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
+"""Control characters, and those that move the cursor, turn the writing round or are not seen at all."""
+RoomName: TypeAlias = Annotated[str, Field(min_length=1, max_length=128, pattern=rf"^[^{_UNSEEN}]+$")]
+PeerName: TypeAlias = Annotated[str, Field(max_length=128, pattern=rf"^[^{_UNSEEN}]*$")]
 Metadata: TypeAlias = dict[str, Any]
 Sequence: TypeAlias = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Received: TypeAlias = Annotated[int, Field(ge=0, le=2**53 - 1)]

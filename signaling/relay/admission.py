@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,6 +56,10 @@ async def join(relay: Relay, message: Join, headers: Mapping[str, str]) -> Admis
     if grant.rooms is not None and message.room not in grant.rooms:
         raise Refused("not-allowed", "the access token is for another room", close=Close.REFUSED)
     check_metadata(relay, message.metadata)
+    if message.room == "*":
+        raise Refused(
+            "not-allowed", "a room cannot be called `*`: that stands for all rooms", close=Close.REFUSED
+        )
     limits = relay.backplane.limits
     session = Session(
         ResumeToken.new(message.room, message.session),
@@ -67,12 +70,14 @@ async def join(relay: Relay, message: Join, headers: Mapping[str, str]) -> Admis
         resumable=message.resumable,
         expires=grant.expires,
         permissions=grant.permissions,
+        name_is_fixed=grant.name is not None,
     )
     peers = await relay.backplane.join(session)
     if peers is None:
         # The same join again, because its answer was lost.
         session, peers = await relay.backplane.resume(session.token, 0)
         async with _detached_unless_admitted(relay, session):
+            _check_owner(session, grant)
             await relay.backplane.renew(session, grant.expires, grant.permissions)
     return Admission(session, peers, resumed=False, sent=0)
 
@@ -88,7 +93,7 @@ async def resume(relay: Relay, message: Resume, headers: Mapping[str, str]) -> A
         if grant is not None:
             _check_owner(session, grant)
             await relay.backplane.renew(session, grant.expires, grant.permissions)
-        elif session.expires is not None and session.expires <= time.time():
+        elif relay.has_expired(session.expires):
             raise Refused("token-expired", "resume with a fresh access token in `token`")
     return Admission(session, peers, resumed=True, sent=message.received)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import math
 from collections.abc import AsyncIterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -23,6 +26,18 @@ from .settings import RelaySettings
 from .turn_credentials import IceServerSource
 
 __all__ = ["create_app"]
+
+PAGE_HEADERS: Final = {
+    # The page talks to its own origin only, and nobody may put it into a frame.
+    "Content-Security-Policy": (
+        "default-src 'self'; connect-src 'self'; img-src 'self' data: blob:; media-src 'self' blob: mediastream:; "
+        "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self)",
+}
 
 _STATUS = {
     "unauthorized": 401,
@@ -76,6 +91,12 @@ def create_app(
         return JSONResponse({"status": "ready"})
 
     async def metrics(request: Request) -> Response:
+        expected = settings.metrics_token
+        if expected is not None:
+            given = request.headers.get("authorization", "")
+            wanted = f"Bearer {expected.get_secret_value()}"
+            if not hmac.compare_digest(given.encode(), wanted.encode()):
+                return Response(status_code=401, headers={"www-authenticate": "Bearer"})
         rooms, sessions = await relay.backplane.counts()
         relay.metrics.rooms.set(rooms)
         relay.metrics.sessions.set(sessions)
@@ -113,10 +134,25 @@ def create_app(
         Route("/metrics", metrics),
     ]
     if settings.page is not None:
-        routes.append(Mount("/", StaticFiles(directory=settings.page, html=True)))
+        routes.append(Mount("/", Page(settings.page)))
     app = _RelayApp(routes=routes, lifespan=lifespan)
     app.state.relay = relay
     return app
+
+
+class Page(StaticFiles):
+    """A static page: with the headers that keep strangers out of it, and without files whose names begin with a dot."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory=directory, html=True)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer for a path below the page's directory."""
+        if any(part.startswith(".") and part != "." for part in path.split("/")):
+            raise HTTPException(404)
+        response = await super().get_response(path, scope)
+        response.headers.update(PAGE_HEADERS)
+        return response
 
 
 class _RelayApp(Starlette):

@@ -75,7 +75,7 @@ class JWTAuthenticator:
         algorithms: Sequence[str] = ("HS256",),
         issuer: str | None = None,
         audience: str | None = None,
-        leeway: float = 5.0,
+        leeway: float = 10.0,
     ) -> None:
         kinds = {algorithm.startswith("HS") for algorithm in algorithms}
         if not algorithms or len(kinds) != 1 or "none" in {algorithm.lower() for algorithm in algorithms}:
@@ -84,7 +84,7 @@ class JWTAuthenticator:
             )
         if kinds == {True}:
             _check_secret(key)
-        self._key = key
+        self._key = _prepared(key, algorithms)
         self._algorithms = list(algorithms)
         self._issuer = issuer
         self._audience = audience
@@ -108,7 +108,7 @@ class JWTAuthenticator:
             )
         except jwt.ExpiredSignatureError:
             raise Refused("token-expired") from None
-        except jwt.InvalidTokenError as error:
+        except (jwt.PyJWTError, OverflowError, ValueError) as error:
             raise Refused("unauthorized", f"the access token is not valid: {type(error).__name__}") from None
         return _grant(claims)
 
@@ -117,6 +117,26 @@ def _check_secret(key: str | bytes) -> None:
     """RFC 7518 §3.2."""
     if len(key.encode() if isinstance(key, str) else key) < 32:
         raise ValueError("the JWT secret must have at least 32 bytes: make one with `openssl rand -hex 32`")
+
+
+def _prepared(key: str | bytes, algorithms: Sequence[str]) -> str | bytes:
+    """Return the key if every algorithm can use it. Raises `ValueError` now, not at somebody's join."""
+    known = jwt.algorithms.get_default_algorithms()
+    for name in algorithms:
+        if name not in known:
+            raise ValueError(
+                f"{name!r} is no algorithm of access tokens; there are {', '.join(sorted(known))}"
+            )
+        try:
+            known[name].prepare_key(key)
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            hint = (
+                "; a public key needs its own algorithms, such as RS256, ES256 or EdDSA"
+                if name[:2] == "HS"
+                else ""
+            )
+            raise ValueError(f"{name} cannot use this key: {error}{hint}") from None
+    return key
 
 
 def _grant(claims: dict[str, Any]) -> Grant:
@@ -133,16 +153,24 @@ def _grant(claims: dict[str, Any]) -> Grant:
         identity=claims["sub"],
         rooms=None if "*" in names else names,
         permissions=None if permissions is None else PERMISSIONS.intersection(map(str, permissions)),
-        expires=float(claims["exp"]),
+        expires=_seconds(claims["exp"]),
         name=name[:128] if isinstance(name, str) else None,
     )
+
+
+def _seconds(value: Any) -> float:
+    try:
+        return float(value)
+    except (OverflowError, ValueError, TypeError):
+        raise Refused("unauthorized", "`exp` of the access token is no time") from None
 
 
 def mint_token(
     key: str | bytes,
     *,
     identity: str,
-    room: str | Sequence[str],
+    room: str | Sequence[str] = (),
+    any_room: bool = False,
     ttl: float = 3600.0,
     permissions: Iterable[str] | None = None,
     name: str | None = None,
@@ -153,21 +181,23 @@ def mint_token(
     """An access token for JWTAuthenticator.
 
     :param key: the shared secret, or the private key in PEM of the authenticator's public one.
-    :param identity: who its bearer is; `room`: the rooms it is for, `*` for any.
+    :param identity: who its bearer is.
+    :param room: the room, or the rooms, it is for. `any_room` makes it one for all rooms; no room is called `*`.
     :param ttl: seconds from `now` (Unix seconds, by default the clock's) that it is valid.
     :param permissions: out of PERMISSIONS; None: all of them.
     :param name: fixes the bearer's name in the room.
     :param claims: further ones.
-    :raises ValueError: for an unknown permission, or a secret that JWTAuthenticator refuses.
+    :raises ValueError: for an unknown permission, a secret that JWTAuthenticator refuses, no room, or one called `*`.
     """
     if algorithm.startswith("HS"):
         _check_secret(key)
     issued = time.time() if now is None else now
-    payload: dict[str, Any] = {
-        **claims,
-        "sub": identity,
-        "room": room if isinstance(room, str) else list(room),
-    }
+    rooms = [room] if isinstance(room, str) else list(room)
+    if "*" in rooms:
+        raise ValueError("no room is called `*`: a token for all rooms is asked for with any_room=True")
+    if any_room == bool(rooms):
+        raise ValueError("give the token a room, or any_room=True, and not both")
+    payload: dict[str, Any] = {**claims, "sub": identity, "room": "*" if any_room else room}
     payload |= {"iat": int(issued), "exp": int(issued + ttl)}
     if permissions is not None:
         wanted = frozenset(permissions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -47,6 +48,9 @@ def serve(
             "--development", help="Let anybody in, without access tokens. Never on a public address."
         ),
     ] = False,
+    development_anywhere: Annotated[
+        bool, typer.Option("--development-anywhere", help="The same on an address others can reach.")
+    ] = False,
     jwt_secret_file: Annotated[
         Path | None, typer.Option(help="File with the secret or public key of access tokens.")
     ] = None,
@@ -56,6 +60,10 @@ def serve(
     origins: Annotated[
         str | None,
         typer.Option(help="Web origins that may connect, comma-separated; * for any [this relay's own]."),
+    ] = None,
+    public_host: Annotated[
+        str | None,
+        typer.Option(help="Host names under which browsers reach this relay, comma-separated [--host]."),
     ] = None,
     redis: Annotated[
         str | None, typer.Option(envvar="SIGNALING_REDIS_URL", help="redis:// URL shared by several relays.")
@@ -73,7 +81,8 @@ def serve(
         return
     given: dict[str, Any] = {
         "page": page,
-        "development": development or None,
+        "development": development or development_anywhere or None,
+        "public_hosts": public_host if public_host is not None else (None if _is_address(host) else host),
         "jwt_key_file": jwt_secret_file,
         "jwt_algorithms": jwt_algorithms,
         "origins": origins,
@@ -89,6 +98,12 @@ def serve(
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
         raise typer.BadParameter("; ".join(line.replace("Value error, ", "") for line in lines)) from None
+    if settings.development and not development_anywhere and not _is_loopback(host):
+        raise typer.BadParameter(
+            f"everybody who reaches {host} could come in: listen on 127.0.0.1, set access tokens, "
+            "or say --development-anywhere",
+            param_hint="--development",
+        )
     configure_logs(settings.log_format, logging.DEBUG if verbose else logging.INFO)
     for name, meant in misspelt(os.environ).items():
         logger.warning("%s is no setting; is %s meant?", name, meant)
@@ -107,6 +122,18 @@ def serve(
         raise typer.Exit(1) from None
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
 @app.command()
 def schema() -> None:
     """Print the protocol as JSON Schema."""
@@ -116,8 +143,9 @@ def schema() -> None:
 @app.command()
 def token(
     identity: Annotated[str, typer.Option(help="Who its bearer is.")],
-    room: Annotated[str, typer.Option(help="Room, or several separated by commas; * for any.")],
     secret_file: Annotated[Path, typer.Option(help="File with the shared secret of access tokens.")],
+    room: Annotated[str, typer.Option(help="Room, or several separated by commas.")] = "",
+    any_room: Annotated[bool, typer.Option("--any-room", help="A token for all rooms.")] = False,
     ttl: Annotated[float, typer.Option(min=1, help="Seconds it is valid.")] = 3600,
     permissions: Annotated[
         str | None, typer.Option(help="signal, message, broadcast, update, turn; comma-separated [all].")
@@ -126,14 +154,17 @@ def token(
 ) -> None:
     """Print an access token, signed with the relay's shared secret."""
     rooms = [part.strip() for part in room.split(",") if part.strip()]
-    if not rooms:
-        raise typer.BadParameter("name a room, or * for any", param_hint="--room")
+    if any_room == bool(rooms):
+        raise typer.BadParameter("name a room, or say --any-room", param_hint="--room")
     wanted = (
         None if permissions is None else [part.strip() for part in permissions.split(",") if part.strip()]
     )
     try:
         secret = secret_file.read_text().strip()
-        typer.echo(mint_token(secret, identity=identity, room=rooms, ttl=ttl, permissions=wanted, name=name))
+        minted = mint_token(
+            secret, identity=identity, room=rooms, any_room=any_room, ttl=ttl, permissions=wanted, name=name
+        )
+        typer.echo(minted)
     except (OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

@@ -335,6 +335,11 @@ class Connection:
         if session.permissions is not None and "update" not in session.permissions:
             await self._refuse(message.seq, "not-allowed", "the access token does not permit `update`")
             return
+        if session.name_is_fixed and message.name is not None and message.name != session.name:
+            await self._refuse(
+                message.seq, "not-allowed", "the access token gives the name; it cannot be changed"
+            )
+            return
         try:
             check_metadata(self.relay, message.metadata)
         except Refused as error:
@@ -358,7 +363,7 @@ class Connection:
             self._expiry_timer = None
         session = self._session
         if session is not None and session.expires is not None:
-            delay = max(0.0, session.expires - time.time())
+            delay = max(0.0, session.expires + self.relay.settings.leeway - time.time())
             # Further away than a day: look again then, loops dislike distant timers.
             self._expiry_timer = asyncio.get_running_loop().call_later(min(delay, 86_400.0), self._expire)
 
@@ -367,7 +372,7 @@ class Connection:
         session = self._session
         if session is None or session.expires is None:
             return
-        if session.expires > time.time():
+        if not self.relay.has_expired(session.expires):
             self._watch_expiry()
             return
         self.ended("token-expired", Close.TOKEN_EXPIRED)

@@ -17,6 +17,11 @@ def _extras(record: logging.LogRecord) -> dict[str, object]:
     return {key: value for key, value in vars(record).items() if key not in _STANDARD and value is not None}
 
 
+def _one_line(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class JSONFormatter(logging.Formatter):
     """One JSON object a line: `time` (ISO 8601, UTC), `level`, `logger`, `message`, and what the record
     carries besides.
@@ -43,8 +48,13 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        extras = " ".join(f"{key}={value!s}" for key, value in _extras(record).items())
+        extras = " ".join(f"{key}={_one_line(value)}" for key, value in _extras(record).items())
         return f"{text}  {extras}" if extras else text
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Write the first line: what is not printable is escaped, so that nobody's name forges another line."""
+        record.message = _one_line(record.message)
+        return super().formatMessage(record)
 
 
 def configure_logs(form: Literal["text", "json"], level: int = logging.INFO) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import random
-import secrets
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
@@ -111,9 +111,13 @@ class Relay:
             grant = await self.authenticator.authenticate(token, headers)
         except Refused as error:
             raise Refused(error.code, str(error), close=Close.REFUSED) from None
-        if grant.expires is not None and grant.expires <= time.time():
+        if self.has_expired(grant.expires):
             raise Refused("token-expired", close=Close.REFUSED)
         return grant
+
+    def has_expired(self, expires: float | None) -> bool:
+        """Whether a token that expires at this time, in Unix seconds, is refused: clocks may differ by `leeway`."""
+        return expires is not None and expires + self.settings.leeway <= time.time()
 
     async def turn_credentials(self, headers: Mapping[str, str], address: str) -> dict[str, Any]:
         """The body of `GET /api/turn-credentials`; without any source, an empty list. Raises Refused."""
@@ -124,11 +128,14 @@ class Relay:
         grant = await self.authenticate(token.strip() if scheme.lower() == "bearer" else None, headers)
         if not grant.allows("turn"):
             raise Refused("not-allowed", "the access token does not permit `turn`")
-        user = grant.identity or secrets.token_hex(4)
-        if not self.credential_requests.request(f"identity {user}", now):
-            raise Refused("rate-limited", "too many credentials fetched for this identity")
         if self.ice_servers is None:
             return IceServers([], self.settings.turn_ttl).to_json()
+        if grant.identity is None:
+            # Without one, nothing bounds how many credentials somebody collects.
+            raise Refused("not-allowed", "TURN credentials are for those whom an access token names")
+        user = grant.identity
+        if not self.credential_requests.request(f"identity {user}", now):
+            raise Refused("rate-limited", "too many credentials fetched for this identity")
         try:
             servers = await self.ice_servers.ice_servers(user)
         except CredentialsUnavailable as error:
@@ -198,7 +205,23 @@ class Relay:
         allowed = self.settings.origins
         if allowed:
             return "*" in allowed or origin in allowed
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        host = headers.get("host", "").lower()
+        try:
+            return urlsplit(origin).netloc.lower() == host and self._is_ours(
+                urlsplit(f"//{host}").hostname or ""
+            )
+        except ValueError:
+            return False
+
+    def _is_ours(self, hostname: str) -> bool:
+        """Whether this name can only mean this relay: a page elsewhere may point a name of its own at our address."""
+        if hostname in ("localhost", *self.settings.public_hosts) or hostname.endswith(".localhost"):
+            return True
+        try:
+            ipaddress.ip_address(hostname)
+        except ValueError:
+            return False
+        return True
 
 
 async def _deny(scope: Mapping[str, Any], send: Send, status: int, text: str) -> None:
@@ -223,6 +246,7 @@ def _authenticator(settings: RelaySettings) -> Authenticator:
             algorithms=settings.jwt_algorithms,
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
+            leeway=settings.leeway,
         )
     if settings.development:
         logger.warning("development: anybody may join any room. Never run this on a public address")

@@ -21,6 +21,7 @@ class Limits:
 
     peers_per_room: int = 50
     rooms: int = 10_000
+    sessions_per_identity: int = 10
     window_seconds: float = 30.0
     window_messages: int = 512
     window_bytes: int = 1_048_576
@@ -75,6 +76,8 @@ class Session:
     resumable: bool = False
     expires: float | None = None
     permissions: frozenset[str] | None = None
+    name_is_fixed: bool = False
+    """Whether the access token gave the name, so that the peer cannot change it."""
     received: int = 0
     """The highest `seq` accepted from the peer."""
     connection: Attached | None = None

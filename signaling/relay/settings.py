@@ -20,7 +20,9 @@ class RelaySettings(BaseSettings):
     by commas.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SIGNALING_", extra="forbid", validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SIGNALING_", extra="forbid", validate_default=True, hide_input_in_errors=True
+    )
 
     # Who may come in
     development: bool = Field(
@@ -35,6 +37,9 @@ class RelaySettings(BaseSettings):
     jwt_algorithms: Annotated[list[str], NoDecode] = Field(
         default=["HS256"], description="Accepted algorithms."
     )
+    leeway: float = Field(
+        default=10.0, ge=0, le=300, description="Seconds by which clocks of those who mint tokens may differ."
+    )
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     origins: Annotated[list[str], NoDecode] = Field(
@@ -43,12 +48,23 @@ class RelaySettings(BaseSettings):
         "address serves. `*`: any. Programs that send no Origin are not browsers and always may.",
     )
 
+    public_hosts: Annotated[list[str], NoDecode] = Field(
+        default=[],
+        description="Host names under which browsers reach this relay, comma-separated. Needed where `origins` is "
+        "empty and the page is reached by a name: any page could point a name of its own at this address.",
+    )
+
     # How much
     max_message_bytes: int = Field(default=262_144, ge=1024, description="Largest message forwarded, bytes.")
     max_metadata_bytes: int = Field(
         default=4096, ge=0, description="Largest `metadata` of a peer, bytes of JSON."
     )
     max_peers_per_room: int = Field(default=50, ge=1)
+    max_sessions_per_identity: int = Field(
+        default=10,
+        ge=1,
+        description="Sessions one identity may have in a room; the oldest without a connection goes.",
+    )
     max_rooms: int = Field(default=10_000, ge=1)
     max_connections: int = Field(default=10_000, ge=1, description="Connections of this process.")
     max_connections_per_address: int = Field(default=200, ge=1)
@@ -108,9 +124,12 @@ class RelaySettings(BaseSettings):
     )
     redis_prefix: str = Field(default="signaling:", description="Starts every key and channel.")
     page: Path | None = Field(default=None, description="Directory of a static page served at /.")
+    metrics_token: SecretStr | None = Field(
+        default=None, description="Bearer token that /metrics asks for. Without: open to everybody."
+    )
     log_format: Literal["text", "json"] = "text"
 
-    @field_validator("jwt_algorithms", "origins", "turn_urls", mode="before")
+    @field_validator("jwt_algorithms", "origins", "public_hosts", "turn_urls", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return (
@@ -154,6 +173,7 @@ class RelaySettings(BaseSettings):
         return Limits(
             peers_per_room=self.max_peers_per_room,
             rooms=self.max_rooms,
+            sessions_per_identity=self.max_sessions_per_identity,
             window_seconds=self.window_seconds,
             window_messages=self.window_messages,
             window_bytes=self.window_bytes,

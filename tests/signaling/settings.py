@@ -18,5 +18,7 @@ def relay_settings(**changes: Any) -> RelaySettings:
         "messages_per_second": 1_000_000,
         "message_burst": 1_000_000,
         "bytes_per_second": 1e9,
+        "leeway": 0.0,
+        "max_sessions_per_identity": 1000,
     }
     return RelaySettings(**(values | changes))

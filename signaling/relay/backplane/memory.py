@@ -49,12 +49,24 @@ class MemoryBackplane(Backplane):
             room = self._rooms[session.room] = {}
         if session.id in room:
             return None
+        self._make_place_for(session.identity, list(room.values()))
+        room = self._rooms.setdefault(session.room, room)
         if len(room) >= self.limits.peers_per_room:
             raise Refused("room-full", f"this room has {len(room)} peers, which is the limit")
         others = list(room.values())
         room[session.id] = session
         self._tell(others, joined_frame(session.info()))
         return [other.info() for other in others]
+
+    def _make_place_for(self, identity: str | None, present: list[Session]) -> None:
+        """Let the oldest session of an identity go that has as many as it may. Raises Refused if all are in use."""
+        same = [session for session in present if identity is not None and session.identity == identity]
+        if len(same) < self.limits.sessions_per_identity:
+            return
+        waiting = next((session for session in same if session.connection is None), None)
+        if waiting is None:
+            raise Refused("too-many-sessions")
+        self._remove(waiting, "lost")
 
     async def resume(self, token: ResumeToken, received: int) -> tuple[Session, list[PeerInfo]]:
         room = self._rooms.get(token.room, {})

@@ -176,6 +176,7 @@ class RedisBackplane(Backplane):
                 session.name,
                 json.dumps(session.metadata),
                 joined_frame(session.info()),
+                "1" if session.name_is_fixed else "",
             )
             if answer[0] not in ("ok", "exists"):
                 raise Refused(answer[0])
@@ -227,6 +228,7 @@ class RedisBackplane(Backplane):
             resumable=state["resumable"] == "1",
             expires=float(state["expires"]) if state["expires"] else None,
             permissions=frozenset(json.loads(state["permissions"])) if state["permissions"] else None,
+            name_is_fixed=bool(state.get("fixed")),
             received=int(state["in"]),
         )
         for frame in frames:

@@ -38,6 +38,7 @@ class RoomScript:
             int(limits.window_seconds * 1000),
             limits.peers_per_room,
             limits.rooms,
+            limits.sessions_per_identity,
         )
 
     async def call(self, command: str, *arguments: Any) -> Any:

@@ -11,10 +11,13 @@
 --   <p>node:<n>    channel: 'd <id> <number> <frame>' delivers, 'e <id> <code>' ends, 'b' is the node's own beat
 
 local p, command, node = ARGV[1], ARGV[2], ARGV[3]
-local max_frames, max_size, window, max_peers, max_rooms =
-  tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local max_frames, max_size, window, max_peers, max_rooms, max_same =
+  tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local a = {}
-for i = 9, #ARGV do a[i - 8] = ARGV[i] end
+for i = 10, #ARGV do a[i - 9] = ARGV[i] end
+
+-- Every key expires (ms): when all relays are gone for good, nothing of anybody's may stay. A beat renews what lives.
+local day, grace = 86400000, 60000
 
 local function now()
   local time = redis.call('TIME')
@@ -38,6 +41,7 @@ local function push(id, frame)
     return
   end
   redis.call('RPUSH', p .. 'o:' .. id, frame)
+  if count == 0 then redis.call('PEXPIRE', p .. 'o:' .. id, redis.call('PTTL', key)) end
   redis.call('HINCRBY', key, 'size', #frame)
   local number = redis.call('HINCRBY', key, 'out', 1)
   tell(owner, 'd ' .. id .. ' ' .. number .. ' ' .. frame)
@@ -45,7 +49,11 @@ end
 
 remove = function(id, reason)
   local owner, room = unpack(redis.call('HMGET', p .. 's:' .. id, 'owner', 'room'))
-  if not room then return end
+  if not room then
+    redis.call('SREM', p .. 'ids', id)
+    redis.call('ZREM', p .. 'away', id)
+    return
+  end
   redis.call('DEL', p .. 's:' .. id, p .. 'o:' .. id)
   redis.call('SREM', p .. 'ids', id)
   redis.call('ZREM', p .. 'away', id)
@@ -88,6 +96,22 @@ local function send_away(id)
   redis.call('SREM', p .. 'owned:' .. owner, id)
   redis.call('HSET', p .. 's:' .. id, 'owner', '')
   redis.call('ZADD', p .. 'away', now() + window, id)
+  redis.call('PEXPIRE', p .. 's:' .. id, window + grace)
+  redis.call('PEXPIRE', p .. 'o:' .. id, window + grace)
+end
+
+-- A session that a node holds lives a day from now.
+local function keep(id, room)
+  redis.call('PEXPIRE', p .. 's:' .. id, day)
+  redis.call('PEXPIRE', p .. 'o:' .. id, day)
+  if room then redis.call('PEXPIRE', p .. 'room:' .. room, day) end
+end
+
+local function own(id)
+  local key = p .. 'owned:' .. node
+  redis.call('SADD', key, id)
+  -- Never put off: it is what says when the oldest of them is to be renewed.
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, day) end
 end
 
 -- Whether message `number` of the session is the next one: nil if so, else the answer to give.
@@ -101,22 +125,39 @@ end
 
 local commands = {}
 
--- id, room, secret, info, resumable, expires, permissions, identity, name, metadata, frame for the others
+-- id, room, secret, info, resumable, expires, permissions, identity, name, metadata, frame for the others, name is fixed
 function commands.join()
   local id, room = a[1], a[2]
   local key, members = p .. 's:' .. id, p .. 'room:' .. room
   if redis.call('EXISTS', key) == 1 then return {'exists'} end
   local there = redis.call('ZCARD', members)
   if there == 0 and redis.call('SCARD', p .. 'rooms') >= max_rooms then return {'too-many-rooms'} end
+  if a[8] ~= '' then
+    local same, waiting = 0, nil
+    for _, other in ipairs(redis.call('ZRANGE', members, 0, -1)) do
+      local identity, owner = unpack(redis.call('HMGET', p .. 's:' .. other, 'identity', 'owner'))
+      if identity == a[8] then
+        same = same + 1
+        if owner == '' then waiting = waiting or other end
+      end
+    end
+    if same >= max_same then
+      if not waiting then return {'too-many-sessions'} end
+      remove(waiting, 'lost')
+      there = redis.call('ZCARD', members)
+    end
+  end
   if there >= max_peers then return {'room-full'} end
   local others = roster(room, id)
   for _, other in ipairs(redis.call('ZRANGE', members, 0, -1)) do push(other, a[11]) end
   redis.call('HSET', key, 'room', room, 'owner', node, 'secret', a[3], 'info', a[4], 'resumable', a[5], 'expires', a[6],
-    'permissions', a[7], 'identity', a[8], 'name', a[9], 'metadata', a[10], 'in', 0, 'out', 0, 'ack', 0, 'size', 0)
+    'permissions', a[7], 'identity', a[8], 'name', a[9], 'metadata', a[10], 'fixed', a[12], 'in', 0, 'out', 0, 'ack', 0,
+    'size', 0)
   redis.call('ZADD', members, redis.call('INCR', p .. 'joins'), id)
   redis.call('SADD', p .. 'rooms', room)
   redis.call('SADD', p .. 'ids', id)
-  redis.call('SADD', p .. 'owned:' .. node, id)
+  own(id)
+  keep(id, room)
   return {'ok', others}
 end
 
@@ -132,8 +173,9 @@ function commands.resume()
     redis.call('SREM', p .. 'owned:' .. fields[3], id)
   end
   redis.call('HSET', key, 'owner', node)
-  redis.call('SADD', p .. 'owned:' .. node, id)
+  own(id)
   redis.call('ZREM', p .. 'away', id)
+  keep(id, room)
   return {'ok', roster(room, id), redis.call('HGETALL', key), redis.call('LRANGE', p .. 'o:' .. id, 0, -1)}
 end
 
@@ -217,6 +259,21 @@ function commands.beat()
   end
   -- A few at a time: the next beat goes on.
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'away', '-inf', time, 'LIMIT', 0, 100)) do remove(id, 'lost') end
+  if redis.call('PTTL', p .. 'owned:' .. node) < day / 2 then
+    for _, id in ipairs(redis.call('SMEMBERS', p .. 'owned:' .. node)) do
+      keep(id, redis.call('HGET', p .. 's:' .. id, 'room'))
+    end
+    redis.call('PEXPIRE', p .. 'owned:' .. node, day)
+  end
+  for _, name in ipairs({'rooms', 'ids', 'away', 'nodes', 'joins'}) do
+    local left = redis.call('PTTL', p .. name)
+    if left == -1 or (left >= 0 and left < day) then redis.call('PEXPIRE', p .. name, 2 * day) end
+  end
+  -- What expired without anybody's doing leaves its name in the set of rooms.
+  local names = redis.call('SRANDMEMBER', p .. 'rooms', 10)
+  for _, name in ipairs(names) do
+    if redis.call('EXISTS', p .. 'room:' .. name) == 0 then redis.call('SREM', p .. 'rooms', name) end
+  end
   return known and 0 or 1
 end
 

@@ -276,7 +276,7 @@ def test_the_command_says_which_argument_is_wrong(arguments: list[str], text: st
         (["--redis", "redis://127.0.0.1:9"], "Redis cannot be reached"),
         (["--redis", "nonsense"], "redis://"),
         (["--tls-certificate", "/nowhere", "--tls-key", "/nowhere"], "/nowhere and /nowhere are no TLS"),
-        (["--host", "host.invalid"], "'host.invalid' is no address of this host"),
+        (["--host", "host.invalid", "--development-anywhere"], "'host.invalid' is no address of this host"),
     ],
 )
 def test_a_relay_that_cannot_start_says_why_in_one_line(arguments: list[str], text: str) -> None:

@@ -167,3 +167,62 @@ async def test_what_could_not_be_told_of_an_old_connection_is_not_told_of_a_new_
         again, _ = await resuming
         assert rooms._deferred == {}
         assert await rooms.send(again, 1, again.id, "{}") is SendResult.ACCEPTED
+
+
+async def lifetimes(rooms: SlowBackplane) -> dict[str, int]:
+    """Return every key of this prefix with the milliseconds it has left; -1 for ever."""
+    client = rooms._redis
+    keys = [key async for key in client.scan_iter(f"{rooms._prefix}*")]
+    return {
+        (key.decode() if isinstance(key, bytes) else key).removeprefix(rooms._prefix): await client.pttl(key)
+        for key in keys
+    }
+
+
+async def test_every_key_expires_so_that_nothing_stays_when_all_relays_are_gone(
+    backplane: Backplanes,
+) -> None:
+    async with backplane() as rooms:
+        staying, leaving = session(), session()
+        await rooms.join(staying)
+        await rooms.join(leaving)
+        await rooms.send(staying, 1, leaving.id, '{"type":"message"}')
+        await rooms.has_answered("beat", rooms.answered.count("beat") + 2)
+        left = await lifetimes(rooms)
+        assert left
+        assert not {key for key, milliseconds in left.items() if milliseconds < 0}
+        await rooms.detach(leaving)
+        left = await lifetimes(rooms)
+        window = rooms.limits.window_seconds * 1000
+        assert left[f"s:{leaving.id}"] <= window + 60_000
+        assert left[f"o:{leaving.id}"] <= window + 60_000
+        assert left[f"s:{staying.id}"] > 23 * 3_600_000
+
+
+async def test_sessions_that_live_are_renewed_before_they_expire(backplane: Backplanes) -> None:
+    async with backplane() as rooms:
+        one = session()
+        await rooms.join(one)
+        for key in (f"s:{one.id}", f"owned:{rooms.node}", "room:room"):
+            await rooms._redis.pexpire(rooms._prefix + key, 60_000)
+        await rooms.has_answered("beat", rooms.answered.count("beat") + 2)
+        left = await lifetimes(rooms)
+        assert left[f"s:{one.id}"] > 23 * 3_600_000
+        assert left["room:room"] > 23 * 3_600_000
+
+
+async def test_one_identity_cannot_fill_a_room_over_several_relays(backplane: Backplanes) -> None:
+    async with backplane() as rooms:
+        limit = rooms.limits.sessions_per_identity
+        for _ in range(limit):
+            mine = session()
+            mine.identity = "alice"
+            await rooms.join(mine)
+        further = session()
+        further.identity = "alice"
+        with pytest.raises(Refused) as refused:
+            await rooms.join(further)
+        assert refused.value.code == "too-many-sessions"
+        await rooms.detach(mine)
+        await rooms.join(further)
+        assert mine.left or not await rooms._redis.exists(f"{rooms._prefix}s:{mine.id}")

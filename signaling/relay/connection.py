@@ -58,12 +58,20 @@ class Connection:
     """Serves one WebSocket for the relay. `run` returns when it is over; nothing of it is left then."""
 
     def __init__(
-        self, relay: Relay, receive: Receive, send: Send, headers: Mapping[str, str], address: str
+        self,
+        relay: Relay,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[str, str],
+        address: str,
+        on_joined: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_joined` is called once the peer is in a room."""
         settings = relay.settings
         now = time.monotonic()
         self.relay = relay
         self.address = address
+        self._on_joined = on_joined
         self._headers = headers
         self._receive = receive
         self._messages = TokenBucket(settings.messages_per_second, settings.message_burst, now)
@@ -315,6 +323,7 @@ class Connection:
         self._session = session
         self._writer.attach(session, admission.sent)
         session.connection = self
+        self._on_joined()
         self._watch_expiry()
         self.relay.metrics.joined(resumed=admission.resumed)
         logger.info(

@@ -165,7 +165,8 @@ class Relay:
             await _deny(scope, send, status, text)
             return
         # Counted in the same turn as it was let in: those that come at the same time are more than one.
-        connection = Connection(self, receive, send, headers, address)
+        on_joined = scope.get("extensions", {}).get("signaling.joined", lambda: None)
+        connection = Connection(self, receive, send, headers, address, on_joined)
         self._connections.add(connection)
         self._idle.clear()
         self.metrics.connections.set(len(self._connections))

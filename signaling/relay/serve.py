@@ -8,19 +8,27 @@ import ssl
 from types import TracebackType
 
 import uvicorn
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .app import create_app
 from .auth import Authenticator
 from .backplane import Backplane
 from .relay import Relay
 from .settings import RelaySettings
+from .sockets import (
+    EXTRA_CONNECTIONS,
+    HEAD_TIMEOUT,
+    Doorkeeper,
+    GuardedConfig,
+    GuardedHTTP,
+    GuardedWebSocket,
+    raise_descriptor_limit,
+)
 from .turn_credentials import IceServerSource
 
 __all__ = ["RelayServer"]
 
-LINGER = 5.0
-"""Seconds."""
+BACKLOG = 128
+"""Connections the system keeps for us until they are accepted."""
 
 
 class RelayServer:
@@ -58,14 +66,21 @@ class RelayServer:
         )
         self.relay: Relay = self.app.state.relay
         self.secure = tls_certificate is not None
-        self._config = uvicorn.Config(
+        self.doorkeeper = Doorkeeper(
+            most=settings.max_connections + EXTRA_CONNECTIONS,
+            most_of_an_address=settings.max_connections_per_address + EXTRA_CONNECTIONS,
+        )
+        self._config = GuardedConfig(
             self.app,
             host=host,
             port=port,
             ssl_certfile=tls_certificate,
             ssl_keyfile=tls_key,
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
-            ws=_Protocol,
+            doorkeeper=self.doorkeeper,
+            http=GuardedHTTP,
+            ws=GuardedWebSocket,
+            backlog=BACKLOG,
             # The relay answers what is merely too large with an error; this is where the frame is not even read.
             ws_max_size=max(4 * settings.max_message_bytes, 1_048_576),
             ws_ping_interval=settings.ping_interval,
@@ -96,6 +111,7 @@ class RelayServer:
         try:
             # Before uvicorn does, which would print a failure instead of raising it.
             await self.relay.start()
+            self.doorkeeper.fit(raise_descriptor_limit())
             await self._server.begin()
         except BaseException:
             await self.relay.stop()
@@ -113,14 +129,6 @@ class RelayServer:
     async def drain(self, seconds: float | None = None) -> None:
         """Stop taking new clients and move the present ones, spread over `seconds`."""
         await self.relay.drain(seconds)
-
-
-class _Protocol(WebSocketsSansIOProtocol):
-    """A WebSocket that does not linger: what a peer has not read soon after its end is thrown away."""
-
-    async def run_asgi(self) -> None:
-        await super().run_asgi()
-        self.loop.call_later(LINGER, self.transport.abort)
 
 
 class _Server(uvicorn.Server):
@@ -144,6 +152,7 @@ class _Server(uvicorn.Server):
                 self.config.port,
                 ssl=self.config.ssl,
                 backlog=self.config.backlog,
+                ssl_handshake_timeout=HEAD_TIMEOUT if self.config.ssl is not None else None,
             )
         except socket.gaierror as error:
             await self.lifespan.shutdown()

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,17 @@ async def demo(
     *,
     room: str = "demo",
     tls: tuple[str, str] | None = None,
+    public_hosts: Sequence[str] = (),
     **options: Any,
 ) -> AsyncIterator[tuple[RelayServer, Call]]:
     """The relay with its page, and the bot in `room`. Port 0 takes a free one: see `server.http_url`.
 
+    `public_hosts` are names under which browsers reach the page, beside addresses and localhost.
     `options` are the bot's, as for `Call`. Raises `OSError` when the address is taken.
     """
     certificate, key = tls or (None, None)
     # Development: anybody may join, which is what a demo on one's own machine is for.
-    settings = RelaySettings(development=True, page=PAGE)
+    settings = RelaySettings(development=True, page=PAGE, public_hosts=list(public_hosts))
     async with RelayServer(
         settings, host=host, port=port, tls_certificate=certificate, tls_key=key
     ) as server:
@@ -89,6 +91,7 @@ def main() -> int:
     )
     parser.add_argument("--certificate", help="PEM file, for https; with --key")
     parser.add_argument("--key", help="PEM file")
+    parser.add_argument("--public-host", action="append", default=[], help="a name by which browsers come")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what the connections do")
     options = parser.parse_args()
     if bool(options.certificate) != bool(options.key):
@@ -96,7 +99,14 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR)
     tls = (options.certificate, options.key) if options.certificate else None
     return until_interrupted(
-        serve(options.host, options.port, room=options.room, tls=tls, offer=options.offer)
+        serve(
+            options.host,
+            options.port,
+            room=options.room,
+            tls=tls,
+            public_hosts=options.public_host,
+            offer=options.offer,
+        )
     )
 
 

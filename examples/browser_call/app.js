@@ -6,6 +6,7 @@ import { Timeline } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
+const token = takeToken();
 const timeline = new Timeline({ log: $("log"), lanes: $("lanes"), end: $("scale-end") });
 const entry = $("entry");
 const tiles = new Map();
@@ -49,12 +50,14 @@ $("who").addEventListener("change", () => {
 });
 addEventListener("pagehide", () => call?.leave());
 
-if (parameters.get("autojoin") === "1") {
+// A link must not be enough to turn somebody's camera on: elsewhere than on one's own machine, a press of Join is.
+if (parameters.get("autojoin") === "1" && /^(localhost|127\.0\.0\.1|\[::1\])$/.test(location.hostname)) {
   entry.requestSubmit();
 }
 
 async function join() {
   if (call) return;
+  const url = signalingUrl();
   $("join").disabled = true;
   const room = $("room").value.trim();
   const name = $("name").value.trim();
@@ -70,11 +73,7 @@ async function join() {
 
   status("Reaching the room…");
   timeline.start();
-  const signaling = new SignalingClient(parameters.get("signaling") ?? defaultSignaling(), {
-    room,
-    name,
-    token: parameters.get("token"),
-  });
+  const signaling = new SignalingClient(url, { room, name, token });
   const configuration = { iceServers: await iceServers() };
   if (parameters.get("policy")) configuration.iceTransportPolicy = parameters.get("policy");
   call = new Call(signaling, { stream, configuration, offer: parameters.get("offer") ?? "newcomer" });
@@ -236,11 +235,21 @@ async function iceServers() {
       throw new Error("The address has an ?ice= that is not JSON; it should be a list like [{\"urls\": \"stun:host:3478\"}].");
     }
   }
-  return fetchIceServers(new URL("/api/turn-credentials", location.href), parameters.get("token"));
+  return fetchIceServers(new URL("/api/turn-credentials", location.href), token);
 }
 
-function defaultSignaling() {
-  return new URL("/ws", location.href).href.replace(/^http/, "ws");
+// The relay is that of the page's own origin, by whatever path: where a call goes is not up to a link.
+function signalingUrl() {
+  const url = new URL(parameters.get("signaling") ?? "/ws", location.href.replace(/^http/, "ws"));
+  if (url.host !== location.host) throw new Error(`The address names a relay at ${url.host}; this page uses its own only.`);
+  return url.href;
+}
+
+// A token stands behind the #, which no server and no other page is told, and leaves the address at once.
+function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given !== null) history.replaceState(null, "", location.pathname + location.search);
+  return given;
 }
 
 function describeRoom(trouble = null) {

@@ -131,7 +131,8 @@ class RemotePeer(EventEmitter):
         self.pc = setup.connect()
 
     def __repr__(self) -> str:
-        return f"<RemotePeer {self.name or '(no name)'} {self.id} {self.state}>"
+        # Names and ids are the peer's to choose: quoted, they forge no line of a log.
+        return f"<RemotePeer {self.name!r} {self.id!r} {self.state}>"
 
     @property
     def state(self) -> str:

@@ -61,7 +61,7 @@ class RTCIceServer(aiortc.RTCIceServer):
     urls: str | list[str]
     """One URL or several: `stun:`, `stuns:`, `turn:`, `turns:` (RFC 7064, RFC 7065)."""
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = dataclasses.field(default=None, repr=False)
     credentialType: str = "password"
 
     def parse(self) -> list[StunServer | TurnServer]:

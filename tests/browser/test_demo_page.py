@@ -70,7 +70,7 @@ async def chat_goes_both_ways(page: Page) -> None:
     await page.fill("#message", "Is anybody there?")
     await page.press("#message", "Enter")
     await page.wait_for_function(
-        "document.getElementById('chat').textContent.includes('You said: Is anybody there?')"
+        "() => document.getElementById('chat').textContent.includes('You said: Is anybody there?')"
     )
 
 
@@ -123,7 +123,9 @@ async def test_the_page_shows_candidates_of_both_sides_and_the_states(page: Page
                 arg=side,
             )
         assert await page.inner_text("#fact-ice") in ("connected", "completed")
-        await page.wait_for_function("document.getElementById('fact-path').textContent.includes('host')")
+        await page.wait_for_function(
+            "() => document.getElementById('fact-path').textContent.includes('host')"
+        )
 
 
 async def test_the_bot_notices_at_once_when_the_page_hangs_up(page: Page) -> None:
@@ -185,7 +187,7 @@ async def test_three_in_a_room_are_all_connected(chromium: Browser) -> None:
         await second.goto(f"{server.http_url}?name=Grace&autojoin=1")
         for page in (first, second):
             await page.wait_for_function(
-                "browserCall.peers.size === 2 &&"
+                "() => browserCall.peers.size === 2 &&"
                 " [...browserCall.peers.values()].every(peer => peer.pc.connectionState === 'connected')",
                 timeout=60_000,  # six videos are encoded on this machine
             )
@@ -202,7 +204,9 @@ async def test_three_in_a_room_are_all_connected(chromium: Browser) -> None:
 async def test_without_permission_the_page_says_so_and_joins_all_the_same(page: Page) -> None:
     async with demo(port=0) as (server, _):
         await page.goto(f"{server.http_url}?autojoin=1")
-        await page.wait_for_function("document.getElementById('status').textContent.includes('not allowed')")
+        await page.wait_for_function(
+            "() => document.getElementById('status').textContent.includes('not allowed')"
+        )
         await state_is(page, "connected")
         await chat_goes_both_ways(page)
 
@@ -211,11 +215,43 @@ async def test_a_relay_that_cannot_be_reached_is_told_in_words_and_join_can_be_p
     page: Page,
 ) -> None:
     async with demo(port=0) as (server, _):
-        await page.goto(f"{server.http_url}?autojoin=1&signaling=ws://127.0.0.1:9/ws")
+        await page.goto(server.http_url)
+    await page.click("#join")
+    await page.wait_for_function(
+        "() => document.getElementById('status').textContent.includes('cannot be reached')"
+    )
+    assert await page.is_enabled("#join")
+
+
+async def test_a_link_names_no_relay_elsewhere(page: Page) -> None:
+    async with demo(port=0) as (server, _):
+        await page.goto(f"{server.http_url}?signaling=wss://evil.example/ws")
+        await page.click("#join")
         await page.wait_for_function(
-            "document.getElementById('status').textContent.includes('cannot be reached')"
+            "() => document.getElementById('status').textContent.includes('evil.example')"
         )
+        assert await page.evaluate("globalThis.browserCall ?? null") is None
+
+
+async def test_a_link_turns_no_camera_on_and_joins_no_room_by_itself(page: Page) -> None:
+    asked = (
+        "navigator.mediaDevices.getUserMedia = () => { globalThis.asked = true; return Promise.reject(); }"
+    )
+    await page.add_init_script(asked)
+    async with demo(port=0) as (server, call):
+        # The same server by a name that is no sign of one's own machine; Chromium resolves it to loopback.
+        await page.goto(f"http://calls.localhost:{server.port}/?autojoin=1&room=evil")
+        await page.wait_for_load_state("networkidle")
+        assert not await page.evaluate("Boolean(globalThis.asked)")
         assert await page.is_enabled("#join")
+        assert not call.peers
+
+
+async def test_a_token_leaves_the_address_at_once(page: Page) -> None:
+    async with demo(port=0) as (server, _):
+        await page.goto(f"{server.http_url}?room=demo#token=secret")
+        assert "secret" not in page.url
+        assert page.url.endswith("?room=demo")
 
 
 async def restart(page: Page, call: Call, who: str) -> None:

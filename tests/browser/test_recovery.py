@@ -59,7 +59,7 @@ async def test_a_longer_cut_is_restarted_once_for_both(page: Page) -> None:
             return len(reports) + int(await page.evaluate("restarts"))
 
         network.up = False
-        await page.wait_for_function("restarts > 0", timeout=20_000)
+        await page.wait_for_function("() => restarts > 0", timeout=20_000)
         await in_time(lambda: peer.pc.silence > 8, "the cut to outlast the restart")
         network.up = True
         await in_time(lambda: peer.state == "connected", "connected again", 20)
@@ -102,7 +102,7 @@ async def test_where_the_bot_does_nothing_the_page_brings_the_call_back(page: Pa
         [peer] = call.peers.values()
         network.up = False
         await page.wait_for_function(
-            "document.getElementById('log').textContent.includes('ICE restart')", timeout=40000
+            "() => document.getElementById('log').textContent.includes('ICE restart')", timeout=40000
         )
         network.up = True
         await state_is(page, "connected")

@@ -40,7 +40,7 @@ async def test_a_connection_that_breaks_is_resumed_and_the_call_does_not_notice(
             before = await page.evaluate("browserCall.id")
             for connection in list(server._server.server_state.connections):
                 connection.transport.abort()
-            await page.wait_for_function("globalThis.resumed === true")
+            await page.wait_for_function("() => globalThis.resumed === true")
             assert await page.evaluate("browserCall.id") == before
             await restart(page, call, "the browser")  # needs the relay in both directions
             await restart(page, call, "the bot")
@@ -60,7 +60,7 @@ async def test_when_the_relay_has_forgotten_the_session_the_call_is_made_again(p
         async with relay(server.port):
             await page.wait_for_function("before => browserCall.id !== before", arg=before)
             await page.wait_for_function(
-                "[...browserCall.peers.values()].some(peer => peer.pc?.connectionState === 'connected')"
+                "() => [...browserCall.peers.values()].some(peer => peer.pc?.connectionState === 'connected')"
             )
             await in_time(
                 lambda: any(peer.state == "connected" for peer in call.peers.values()), "the bot has it"

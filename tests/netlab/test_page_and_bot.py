@@ -57,7 +57,8 @@ async def demo(lab: Lab) -> tuple[Page, Site]:
     ice = quote(json.dumps([{"urls": f"stun:{server.turn.address}:3478"}]))
     page = await chromium.browser.new_page()
     page.set_default_timeout(40_000)
-    await page.goto(f"https://{address}/?autojoin=1&ice={ice}")
+    await page.goto(f"https://{address}/?ice={ice}")
+    await page.click("#join")
     return page, home
 
 
@@ -79,5 +80,5 @@ async def test_page_and_bot_recover_by_themselves_when_the_whole_network_was_gon
     await page.fill("#message", "Still there?")
     await page.press("#message", "Enter")
     await page.wait_for_function(
-        "document.getElementById('chat').textContent.includes('You said: Still there?')"
+        "() => document.getElementById('chat').textContent.includes('You said: Still there?')"
     )

@@ -23,7 +23,7 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
 TEST_PARTS := turnserver:coturn chromium:chromium redis-server:redis-server ip:iproute2 nft:nftables espeak-ng:espeak-ng npm:npm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-voice relay test check style types docs docs-serve fast real fuzz bench bench-connect bench-restart \
+.PHONY: help demo demo-voice relay test check style types docs docs-serve audit fast real fuzz bench bench-connect bench-restart \
 	bench-audio bench-signaling setup python test-parts clean
 
 help:
@@ -41,7 +41,7 @@ relay: $(READY)
 
 test: check fast real
 
-check: style types docs
+check: style types docs audit
 
 style: $(READY)
 	$(BIN)/ruff check .
@@ -49,6 +49,9 @@ style: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+audit: $(READY)
+	@$(BIN)/python -m tests.support.audit
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet -f docs/mkdocs.yml

@@ -30,7 +30,7 @@ class Conversation:
     async def begin(cls, lab: Lab) -> Conversation:
         server = await lab.server()
         address = server.spare_address
-        command = ("-m", "signaling", "--development", "--host", address, "--port", "8080")
+        command = ("-m", "signaling", "--development-anywhere", "--host", address, "--port", "8080")
         inside = server.host.namespace.command(sys.executable, *command)
         relay = await lab.add(await LabProcess.start("relay", inside, lab.log("relay")))
         await listening(server.host, address, 8080, relay)

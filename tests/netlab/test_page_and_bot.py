@@ -39,7 +39,7 @@ async def demo(lab: Lab) -> tuple[Page, Site]:
     relay = await start(
         "relay",
         server.host,
-        *("signaling", "--development", "--page", str(PAGE), "--host", address, "--port", "443"),
+        *("signaling", "--development-anywhere", "--page", str(PAGE), "--host", address, "--port", "443"),
         *(
             "--tls-certificate",
             str(lab.directory / "server.pem"),

@@ -225,7 +225,14 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     def _parse(self) -> None:
         while self._unparsed and self._may_read.is_set() and not self.transport.is_closing():
             part, self._unparsed = self._unparsed[:SLICE], self._unparsed[SLICE:]
-            super().data_received(part)
+            try:
+                super().data_received(part)
+            except Exception as error:
+                # Frames that come before the handshake is done meet a protocol that does not expect them.
+                logger.info("a connection was cut: %s: %s", type(error).__name__, error)
+                self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+                self.transport.abort()
+                return
             if self.transport.get_write_buffer_size() > BACKLOG_MAX:
                 logger.info("a connection was cut: it does not read what it asked for")
                 self.transport.abort()

@@ -79,7 +79,7 @@ def damage(rng: random.Random, data: bytes, other: bytes) -> bytes:
         elif accident == 1 and buffer:
             buffer[at] = rng.choice(INTERESTING)
         elif accident == 2 and len(buffer) > 1:
-            word = rng.choice((*INTERESTING_WORDS, len(buffer), rng.randrange(65536)))
+            word = rng.choice((*INTERESTING_WORDS, min(len(buffer), 0xFFFF), rng.randrange(65536)))
             at = min(at, len(buffer) - 2)
             buffer[at : at + 2] = word.to_bytes(2)
         elif accident == 3:

@@ -56,6 +56,7 @@ class Fanout:
             self._pump = None
 
     async def _read(self) -> None:
+        failure: Exception | None = None
         try:
             while True:
                 frame = await self.track.recv()
@@ -63,16 +64,11 @@ class Fanout:
                     reader._push(frame)
         except MediaStreamError:
             pass
-        except Exception as exc:  # the application's track may raise anything
-            asyncio.get_running_loop().call_exception_handler(
-                {
-                    "message": f"recv() of {self.track!r} failed; it has ended for its readers",
-                    "exception": exc,
-                }
-            )
+        except Exception as error:  # the application's track may raise anything
+            failure = error
         self._pump = None
         for reader in tuple(self._readers):
-            reader._end()
+            reader._end(failure)
 
 
 class FanoutTrack(GuardedHandlers, MediaStreamTrack):
@@ -89,9 +85,13 @@ class FanoutTrack(GuardedHandlers, MediaStreamTrack):
         self._frames: deque[Any] = deque(maxlen=depth)
         self._waiter: asyncio.Future[None] | None = None
         self._source_ended = False
+        self._failure: Exception | None = None
 
     async def recv(self) -> Any:
-        """The next frame. Raises `MediaStreamError` once the source has ended or this end was stopped."""
+        """The next frame. Raises `MediaStreamError` once the source has ended or this end was stopped.
+
+        What `recv()` of the source has raised is raised here too, once, in every reader.
+        """
         if self.readyState != "live":
             raise MediaStreamError
         if not self._source_ended:
@@ -99,6 +99,9 @@ class FanoutTrack(GuardedHandlers, MediaStreamTrack):
         while not self._frames:
             if self._source_ended:
                 self.stop()
+                failure, self._failure = self._failure, None
+                if failure is not None:
+                    raise failure
             if self.readyState != "live":
                 raise MediaStreamError
             self._waiter = asyncio.get_running_loop().create_future()
@@ -121,8 +124,9 @@ class FanoutTrack(GuardedHandlers, MediaStreamTrack):
         self._frames.append(frame)
         self._wake()
 
-    def _end(self) -> None:
+    def _end(self, failure: Exception | None) -> None:
         self._source_ended = True
+        self._failure = failure
         self._wake()
 
     def _wake(self) -> None:

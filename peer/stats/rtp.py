@@ -64,6 +64,7 @@ def sender_stats(report: RTCStatsReport, transport: str | None, live: MediaLine,
             height=measured.height if kind == "video" else None,
             frames=measured.frames if kind == "video" else None,
             framesPerSecond=measured.frames_per_second if kind == "video" else None,
+            trackFailure=None if sender.track_failure is None else repr(sender.track_failure),
         )
     if not sender.started and not sends(live.line.current):
         return

@@ -17,8 +17,8 @@ _TABLE: Final = (
     (1920 * 1080, 2_500_000, 5_000_000),
     (3840 * 2160, 6_000_000, 15_000_000),
 )
-BITS_PER_PIXEL_MIN: Final = 0.36
-"""Bits per second for each pixel of the size, below which a smaller picture looks better: 110 kbit/s at 640x480."""
+BITS_PER_PIXEL_MIN: Final = 0.5
+"""Bits per second for each pixel of the size, below which a smaller picture looks better: 150 kbit/s at 640x480."""
 HYSTERESIS: Final = 1.5
 """How much more than that minimum there must be before the picture becomes larger again."""
 SCALES: Final = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
@@ -53,7 +53,10 @@ def bitrate_range(width: int, height: int) -> BitrateRange:
 
 
 def fitting_size(
-    width: int, height: int, bitrate: float, used: tuple[int, int] | None = None
+    width: int,
+    height: int,
+    bitrate: float,
+    used: tuple[int, int] | None = None,
 ) -> tuple[int, int]:
     """Return the largest size, in the shape of the picture, that a bitrate (bits per second) does justice to.
 

@@ -14,7 +14,6 @@ from av.video.frame import PictureType, VideoFrame
 __all__ = ["H264Encoder", "LibavEncoder", "Vp8Encoder"]
 
 CLOCK_RATE: Final = 90_000
-CLOCK: Final = Fraction(1, CLOCK_RATE)
 FRAME_RATE: Final = 30
 """What an encoder is told to expect; pictures carry the time that has really passed."""
 FOLLOWS: Final = 3.0
@@ -27,10 +26,8 @@ _KEY_FRAMES_ONLY_WHEN_ASKED: Final = 1 << 28
 class LibavEncoder(ABC):
     """Encodes pictures of one codec.
 
-    libav's wrappers take a bitrate when they are opened and, of libvpx, never again; opening another encoder costs a
-    key frame, just when a link has become slower. But both libvpx and x264 spend by the time stamps of the pictures:
-    one that is told that half the time has passed spends half as much. So an encoder is opened for a bitrate, and
-    its clock runs faster or slower as more or less is wanted.
+    libav's wrappers take a bitrate when they are opened, and opening another encoder costs a key frame, just when a
+    link has become slower. So each codec has a way of its own to let an open encoder spend more or less.
     """
 
     name: str
@@ -38,13 +35,19 @@ class LibavEncoder(ABC):
 
     def __init__(self) -> None:
         self._context: VideoCodecContext | None = None
-        self._opened_for = 0.0
-        self._clock = 0
         self._interval: float | None = None
         self._last: float | None = None
 
     @abstractmethod
     def _open(self, width: int, height: int, bitrate: int) -> VideoCodecContext: ...
+
+    @abstractmethod
+    def _follows(self, bitrate: float) -> bool:
+        """Whether the open encoder can spend so much, or so little."""
+
+    @abstractmethod
+    def _prepare(self, context: VideoCodecContext, frame: VideoFrame, bitrate: float, seconds: float) -> None:
+        """Have the next picture take `bitrate` for `seconds`."""
 
     def encode(self, frame: VideoFrame, at: float, bitrate: float, *, key_frame: bool) -> bytes:
         """Return one encoded picture; empty when the encoder leaves it out.
@@ -55,16 +58,13 @@ class LibavEncoder(ABC):
         :param key_frame: whether it must need no other picture. The first one of a size never does.
         """
         context = self._context
-        ratio = bitrate / self._opened_for if self._opened_for else 0.0
         if (
             context is None
             or (frame.width, frame.height) != (context.width, context.height)
-            or not 1 / FOLLOWS <= ratio <= FOLLOWS
+            or not self._follows(bitrate)
         ):
             context = self._context = self._open(frame.width, frame.height, max(1, round(bitrate)))
-            self._opened_for, ratio = bitrate, 1.0
-        self._clock += max(1, round(self._passed(at) * ratio * CLOCK_RATE))
-        frame.pts, frame.time_base = self._clock, CLOCK
+        self._prepare(context, frame, bitrate, self._passed(at))
         # A decoder leaves there what its own picture was: for a source of key frames only, all would be key frames.
         frame.pict_type = PictureType.I if key_frame else PictureType.NONE
         return b"".join(bytes(packet) for packet in context.encode(frame))
@@ -78,14 +78,31 @@ class LibavEncoder(ABC):
 
 
 class Vp8Encoder(LibavEncoder):
-    """libvpx, as libwebrtc sets it up for conversations."""
+    """libvpx, as libwebrtc sets it up for conversations.
+
+    libav never tells it of another bitrate. But it spends by the time stamps of the pictures: one that is told that
+    half the time has passed spends half as much. Its clock runs as fast as the bitrate has become higher.
+    """
 
     name = "libvpx"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._opened_for = 0
+        self._clock = 0
+
+    def _follows(self, bitrate: float) -> bool:
+        return self._opened_for / FOLLOWS <= bitrate <= self._opened_for * FOLLOWS
+
+    def _prepare(self, context: VideoCodecContext, frame: VideoFrame, bitrate: float, seconds: float) -> None:
+        self._clock += max(1, round(seconds * bitrate / self._opened_for * CLOCK_RATE))
+        frame.pts, frame.time_base = self._clock, Fraction(1, CLOCK_RATE)
+
     def _open(self, width: int, height: int, bitrate: int) -> VideoCodecContext:
-        context = _context("libvpx", width, height, bitrate)
+        self._opened_for = bitrate
+        context = _context("libvpx", width, height, bitrate, Fraction(1, CLOCK_RATE))
         context.gop_size = _KEY_FRAMES_ONLY_WHEN_ASKED
-        context.qmin, context.qmax = 2, 56
+        context.qmin, context.qmax = 2, 63
         context.options = {
             "bufsize": str(bitrate),  # rc_buf_sz is a second
             "cpu-used": "-6",
@@ -104,38 +121,58 @@ class Vp8Encoder(LibavEncoder):
 
 
 class H264Encoder(LibavEncoder):
-    """x264, baseline profile. `nal_max`: bytes a NAL unit may have, for peers that take one in a packet only."""
+    """x264, baseline profile. `nal_max`: bytes a NAL unit may have, for peers that take one in a packet only.
+
+    libav tells it of a bitrate that has become lower than the one it was opened for, so that it is opened for more
+    than is wanted. It takes pictures to come at an even pace (otherwise it holds each back until it knows the next
+    one's time), so that the bitrate it is told is the one that gives a picture its share.
+    """
 
     name = "libx264"
 
     def __init__(self, nal_max: int | None = None) -> None:
         super().__init__()
         self._nal_max = nal_max
+        self._most = 0
+        self._count = 0
+
+    def _follows(self, bitrate: float) -> bool:
+        share = bitrate * (self._interval or 1 / FRAME_RATE) * FRAME_RATE
+        return self._most / (4 * FOLLOWS) <= share <= self._most
+
+    def _prepare(self, context: VideoCodecContext, frame: VideoFrame, bitrate: float, seconds: float) -> None:
+        context.bit_rate = min(self._most, max(1000, round(bitrate * seconds * FRAME_RATE)))
+        self._count += 1
+        frame.pts, frame.time_base = self._count, Fraction(1, FRAME_RATE)
 
     def _open(self, width: int, height: int, bitrate: int) -> VideoCodecContext:
-        context = _context("libx264", width, height, bitrate)
-        private = ["scenecut=0", "keyint=infinite", "force-cfr=0"]
+        share = round(bitrate * (self._interval or 1 / FRAME_RATE) * FRAME_RATE)
+        most = self._most = round(share * FOLLOWS)
+        context = _context("libx264", width, height, most, Fraction(1, FRAME_RATE))
+        private = ["scenecut=0", "keyint=infinite"]
         if self._nal_max is not None:
             private.append(f"slice-max-size={self._nal_max}")
         context.options = {
             "preset": "veryfast",
             "tune": "zerolatency",
-            "maxrate": str(bitrate),
-            "bufsize": str(bitrate // 2),
+            # Alike, for x264 follows a bitrate only where there is to be no other (CBR).
+            "maxrate": str(most),
+            "bufsize": str(share // 2),
             "forced-idr": "1",
             "x264-params": ":".join(private),
         }
         context.profile = "Baseline"
+        context.open()
         return context
 
 
-def _context(name: str, width: int, height: int, bitrate: int) -> VideoCodecContext:
+def _context(name: str, width: int, height: int, bitrate: int, time_base: Fraction) -> VideoCodecContext:
     context: Any = av.CodecContext.create(name, "w")
     context.width, context.height = width, height
     context.bit_rate = bitrate
     context.pix_fmt = "yuv420p"
     context.framerate = Fraction(FRAME_RATE, 1)
-    context.time_base = CLOCK
+    context.time_base = time_base
     context.thread_count = _threads(width * height)
     return context  # type: ignore[no-any-return]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from peer.rtp.outbound import PACKET_MAX
+
 from .bitrate import bitrate_range
 
 __all__ = ["StreamRate"]
@@ -17,8 +19,8 @@ GROWTH: Final = 1.08
 """From one reception report to the next, which come about once a second."""
 PACE: Final = 2.5
 """Times the bitrate that packets of a large picture leave, where nothing says how much comes through."""
-TOLERANCE: Final = 0.97
-"""Of a limit that is kept to, for what the pacer lets out at once."""
+TOLERANCE: Final = 0.99
+"""Of a limit that is kept to. A whole packet less too, for that is what the pacer may let out too early."""
 
 
 class StreamRate:
@@ -63,7 +65,9 @@ class StreamRate:
         """How fast packets leave."""
         limit = self.limit
         fast = PACE * self.target
-        return fast if limit is None else min(fast, TOLERANCE * limit)
+        if limit is None:
+            return fast
+        return min(fast, max(0.7 * limit, TOLERANCE * limit - 8 * PACKET_MAX))
 
     def estimated(self, bitrate: int, sent: float) -> None:
         """The peer estimates (REMB) that `bitrate` comes through, while `sent` is what was sent in the last second."""

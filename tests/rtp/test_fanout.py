@@ -125,9 +125,7 @@ def test_a_depth_below_one_frame_is_refused() -> None:
         Fanout(Numbers(), depth=0)
 
 
-async def test_a_track_that_fails_is_named_in_the_log_and_ends_for_its_readers(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_what_a_track_raises_reaches_every_reader_once_and_then_it_has_ended() -> None:
     class Broken(MediaStreamTrack):
         kind = "video"
 
@@ -136,8 +134,8 @@ async def test_a_track_that_fails_is_named_in_the_log_and_ends_for_its_readers(
 
     fanout = Fanout(Broken())
     for reader in (fanout.subscribe(), fanout.subscribe()):
-        with pytest.raises(MediaStreamError):
+        with pytest.raises(ZeroDivisionError):
             await asyncio.wait_for(reader.recv(), 1)
         assert reader.readyState == "ended"
-    assert "frames per second" in caplog.text
-    assert "Broken" in caplog.text
+        with pytest.raises(MediaStreamError):
+            await asyncio.wait_for(reader.recv(), 1)

@@ -270,7 +270,7 @@ def decoded(lane: Lane) -> list[VideoFrame]:
     """The pictures as the peer sees them."""
     from aiortc.codecs import depayload
 
-    decoder = av.CodecContext.create(
+    decoder: Any = av.CodecContext.create(
         {"video/vp8": "vp8", "video/h264": "h264"}[lane.codec.mimeType.lower()], "r"
     )
     frames: list[Any] = []

@@ -40,8 +40,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("peer.dtls")
 
 FLIGHT_INTERVAL_MIN: Final = 0.05
+ANSWER_INTERVAL_MIN: Final = 0.25
+"""Seconds to the first repetition of a flight are two round trips, but no less than this. The first flight of a
+handshake costs its receiver nothing, a later one signatures and key exchange; FFmpeg fails over one that comes again
+meanwhile."""
 FLIGHT_INTERVAL_UNKNOWN: Final = 0.4
-"""Seconds to the first repetition of a flight: two round trips, or this when ICE has not measured one."""
+"""The same when ICE has not measured a round trip."""
 ANSWER_WITHIN: Final = 30.0
 """Seconds the handshake may take from the first pair on, once both sides have agreed on a pair."""
 AGREED_WITHIN: Final = 300.0
@@ -89,6 +93,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._flight_timer: asyncio.TimerHandle | None = None
         self._flight_interval = FLIGHT_INTERVAL_UNKNOWN
         self._flight_repetitions = 0
+        self._heard_peer = False
         self._background = Background("DTLS transport")
         self._settled = False
         self._early: deque[bytes] = deque(maxlen=EARLY_MESSAGES)
@@ -338,6 +343,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._path.send(protect(data))
 
     async def _receive_dtls(self, data: bytes, origin: Path) -> None:
+        self._heard_peer = True
         self._ssl.bio_write(data)  # type: ignore[union-attr]
         while True:
             try:
@@ -392,9 +398,8 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         if not self._path.is_open:
             return  # see `path_found`
         round_trip = self._path.round_trip
-        self._flight_interval = (
-            FLIGHT_INTERVAL_UNKNOWN if round_trip is None else max(FLIGHT_INTERVAL_MIN, 2 * round_trip)
-        )
+        least = ANSWER_INTERVAL_MIN if self._heard_peer else FLIGHT_INTERVAL_MIN
+        self._flight_interval = FLIGHT_INTERVAL_UNKNOWN if round_trip is None else max(least, 2 * round_trip)
         self._flight_timer = asyncio.get_running_loop().call_later(self._flight_interval, self._repeat_flight)
 
     def _repeat_flight(self) -> None:

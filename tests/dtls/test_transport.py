@@ -60,6 +60,34 @@ async def test_each_lost_flight_is_sent_again_within_round_trips_rather_than_sec
     assert (pair.client.state, pair.server.state) == ("connected", "connected")
 
 
+@pytest.mark.parametrize(("round_trip", "first", "later"), [(0.004, 0.05, 0.25), (0.2, 0.4, 0.4)])
+@in_virtual_time
+async def test_a_flight_is_repeated_after_two_round_trips_and_a_later_one_leaves_time_to_compute(
+    round_trip: float, first: float, later: float
+) -> None:
+    pair, loop = Pair(), asyncio.get_running_loop()
+    sent: list[tuple[float, int, bytes]] = []
+    for number, wire in enumerate(pair.wires):
+        wire.round_trip = round_trip
+
+        def deliver(data: bytes, number: int = number) -> bool:
+            sent.append((loop.time(), number, data))
+            return sum(each[1] == number for each in sent) > 2  # each side's first flight and its repetition
+
+        wire.deliver = deliver
+    try:
+        await pair.connect()
+        server, client = ([at for at, number, _ in sent if number == side][:2] for side in (0, 1))
+        assert client[1] - client[0] == pytest.approx(first)
+        assert server[1] - server[0] == pytest.approx(later)
+    finally:
+        for transport in (pair.client, pair.server):
+            await transport.stop()
+        for wire in pair.wires:
+            wire.close()
+        await asyncio.sleep(0)
+
+
 async def test_a_flight_begun_before_there_is_a_pair_is_repeated_from_when_there_is_one(pair: Pair) -> None:
     wire = pair.wires[1]
     wire.is_open, wire.deliver = False, lambda data: False

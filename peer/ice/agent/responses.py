@@ -53,9 +53,14 @@ class Answers:
             self._refused(message.error_code(), transaction, now)
             return
         mapped = message.mapped_address()
-        if mapped is not None:
-            self._checks.transactions.settle(transaction)
-            self._succeeded(transaction, mapped, now)
+        if mapped is None:
+            if stun.XOR_MAPPED_ADDRESS in message.attributes or stun.MAPPED_ADDRESS in message.attributes:
+                return
+            # FFmpeg's WHIP publisher says nothing of where it saw us (RFC 8445 §7.2.5.3.1 wants it to). Its answer
+            # proves the path all the same, and the candidate we have serves.
+            mapped = transaction.pair.local.address, transaction.pair.local.port
+        self._checks.transactions.settle(transaction)
+        self._succeeded(transaction, mapped, now)
 
     def _refused(self, code: int | None, transaction: Transaction, now: float) -> None:
         pair = transaction.pair

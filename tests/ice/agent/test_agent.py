@@ -152,13 +152,21 @@ def test_a_refused_check_fails_its_pair() -> None:
     assert hand.agent.pairs[0].state == "failed"
 
 
-def test_an_answer_without_a_mapped_address_is_ignored() -> None:
+def test_an_answer_that_does_not_say_where_it_saw_us_proves_the_path() -> None:
     hand = Hand()
-    hand.remote("10.0.0.2")
+    peer = hand.remote("10.0.0.2")
     transaction_id = hand.requests[0].message.transaction_id
-    hand.receive(
-        stun.encode(stun.BINDING_RESPONSE, transaction_id, key=THEIRS.password.encode()), ("10.0.0.2", 2000)
-    )
+    hand.receive(stun.encode(stun.BINDING_RESPONSE, transaction_id, key=THEIRS.password.encode()), peer)
+    assert hand.selected == peer
+    assert [known.type for known in hand.agent.local_candidates] == ["host"]
+
+
+def test_an_answer_with_a_mapped_address_that_is_none_is_ignored() -> None:
+    hand = Hand()
+    peer = hand.remote("10.0.0.2")
+    transaction_id = hand.requests[0].message.transaction_id
+    nonsense = [(stun.XOR_MAPPED_ADDRESS, b"\x00\x07nonsense")]
+    hand.receive(stun.encode(stun.BINDING_RESPONSE, transaction_id, nonsense, THEIRS.password.encode()), peer)
     assert hand.selected is None
 
 

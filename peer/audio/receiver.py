@@ -109,11 +109,6 @@ class AudioReceiver(RTCRtpReceiver):
         await super().stop()
         self._release()
 
-    def _handle_disconnect(self) -> None:
-        self._ticker.stop()
-        self._track.stop()
-        self._release()
-
     def _release(self) -> None:
         if self._playout is not None:
             self._playout.decoder.close()

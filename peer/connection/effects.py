@@ -99,6 +99,8 @@ class Effects:
                 media.create_sctp()
             case e.RenewData():
                 media.renew_sctp()
+            case e.RestartData():
+                media.restart_sctp()
             case e.RefuseData():
                 media.close_channels()
             case e.LimitMessages(size):

@@ -171,6 +171,7 @@ class Media:
         if self.sctp is None:
             self.sctp = RTCSctpTransport(UNBOUND)
             self.sctp.like_aiortc = self._behaviour.opens_channels_when_confirmed
+            self.sctp.lives_on = self._sctp_lives_on
             self.sctp.on("datachannel", self._channel_opened)
             self._describe_sctp(self.sctp)
         return self.sctp
@@ -186,6 +187,18 @@ class Media:
             renewed = self.create_sctp()
             renewed.begin_like(old)
             self._describe_sctp(renewed)
+
+    def restart_sctp(self) -> None:
+        """The peer begins security anew, and its end of the channels lives on: so does ours."""
+        if self.sctp is not None and self.sctp_started:
+            self.sctp_started = False
+            self.sctp.begin_again()
+
+    def _sctp_lives_on(self) -> bool:
+        if not self._owner.peer_begins_again():
+            return False
+        self.sctp_started = False
+        return True
 
     def bind_sctp(self, mid: str | None, dtls: Any | None) -> None:
         """Send the channels over a DTLS transport; over none for None."""

@@ -42,6 +42,9 @@ class MediaOwner(Protocol):
     @property
     def is_closed(self) -> bool: ...
 
+    def peer_begins_again(self) -> bool:
+        """Whether what the peer ends now is about to begin again."""
+
     def stats_of(self, id: str) -> Awaitable[RTCStatsReport]:
         """Statistics of the sender or receiver with this id."""
 

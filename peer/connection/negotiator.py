@@ -279,6 +279,10 @@ class Negotiator:
         self._owner.update_states()
         return True
 
+    def peer_begins_again(self) -> bool:
+        """Whether what the peer ends now is about to begin again."""
+        return bundle_head.explains_end(self._session, _now())
+
     # Is negotiation needed?
 
     def tell_state(self, changed: bool, rolled_back: bool) -> None:

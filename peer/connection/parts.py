@@ -130,6 +130,10 @@ class Parts:
         """The application wants something else: ask whether negotiation is needed."""
         self.negotiator.check_needed()
 
+    def peer_begins_again(self) -> bool:
+        """Whether what the peer ends now is about to begin again."""
+        return self.negotiator.peer_begins_again()
+
     async def stats_of(self, id: str) -> RTCStatsReport:
         """Statistics of the sender or receiver with this id."""
         await turns()

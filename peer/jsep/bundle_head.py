@@ -21,6 +21,8 @@ So there is one rule for what we write, and three for what we read:
 2. *When the tag has moved, the end of DTLS is a beginning.* For `MOVED_SECONDS` after an answer tagged another section
    (`settle`), a DTLS association that the peer closes is secured anew with the same peer (`closed`), in the roles of
    that answer (`agreed_role`), whether or not we have heard yet that the old one has ended (`standing_role`).
+   SCTP begins anew over it for the same channels: to the page, none of them has been closed. Chromium aborts the old
+   association before it closes DTLS, and that is no end of them either (`explains_end`).
 3. *A handshake that the move cuts short does not say goodbye.* If a transport still shakes hands when the tag moves,
    and the peer has begun again before, or the answer turned its role, nothing will ever complete that handshake: it
    begins again at once (`settle`).
@@ -92,10 +94,19 @@ def settle(session: Session, rejected: set[str], now: float) -> list[Effect]:
 
 def closed(session: Session, now: float) -> list[Effect] | Literal["wait", "over"]:
     """The peer has closed every DTLS association. What to do: begin again (rule 2), wait (rule 4), or end the call."""
-    moved = session.tag.moved_at
-    if moved is not None and now - moved < MOVED_SECONDS:
+    if _has_just_moved(session, now):
         return _begin_again(session)
     return "wait" if _is_at_stake(session) else "over"
+
+
+def explains_end(session: Session, now: float) -> bool:
+    """Whether what ends now, like the SCTP association that Chromium aborts first, is about to begin again."""
+    return _has_just_moved(session, now) or _is_at_stake(session)
+
+
+def _has_just_moved(session: Session, now: float) -> bool:
+    moved = session.tag.moved_at
+    return moved is not None and now - moved < MOVED_SECONDS
 
 
 def _begin_again(session: Session) -> list[Effect]:

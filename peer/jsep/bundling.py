@@ -16,6 +16,7 @@ from .effects import (
     LimitMessages,
     RenewData,
     RenewDtls,
+    RestartData,
     StartDtls,
 )
 from .session import Session
@@ -163,22 +164,22 @@ def begin_again(session: Session, transport: TransportState) -> list[Effect]:
         return []
     role = agreed_role(session, transport) or role
     # The peer's new sockets may have been found already; its old ones are not worth a handshake.
-    effects = _hand_over(session, transport, path_before=True)
+    effects = _hand_over(session, transport, same_peer=True)
     transport.secure(fingerprints, role)
     return [*effects, StartDtls(transport.id, fingerprints, role)]
 
 
-def _hand_over(session: Session, transport: TransportState, *, path_before: bool = False) -> list[Effect]:
-    """The peer has given the call to another: same sections, new security (RFC 8842 §5.5)."""
+def _hand_over(session: Session, transport: TransportState, *, same_peer: bool = False) -> list[Effect]:
+    """Same sections, new security: the peer has given the call to another (RFC 8842 §5.5), or only begins again."""
     transport.role = None
     transport.fingerprints = ()
     transport.has_path = False
-    effects: list[Effect] = [RenewDtls(transport.id, path_before)]
+    effects: list[Effect] = [RenewDtls(transport.id, path_before=same_peer)]
     for mid, id in session.bindings.items():
         if id != transport.id:
             continue
         if mid == session.data.mid:
-            effects.append(RenewData())
+            effects.append(RestartData() if same_peer else RenewData())
         effects += session.bind(mid, transport)
     return effects
 

@@ -221,6 +221,11 @@ class RenewData:
 
 
 @dataclass(frozen=True)
+class RestartData:
+    """Begin a new SCTP association with the same peer. The channels there are live on."""
+
+
+@dataclass(frozen=True)
 class RefuseData:
     """Close all channels: the peer wants none."""
 
@@ -309,6 +314,7 @@ Effect: TypeAlias = (
     | SetRemoteStreams
     | OpenData
     | RenewData
+    | RestartData
     | RefuseData
     | LimitMessages
     | AgreeDataRole

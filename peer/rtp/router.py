@@ -47,9 +47,6 @@ class RtpSink(RtcpSink, Protocol):
     def receive_rtp(self, packet: RtpPacket, now: float) -> None:
         """Take a packet as it comes from the network. `now` is the event loop's time, in seconds."""
 
-    def _handle_disconnect(self) -> None:
-        """Take it that the transport has ended: nothing comes any more. (aiortc's DTLS transport calls this.)"""
-
 
 class Router:
     """Knows the senders and receivers of one transport by SSRC, MID and payload type."""
@@ -64,9 +61,12 @@ class Router:
         self._senders: dict[int, RtcpSink] = {}
 
     @property
-    def receivers(self) -> Iterable[RtpSink]:
-        """The receivers that are registered."""
-        return tuple(self._payload_types)
+    def receivers(self) -> tuple[()]:
+        """Nobody: aiortc's DTLS transport asks for those that shall end with it, and ours do not.
+
+        The connection may secure them anew, over another transport, and ends them itself when it is over.
+        """
+        return ()
 
     def register_receiver(
         self, receiver: RtpSink, ssrcs: Iterable[int], payload_types: Iterable[int], mid: str | None = None

@@ -12,11 +12,13 @@ import asyncio
 import logging
 import struct
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import aiortc
 from aiortc import rtcsctptransport as base
 from aiortc.rtcdatachannel import RTCDataChannelParameters
+from pyee.asyncio import AsyncIOEventEmitter
 
 from peer.aio.background import Background
 from peer.aio.emitter import GuardedHandlers
@@ -37,6 +39,34 @@ STREAMS_MAX: Final = 65535
 """Ids are below this (RFC 8832 §6)."""
 
 
+_OUTLIVES_ASSOCIATION: Final = frozenset(
+    {
+        *vars(AsyncIOEventEmitter()),
+        *(
+            "_loop",
+            "_background",
+            "_log",
+            "_w3c_state",
+            "_local_init",
+            "_local_port",
+            "mid",
+            "like_aiortc",
+            "lives_on",
+        ),
+        *("_data_channels", "_data_channel_queue", "_data_channel_id", "_role_known", "_unconfirmed"),
+        *("_names", "_names_of", "_remote_max_message_size"),
+        *("channels_refused", "chunks_dropped", "faults", "messages_expired", "packets_dropped"),
+    }
+)
+"""The attributes that a new association with the same peer takes over; all others begin anew."""
+
+
+class _Nowhere:
+    """Stands for the transport of an association that is only made to be taken apart."""
+
+    state = "new"
+
+
 class RTCSctpTransport(GuardedHandlers, OutboundAssociation):
     """The SCTP association under all data channels of a connection. Events: `statechange`, `datachannel`."""
 
@@ -55,6 +85,9 @@ class RTCSctpTransport(GuardedHandlers, OutboundAssociation):
         """Bytes of the labels and protocols of the peer's channels, of each and of all."""
         self.channels_refused = 0
         """Channels the peer wanted to open and could not: their ids, their number or their names were wrong."""
+        self._begins_again = False
+        self.lives_on: Callable[[], bool] = lambda: False
+        """Is asked when the peer aborts the association, whether another is about to take its place."""
         self.like_aiortc = False
         """A channel opens when the peer has confirmed it, and closes at once before that."""
         self.failure: RTCError | None = None
@@ -123,6 +156,36 @@ class RTCSctpTransport(GuardedHandlers, OutboundAssociation):
         self._last_sacked_tsn = self._advanced_peer_ack_tsn = base.tsn_minus_one(tsn)
         self._local_init = other._local_init
 
+    def begin_again(self) -> None:
+        """Begin a new association with the same peer, over the transport that is set next. The channels live on.
+
+        What waits in the channels is sent then. What the old association had taken from them, and the peer has not
+        acknowledged, is lost: whether it arrived is not known.
+        """
+        for end in (self._reconfig_timer_cancel, self._t1_cancel, self._t2_cancel, self._t3_cancel):
+            end()
+        self.transport._unregister_data_receiver(self)
+        for name, value in vars(type(self)(_Nowhere(), self.port)).items():
+            if name not in _OUTLIVES_ASSOCIATION and not name.startswith("_RTCSctpTransport__"):
+                setattr(self, name, value)
+        self.begin_like(self)
+        for number, channel in list(self._data_channels.items()):
+            if channel.readyState == "closing":
+                self._data_channel_closed(number)
+            elif number in self._unconfirmed:
+                self._data_channel_queue.appendleft((channel, base.WEBRTC_DCEP, _open_message(channel)))
+        self._begins_again = True
+
+    async def start(self, remoteCaps: Any, remotePort: int) -> None:
+        """Begin the association over the transport, which is connected."""
+        if not self._begins_again:
+            await super().start(remoteCaps, remotePort)
+            return
+        self._begins_again = False
+        self._remote_port = remotePort
+        self.transport._register_data_receiver(self)
+        await self._init()
+
     def local_init(self) -> bytes:
         """Our INIT chunk, for `a=sctp-init` (base64). The same bytes for the life of the association."""
         return self._local_init
@@ -177,6 +240,9 @@ class RTCSctpTransport(GuardedHandlers, OutboundAssociation):
 
     async def _receive_chunk(self, chunk: base.Chunk) -> None:
         if isinstance(chunk, base.AbortChunk) and self._w3c_state != "closed":
+            if self.lives_on():
+                self.begin_again()
+                return
             self.failed("the peer aborted the SCTP association")
         await super()._receive_chunk(chunk)
 

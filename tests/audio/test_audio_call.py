@@ -216,11 +216,11 @@ async def test_bye_mutes_and_the_next_packet_unmutes() -> None:
 
 
 @in_virtual_time
-async def test_the_end_of_the_transport_ends_the_track() -> None:
+async def test_the_end_of_the_receiver_ends_the_track() -> None:
     source = AudioSource()
     async with OneWayCall(source) as call:
         await call.track.recv()
-        call.receiver._handle_disconnect()
+        await call.receiver.stop()
         assert call.track.readyState == "ended"
         with pytest.raises(MediaStreamError):
             await call.track.recv()

@@ -80,7 +80,7 @@ async def test_the_agent_answers_when_one_has_finished_speaking() -> None:
         assert agent.turns[1] == Turn("agent", "Yes, indeed.", 1.0)
         assert len(mouth.loud) > 350
         human.stop()
-        call.receiver._handle_disconnect()
+        await call.receiver.stop()
         await listening
     await agent.close()
 
@@ -113,7 +113,7 @@ async def test_an_interrupted_agent_is_silent_within_a_frame_and_knows_what_was_
         turn = next(turn for turn in agent.turns if turn.who == "agent")
         assert turn.heard == pytest.approx(played / 6.2, abs=0.03)
         human.stop()
-        call.receiver._handle_disconnect()
+        await call.receiver.stop()
         await listening
     await agent.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peer.jsep import bundle_head
-from peer.jsep.effects import Bind, RenewDtls, StartDtls
+from peer.jsep.effects import Bind, RenewDtls, RestartData, StartDtls
 from tests.support.sessions import Side, negotiate
 
 
@@ -127,3 +127,26 @@ def test_the_role_of_the_answer_that_moved_the_tag_stands_before_the_end_of_dtls
     a.take("answer", b.answer().replace("a=setup:active", "a=setup:passive"))
     transport = a.session.transports["T1"]
     assert (transport.role, bundle_head.standing_role(a.session, transport)) == ("server", "client")
+
+
+def test_channels_begin_anew_over_the_new_security_and_are_not_given_to_another_peer() -> None:
+    a, b = Side(1), Side(2)
+    a.add("video")
+    a.add_data()
+    negotiate(a, b)
+    stop_first(a, b)
+    effects = bundle_head.closed(a.session, 0.1)
+    assert not isinstance(effects, str)
+    assert [type(effect) for effect in effects] == [RenewDtls, RestartData, Bind, StartDtls]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "explained"), [(0.0, True), (bundle_head.MOVED_SECONDS, False)], ids=["soon", "late"]
+)
+def test_what_ends_soon_after_the_tag_has_moved_is_about_to_begin_again(
+    seconds: float, explained: bool
+) -> None:
+    a, b = pair("audio", "video")
+    assert not bundle_head.explains_end(a.session, 0.0)
+    stop_first(a, b)
+    assert bundle_head.explains_end(a.session, seconds) is explained

@@ -24,8 +24,6 @@ class Sink:
     def receive_rtcp(self, packet: AnyRtcpPacket) -> None:
         self.rtcp.append(packet)
 
-    def _handle_disconnect(self) -> None: ...
-
 
 def rtp(ssrc: int, payload_type: int = 96, mid: str | None = None) -> RtpPacket:
     packet = RtpPacket(payload_type=payload_type, ssrc=ssrc)

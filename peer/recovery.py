@@ -4,6 +4,11 @@ Most silences end by themselves, so they get a grace period; `failed` and a chan
 does not help is followed by others, further and further apart, until too long has passed without a path. Both ends
 of a connection hear the same silence: the side that controls ICE restarts, and the other leaves it the time to.
 Signalling is the application's: a restart fires `negotiationneeded`, as `restartIce()` does (W3C WebRTC 1.0 §4.4.2).
+
+An outage often takes the offer with it: a WebSocket that is dead and does not know it, an HTTP request that fails. So
+while there is no path, an offer of ours that has no answer after some round trips of signalling is rolled back, and
+`negotiationneeded` fires again. Whoever writes signalling sees to two things: `negotiationneeded` sends an offer each
+time it fires, and an answer says which offer it answers, so that a late one is not taken for another's.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
+from peer.aio.background import Background
 from peer.aio.emitter import EventEmitter
 
 __all__ = ["Recovery", "RecoveryReport", "check_options"]
@@ -28,6 +34,8 @@ NETWORK_SHADOW: Final = 10.0  # seconds after a change of network in which a dis
 COURTESY: Final = 5.0  # seconds the controlled side waits for the other's restart, beyond its own grace
 JITTER: Final = 0.25
 LONGEST_PAUSE: Final = 30.0
+ANSWER_PATIENCE: Final = 2.0  # seconds an offer waits for its answer while there is no path, at the least
+ANSWER_ROUND_TRIPS: Final = 4  # or as many times what the last answer took
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ class Recovery(EventEmitter):
     - `retry`: the pause after the first restart, whichever side's; it doubles with each (30 s at most), a quarter more
       or less at random, and also spaces restarts of outages that follow each other quickly. The checks of the restart
       go on meanwhile, also from and to addresses that come up only then.
+    - `offer_again`: whether an offer without an answer is made again while there is no path. False where signalling
+      itself sees to it that messages arrive, as the `SignalingClient` of a `Call` does.
     - `connect`: how long the first negotiation may take to connect; None for ever.
 
     Events, each with a `RecoveryReport`: `reconnecting` (a restart of ours begins), `reconnected`, `lost`. A blip
@@ -70,6 +80,7 @@ class Recovery(EventEmitter):
         *,
         retry: float = 5.0,
         connect: float | None = 30.0,
+        offer_again: bool = True,
         rng: random.Random | None = None,
     ) -> None:
         super().__init__()
@@ -79,6 +90,7 @@ class Recovery(EventEmitter):
         self.give_up = give_up
         self.retry = retry
         self.connect = connect
+        self.offer_again = offer_again
         self._rng = rng or random.Random()
         self._clock = asyncio.get_running_loop()
         self._began: float | None = None
@@ -90,6 +102,12 @@ class Recovery(EventEmitter):
         self._network_changed_at = -math.inf
         self._lost = False
         self._closed = False
+        self._offered_at: float | None = None
+        self._answer_took = 0.0
+        self._offers_again = 0
+        self._in_doubt = False
+        self._background = Background("Recovery")
+        self._offer_timer: asyncio.TimerHandle | None = None
         self._restart_timer: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._connect_timer: asyncio.TimerHandle | None = None
@@ -114,9 +132,10 @@ class Recovery(EventEmitter):
         for event, listener in self._watched.items():
             if listener in self.pc.listeners(event):
                 self.pc.remove_listener(event, listener)
-        for timer in (self._restart_timer, self._deadline, self._connect_timer):
+        for timer in (self._restart_timer, self._deadline, self._connect_timer, self._offer_timer):
             if timer is not None:
                 timer.cancel()
+        self._background.cancel()
         self.remove_all_listeners()
 
     def _changed(self, *_: Any) -> None:
@@ -151,6 +170,11 @@ class Recovery(EventEmitter):
         if self._closed:
             return
         state = self.pc.signalingState
+        if state == "have-local-offer":
+            self._offered_at = self._clock.time() if self._offered_at is None else self._offered_at
+            self._wait_for_answer()
+        else:
+            self._answered(state)
         if (
             state != "stable"
             and self._connect_timer is None
@@ -165,6 +189,48 @@ class Recovery(EventEmitter):
                 began = self._clock.time() if self._began is None else self._began
                 due = self._not_before + self._courtesy(self._not_before - began)
                 self._schedule(max(due, self._restart_timer.when()))
+
+    # An offer of ours, while there is no path
+
+    def _wait_for_answer(self) -> None:
+        if self._offered_at is None or not self.offer_again or self._offer_timer is not None:
+            return
+        # An offer that an outage may have taken is in doubt until it is answered, also once there is a path again.
+        self._in_doubt = self._in_doubt or self.recovering
+        if not self._in_doubt or self._lost:
+            return
+        patience = max(ANSWER_PATIENCE, ANSWER_ROUND_TRIPS * self._answer_took) * 2**self._offers_again
+        when = max(self._offered_at + patience, self._clock.time())
+        self._offer_timer = self._clock.call_at(when, self._unanswered)
+
+    def _answered(self, state: str) -> None:
+        if self._offered_at is not None and state == "stable" and not self._background:
+            self._answer_took = self._clock.time() - self._offered_at
+        self._offered_at = None
+        if not self._background:
+            self._in_doubt = False
+            if not self.recovering:
+                self._offers_again = 0
+        if self._offer_timer is not None:
+            self._offer_timer.cancel()
+            self._offer_timer = None
+
+    def _unanswered(self) -> None:
+        self._offer_timer = None
+        if not self._lost and self.pc.signalingState == "have-local-offer":
+            self._offers_again = min(self._offers_again + 1, 8)
+            self._background.spawn(self._offer_again(), "another offer")
+
+    async def _offer_again(self) -> None:
+        logger.info("an offer has had no answer: it is rolled back, and made again")
+        try:
+            await self.pc.setLocalDescription({"type": "rollback"})
+        except Exception as error:
+            # Answered, or closed, in the same moment.
+            logger.debug("the offer was not rolled back: %s", error)
+            return
+        if not self._closed and not self._lost:
+            self.pc.restartIce()
 
     def _never_connected(self) -> None:
         if self._steady_since is None and self.pc.connectionState != "connected":
@@ -194,6 +260,7 @@ class Recovery(EventEmitter):
             self._began = now
             self._reason = reason
             self._deadline = self._clock.call_later(self.give_up, self._give_up)
+            self._wait_for_answer()
 
     def _courtesy(self, wait: float) -> float:
         """How much longer than `wait` after the break we leave it to the other side to restart."""
@@ -252,6 +319,7 @@ def check_options(
     *,
     retry: float = 5.0,
     connect: float | None = 30.0,
+    offer_again: bool = True,
     rng: random.Random | None = None,
 ) -> None:
     """Raises ValueError for arguments of `Recovery` that make no sense, before there is a connection to look after."""

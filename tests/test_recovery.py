@@ -29,6 +29,12 @@ class Connection(AsyncIOEventEmitter):
         self.controlling = True
         self.silence = 0.0
         self.restarts: list[float] = []
+        self.rollbacks: list[float] = []
+
+    async def setLocalDescription(self, description: dict[str, str]) -> None:
+        assert description == {"type": "rollback"}
+        self.rollbacks.append(asyncio.get_running_loop().time())
+        self.signal("stable")
 
     def restartIce(self) -> None:
         self.restarts.append(asyncio.get_running_loop().time())
@@ -170,14 +176,76 @@ def test_restarts_that_do_not_help_come_further_and_further_apart() -> None:
     watched(story, give_up=120.0)
 
 
-def test_an_offer_that_is_not_answered_is_not_followed_by_another_restart() -> None:
+def test_an_offer_without_an_answer_is_made_again_ever_later_until_all_is_lost() -> None:
     async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
+        answering(pc, never=True)
         pc.become("failed")
+        await asyncio.sleep(100)
+        assert pc.rollbacks == [2.0, 6.0, 14.0]
+        assert pc.restarts == [0.0, 2.0, 6.0, 14.0]
+        assert diary.events == ["reconnecting", "lost"]
+
+    watched(story, give_up=20.0)
+
+
+def test_an_offer_waits_as_long_as_answers_have_taken_lately() -> None:
+    async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
         pc.signal("have-local-offer")
-        await asyncio.sleep(9)
+        await asyncio.sleep(1.5)
+        pc.signal("stable")
+        answering(pc, never=True)
+        pc.become("failed")
+        await asyncio.sleep(7)
+        assert pc.rollbacks == [1.5 + 4 * 1.5]
+
+    watched(story, give_up=20.0)
+
+
+def test_an_offer_that_was_made_before_the_path_died_is_made_again_too() -> None:
+    async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
+        pc.signal("have-local-offer")
+        await asyncio.sleep(60)
+        assert pc.rollbacks == []  # as long as there is a path, an answer may take its time
+        pc.become("disconnected")
+        await asyncio.sleep(1)
+        assert pc.rollbacks == [60.0]
+
+    watched(story)
+
+
+def test_an_offer_that_is_answered_in_time_is_left_alone() -> None:
+    async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
+        answering(pc, after=0.5)
+        pc.become("failed")
+        await asyncio.sleep(4)
+        assert pc.rollbacks == []
         assert pc.restarts == [0.0]
 
     watched(story)
+
+
+def test_where_signalling_sees_to_it_that_messages_arrive_no_offer_is_made_twice() -> None:
+    async def story(pc: Connection, recovery: Recovery, diary: Diary) -> None:
+        answering(pc, never=True)
+        pc.become("failed")
+        await asyncio.sleep(9)
+        assert pc.rollbacks == []
+        assert pc.restarts == [0.0]
+
+    watched(story, offer_again=False)
+
+
+def answering(pc: Connection, *, after: float = 0.0, never: bool = False) -> None:
+    """Let each restart send an offer, which is answered after a while, or never."""
+    restart = pc.restartIce
+
+    def restarted() -> None:
+        restart()
+        pc.signal("have-local-offer")
+        if not never:
+            asyncio.get_running_loop().call_later(after, pc.signal, "stable")
+
+    pc.restartIce = restarted  # type: ignore[method-assign]
 
 
 def test_a_restart_by_the_remote_puts_ours_off() -> None:

@@ -5,6 +5,8 @@
 //  - Perfect negotiation (W3C WebRTC 1.0, section 10.7); polite is the one who joined later.
 //  - Chat is plain text on the data channel "chat": negotiated, id 100, so that neither side has to announce it.
 //  - "liveness" (negotiated, id 101): whatever starts with "ping" is answered with "pong" and the rest.
+//  - An offer says in `call` which call it belongs to, and a hang-up which one it ends: an offer that crosses a hang-up begins
+//    nothing. Whoever offers first names the call.
 //  - An offer whose SDP session id (`o=`) is not the one of the present connection starts a fresh connection; an answer
 //    says in `of` which offer it answers (session id and version), so that a late one is never taken for another's.
 
@@ -24,8 +26,11 @@ const WHY_LEFT = {
   "session-lost": "lost its session",
 };
 
+const REMEMBERED = 512; // calls and sessions that are over
+
 export class Call extends EventTarget {
   #roster = new Map();
+  #over = new Set(); // names of calls, and sessions of connections, that have ended
 
   /**
    * @param {import("./signaling.js").SignalingClient} signaling not yet connected
@@ -47,7 +52,10 @@ export class Call extends EventTarget {
       this.#roster.delete(id);
       this.#gone(id, WHY_LEFT[reason] ?? "left the room");
     });
-    on("hangup", (message) => this.#gone(message.from, "hung up"));
+    on("hangup", ({ from, call }) => {
+      // A hang-up of the call before this one says nothing of it.
+      if (!call || !this.#over.has(`${from} ${call}`)) this.#gone(from, "hung up");
+    });
     for (const type of ["offer", "answer", "ice-candidate", "end-of-candidates"]) {
       on(type, (message) => this.#from(message));
     }
@@ -73,7 +81,7 @@ export class Call extends EventTarget {
     if (this.left) return;
     this.left = true;
     for (const peer of [...this.peers.values()]) {
-      this.signaling.send({ type: "hangup", to: peer.id });
+      this.signaling.send({ type: "hangup", to: peer.id, call: peer.callName });
       this.#gone(peer.id, "you hung up");
     }
     this.signaling.close();
@@ -108,6 +116,11 @@ export class Call extends EventTarget {
     const peer = this.peers.get(id);
     if (!peer) return;
     this.peers.delete(id);
+    for (const name of peer.namesOfCall()) this.#over.add(`${id} ${name}`);
+    for (const oldest of this.#over) {
+      if (this.#over.size <= REMEMBERED) break;
+      this.#over.delete(oldest);
+    }
     peer.close();
     this.report("peergone", { peer, reason });
   }
@@ -115,6 +128,8 @@ export class Call extends EventTarget {
   #from(message) {
     let peer = this.peers.get(message.from);
     if (!peer && message.type === "offer") {
+      const { from, call, sdp } = message;
+      if (this.#over.has(`${from} ${call}`) || this.#over.has(`${from} ${sessionOf(sdp)}`)) return; // it crossed a hang-up
       // It hung up with us, stayed in the room and calls again.
       this.#meet(message.from, false);
       peer = this.peers.get(message.from);
@@ -136,6 +151,8 @@ export class RemotePeer {
   #fresh = 0;
   #mayOffer;
   #controls = false; // ICE: whoever made the first offer of a connection does (RFC 8445, section 6.1.1)
+  callName = crypto.getRandomValues(new Uint32Array(3)).join("-"); // what our offers say they belong to
+  #calls = new Set([this.callName]);
   #retired = new Set(); // sessions of the remote whose connection we gave up
 
   constructor(call, { id, name, polite, offers }) {
@@ -232,7 +249,13 @@ export class RemotePeer {
     else await this.#candidate(message);
   }
 
-  async #describe({ type, sdp, of }) {
+  /** Names of this call, and of the connections it went over, as offers say them. */
+  namesOfCall() {
+    const present = this.pc?.remoteDescription;
+    return [...this.#calls, ...this.#retired, ...(present ? [sessionOf(present.sdp)] : [])];
+  }
+
+  async #describe({ type, sdp, of, call }) {
     if (this.#retired.has(sessionOf(sdp))) return;
     const present = this.pc.remoteDescription;
     if (type === "offer" && present && sessionOf(present.sdp) !== sessionOf(sdp)) {
@@ -263,6 +286,10 @@ export class RemotePeer {
     const early = this.#early.splice(0);
     for (const candidate of early) await pc.addIceCandidate(candidate).catch(() => {});
     if (type === "offer") {
+      if (call) {
+        this.callName = call;
+        this.#calls.add(call);
+      }
       if (this.#restartTimer !== null) {
         // The remote is at it already: ours would only collide with its restart.
         clearTimeout(this.#restartTimer);
@@ -292,7 +319,7 @@ export class RemotePeer {
     try {
       this.#makingOffer = true;
       await pc.setLocalDescription();
-      if (pc === this.pc) this.#send({ type: pc.localDescription.type, sdp: pc.localDescription.sdp });
+      if (pc === this.pc) this.#send({ type: pc.localDescription.type, sdp: pc.localDescription.sdp, call: this.callName });
     } catch (error) {
       if (pc === this.pc) this.#report("problem", { error });
     } finally {

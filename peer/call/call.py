@@ -22,9 +22,11 @@ from peer.connection.peer_connection import RTCPeerConnection
 from peer.recovery import check_options
 from peer.rtp.fanout import Fanout
 
+from .ended_calls import EndedCalls
 from .events import WHY_LEFT, CallEnded, ChannelFrom, Message, TrackFrom
 from .feed import Feed, footprint
 from .outbox import Outbox
+from .perfect_negotiation import session_of
 from .remote_peer import PeerSetup, RemotePeer, check_channel
 
 # What sends and receives audio is loaded now, if it is installed, and not while the first peer waits for its answer.
@@ -129,6 +131,7 @@ class Call(EventEmitter):
         self._published: list[Fanout] = []
         self._opened: dict[str, dict[str, Any]] = {}
         self._goodbyes = Background("call")
+        self._ended_calls = EndedCalls()
         self._here_before_us: set[str] = set()
         self._outbox = Outbox(client)
         self._reader: asyncio.Task[None] | None = None
@@ -174,7 +177,7 @@ class Call(EventEmitter):
     async def leave(self) -> None:
         """Hang up with everybody and leave the room; everything is freed when it returns. Idempotent."""
         for peer in tuple(self.peers.values()):
-            self._send({"type": "hangup", "to": peer.id})
+            peer.hang_up()
         self._end("you hung up")
         await self._outbox.finish()
         await self.signaling.aclose()
@@ -294,7 +297,7 @@ class Call(EventEmitter):
             case signaling.PeerLeft():
                 self._gone(message.id, WHY_LEFT.get(message.reason, message.reason))
             case signaling.Hangup(sender=sender):
-                self._gone(str(sender), "hung up")
+                self._hung_up(str(sender), _extra(message, "call"))
             case signaling.AppMessage(sender=sender, data=data):
                 peer = self.peers.get(str(sender))
                 if peer is not None:
@@ -315,11 +318,20 @@ class Call(EventEmitter):
     def _from_peer(self, message: Any) -> None:
         sender = str(message.sender)
         peer = self.peers.get(sender)
-        if peer is None and isinstance(message, signaling.Offer) and sender in self.signaling.peers:
+        if isinstance(message, signaling.Offer) and peer is None and sender in self.signaling.peers:
+            call, session = _extra(message, "call"), session_of(message.sdp)
+            if self._ended_calls.has(sender, call) or self._ended_calls.has(sender, session):
+                return  # it crossed a hang-up
             # It had hung up, or we had, and calls again.
             peer = self._meet(self.signaling.peers[sender], offers=False)
         if peer is not None:
-            peer.receive(message.model_dump(include={"type", "sdp", "candidate", "of"}))
+            peer.receive(message.model_dump(include={"type", "sdp", "candidate", "of", "call"}))
+
+    def _hung_up(self, id: str, call: str | None) -> None:
+        peer = self.peers.get(id)
+        # A hang-up of the call before this one says nothing of it.
+        if peer is not None and (call is None or not self._ended_calls.has(id, call)):
+            peer.close("hung up")
 
     def _welcomed(self, welcome: signaling.Welcome) -> None:
         self._here_before_us = {info.id for info in welcome.peers}
@@ -366,6 +378,7 @@ class Call(EventEmitter):
     def _peer_left(self, peer: RemotePeer, reason: str) -> None:
         if self.peers.get(peer.id) is peer:
             del self.peers[peer.id]
+        self._ended_calls.add(peer.id, *peer.call_names)
         self._goodbyes.spawn(peer.closed(), f"goodbye to {peer.id}")
         self.emit("left", peer, reason)
 
@@ -410,6 +423,12 @@ class Call(EventEmitter):
             feed.end()
         self._over.set()
         self.emit("ended", reason)
+
+
+def _extra(message: Any, name: str) -> str | None:
+    """Return a field of a message that the relay does not know; None if it is missing or no text."""
+    value = (message.model_extra or {}).get(name)
+    return value if isinstance(value, str) else None
 
 
 def _recovery_options(given: bool | Mapping[str, Any]) -> dict[str, Any] | None:

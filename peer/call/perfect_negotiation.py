@@ -24,9 +24,16 @@ class Negotiation:
     """
 
     def __init__(
-        self, pc: RTCPeerConnection, *, polite: bool, send: Callable[[dict[str, Any]], None]
+        self,
+        pc: RTCPeerConnection,
+        *,
+        polite: bool,
+        send: Callable[[dict[str, Any]], None],
+        call: str | None = None,
     ) -> None:
+        """`call` names the call that offers belong to."""
         self.pc = pc
+        self.call = call
         self.polite = polite
         self.session: str | None = None
         """Session id of the remote's descriptions: the same as long as its peer connection lives (RFC 9429 §5.2.1)."""
@@ -41,10 +48,11 @@ class Negotiation:
         await self.pc.setLocalDescription()
         self._send_description()
 
-    async def describe(self, kind: str, sdp: str, of: str | None = None) -> bool:
+    async def describe(self, kind: str, sdp: str, of: str | None = None, call: str | None = None) -> bool:
         """Apply the remote's offer or answer, and answer an offer. False when it is not for now and was ignored.
 
-        `of` is the origin of the offer that an answer is for, where the remote tells. Raises as `setRemoteDescription`
+        `of` is the origin of the offer that an answer is for, and `call` the name of an offer's call, where the remote
+        tells: whoever's offer is taken has named it. Raises as `setRemoteDescription`
         does, and then nothing has changed.
         """
         if kind == "answer":
@@ -59,6 +67,7 @@ class Negotiation:
         await self.pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=kind))
         self.session = session_of(sdp)
         if kind == "offer":
+            self.call = call or self.call
             await self.pc.setLocalDescription()
             self._send_description(of=origin_of(sdp))
         return True
@@ -90,6 +99,8 @@ class Negotiation:
         description = self.pc.localDescription
         assert description is not None
         message = {"type": description.type, "sdp": description.sdp}
+        if description.type == "offer" and self.call is not None:
+            message["call"] = self.call
         if of is not None:
             message["of"] = of
         self._send(message)

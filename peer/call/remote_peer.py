@@ -6,6 +6,8 @@ Over the wire (the page in `examples/browser_call` speaks the same):
 - Chat is plain text on the data channel `chat`, negotiated with id 100, so that neither side has to announce it.
   A `chat` channel that the remote announces in-band is taken as well.
 - `liveness` is negotiated with id 101: whatever starts with `ping` is answered with `pong` and the rest.
+- An offer says in `call` which call it belongs to, and a hang-up which one it ends: an offer that crosses a hang-up
+  begins nothing. Whoever offers first names the call.
 - The session id of a description's `o=` line stays the same as long as its peer connection lives (RFC 9429 §5.2.1), so
   an offer with another one starts a fresh connection, and what belongs to a connection given up is dropped. An answer
   says in `of` which offer it answers (session id and version), so that a late one is never taken for another's.
@@ -16,6 +18,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
+import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
@@ -42,6 +47,13 @@ CHAT: Final = ("chat", 100)
 LIVENESS: Final = ("liveness", 101)
 INBOX: Final = 500
 STEP: Final = 10.0  # seconds
+RETIRED: Final = 64
+"""Connections of one peer that are remembered after others have replaced them."""
+START_OVER_PAUSE: Final = 1.0
+START_OVER_PAUSE_MAX: Final = 60.0
+"""Seconds between two connections that a peer may begin, at first and in the end: it doubles while it goes on."""
+START_OVER_CALM: Final = 60.0
+"""Seconds after which the pause is the first one again."""
 FAREWELL: Final = 0.5  # seconds that signalling may take to tell why a connection was closed
 
 ChannelOptions: TypeAlias = Mapping[str, Any]
@@ -117,7 +129,12 @@ class RemotePeer(EventEmitter):
         self._published: dict[Fanout, FanoutTrack | None] = {}
         self._opened: dict[str, ChannelOptions] = {}
         self._inbox: asyncio.Queue[Step] = asyncio.Queue(INBOX)
-        self._retired: set[str] = set()
+        self._retired: deque[str] = deque(maxlen=RETIRED)
+        """Sessions of the remote's connections that others have replaced."""
+        self._call = secrets.token_urlsafe(12)
+        self._calls = {self._call}
+        self._started_over_at = -math.inf
+        self._start_over_pause = 0.0
         self._negotiation: Negotiation
         self._fresh = 0
         self._lost_since: tuple[float, RecoveryReport] | None = None
@@ -138,6 +155,12 @@ class RemotePeer(EventEmitter):
     def state(self) -> str:
         """The connection's `connectionState`; `closed` once the peer is gone."""
         return "closed" if self.left is not None else str(self.pc.connectionState)
+
+    @property
+    def call_names(self) -> list[str]:
+        """Names of this call, and of the connections it went over, as offers say them."""
+        session = self._negotiation.session if self._task is not None else None
+        return [*self._calls, *self._retired, *([session] if session is not None else [])]
 
     async def connected(self) -> None:
         """Wait until the connection is up. Raises `ConnectionError` when the peer goes first."""
@@ -186,7 +209,7 @@ class RemotePeer(EventEmitter):
     def hang_up(self) -> None:
         """End the call with this peer alone. It learns of it at once, and may call again."""
         if self.left is None:
-            self._setup.send({"type": "hangup", "to": self.id})
+            self._say_hang_up()
             self.close("you hung up")
 
     def start_over(self) -> None:
@@ -203,7 +226,7 @@ class RemotePeer(EventEmitter):
         """Take an offer, answer, candidate or the end of candidates of this peer: done one at a time, in order."""
         kind = message["type"]
         if kind in ("offer", "answer"):
-            step: Step = lambda: self._describe(kind, message["sdp"], message.get("of"))  # noqa: E731
+            step: Step = lambda: self._describe(kind, message["sdp"], message.get("of"), message.get("call"))  # noqa: E731
         else:
             candidate = message.get("candidate") if kind == "ice-candidate" else None
             step = lambda: self._candidate(candidate)  # noqa: E731
@@ -245,7 +268,7 @@ class RemotePeer(EventEmitter):
         except asyncio.QueueFull:
             # Only a peer that floods gets here: 500 messages are years of honest signalling.
             logger.warning("%r: more than %d signalling messages wait; hanging up", self, INBOX)
-            self._setup.send({"type": "hangup", "to": self.id})
+            self._say_hang_up()
             self.close("sent more signalling messages than can be handled")
 
     async def _run(self) -> None:
@@ -261,16 +284,39 @@ class RemotePeer(EventEmitter):
     async def _offer(self) -> None:
         await self._negotiation.offer()
 
-    async def _describe(self, kind: str, sdp: str, of: str | None) -> None:
+    async def _describe(self, kind: str, sdp: str, of: str | None, call: str | None) -> None:
         session = session_of(sdp)
         if session in self._retired:
             return
         if kind == "offer" and self._negotiation.session not in (None, session):
             parse_description(sdp)  # nonsense is no reason to give up a connection that works
+            if not self._may_start_over():
+                logger.warning("%r starts over too often: an offer was dropped", self)
+                return
             logger.info("%r: the remote starts over", self)
             await self._replace()
         self._may_offer = True
-        await self._negotiation.describe(kind, sdp, of)
+        if await self._negotiation.describe(kind, sdp, of, call) and self._negotiation.call is not None:
+            self._calls.add(self._negotiation.call)
+            self._call = self._negotiation.call
+            if len(self._calls) > RETIRED:
+                self._calls = {self._call}
+
+    def _may_start_over(self) -> bool:
+        """Whether the remote may have another connection already: each costs a certificate, sockets and an answer."""
+        now = asyncio.get_running_loop().time()
+        since = now - self._started_over_at
+        if since < self._start_over_pause:
+            return False
+        calm = since > START_OVER_CALM
+        self._start_over_pause = (
+            START_OVER_PAUSE if calm else min(2 * self._start_over_pause, START_OVER_PAUSE_MAX)
+        )
+        self._started_over_at = now
+        return True
+
+    def _say_hang_up(self) -> None:
+        self._setup.send({"type": "hangup", "to": self.id, "call": self._call})
 
     async def _candidate(self, candidate: Mapping[str, Any] | None) -> None:
         await self._negotiation.candidate(candidate)
@@ -279,7 +325,9 @@ class RemotePeer(EventEmitter):
 
     def _attach(self) -> None:
         pc = self.pc
-        self._negotiation = Negotiation(pc, polite=self.polite, send=lambda message: self._send(pc, message))
+        self._negotiation = Negotiation(
+            pc, polite=self.polite, send=lambda message: self._send(pc, message), call=self._call
+        )
 
         def on(event: str, listener: Callable[..., None]) -> None:
             def current(*arguments: Any) -> None:
@@ -313,7 +361,7 @@ class RemotePeer(EventEmitter):
         for label, options in self._opened.items():
             self.channels[label] = pc.createDataChannel(label, **options)
         if self._setup.recovery is not None:
-            self._recovery = recovery = Recovery(pc, **self._setup.recovery)
+            self._recovery = recovery = Recovery(pc, **{"offer_again": False, **self._setup.recovery})
             recovery.on("reconnecting", lambda report: self.emit("reconnecting", report))
             recovery.on("reconnected", lambda report: self.emit("reconnected", report))
             recovery.on("lost", self._lost)
@@ -338,7 +386,7 @@ class RemotePeer(EventEmitter):
     async def _replace(self) -> None:
         """Give the connection up for a fresh one, which carries the same tracks and channels' names."""
         if self._negotiation.session is not None:
-            self._retired.add(self._negotiation.session)
+            self._retired.append(self._negotiation.session)
         self._detach()
         self._end_tracks()
         old, self.pc = self.pc, self._setup.connect()
@@ -400,7 +448,7 @@ class RemotePeer(EventEmitter):
             self._lost_since = asyncio.get_running_loop().time() - report.duration, report
             self.emit("lost", report)
         if self._fresh >= self._setup.fresh_connections:
-            self._setup.send({"type": "hangup", "to": self.id})
+            self._say_hang_up()
             self.close(f"lost: {report.reason}")
             return
         self._fresh += 1

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from aiortc import clock
 from aiortc.stats import RTCOutboundRtpStreamStats, RTCRemoteInboundRtpStreamStats, RTCStatsReport
 
-if TYPE_CHECKING:
-    from .sender import RTCRtpSender
+from .outbound import OutboundStream
 
 __all__ = ["outbound_like_aiortc"]
 
 
-def outbound_like_aiortc(sender: RTCRtpSender) -> RTCStatsReport:
+class ReportedSender(Protocol):
+    """What is reported of a sender."""
+
+    stream: OutboundStream
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def track(self) -> Any: ...
+
+
+def outbound_like_aiortc(sender: ReportedSender) -> RTCStatsReport:
     """Return `outbound-rtp`, what the peer reports of it, and the transport's: as `aiortc.RTCRtpSender.getStats`."""
     report = RTCStatsReport()
     stream, now = sender.stream, clock.current_datetime()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
@@ -13,10 +13,6 @@ from peer.aio.emitter import EventEmitter
 from peer.exceptions import InvalidCharacterError, InvalidStateError
 
 from .codecs import is_telephone_event
-
-if TYPE_CHECKING:
-    from .sender import RTCRtpSender
-    from .transceiver import RTCRtpTransceiver
 
 TONES: Final = "0123456789*#ABCD"
 """The index is the event code (RFC 4733 §3.2)."""
@@ -41,18 +37,42 @@ class RTCDTMFToneChangeEvent:
     tone: str
 
 
-class CodecLine(Protocol):
+class ToneLine(Protocol):
     """The m-line that the tones are sent in."""
 
     agreed_codecs: list[RTCRtpCodecParameters]
+
+    @property
+    def is_stopped(self) -> bool: ...
+
+
+class ToneSender(Protocol):
+    """The audio sender in whose stream the tones go out."""
+
+    _sends_telephone_events: bool
+
+    @property
+    def transport(self) -> Any: ...
+
+    @property
+    def track(self) -> Any: ...
+
+    @property
+    def _enabled(self) -> bool: ...
+
+    def _telephone_event_timestamp(self, clock_rate: int) -> int: ...
+
+    def _send_telephone_event(
+        self, codec: RTCRtpCodecParameters, payload: bytes, timestamp: int, *, marker: bool, end: bool
+    ) -> None: ...
 
 
 class RTCDTMFSender(EventEmitter):
     """Sends DTMF tones in the stream of an audio sender. Event: `tonechange` (`RTCDTMFToneChangeEvent`)."""
 
-    def __init__(self, transceiver: RTCRtpTransceiver, line: CodecLine) -> None:
+    def __init__(self, sender: ToneSender, line: ToneLine) -> None:
         super().__init__()
-        self._transceiver = transceiver
+        self._sender = sender
         self._line = line
         self._tones = ""
         self._duration = 0.1
@@ -63,7 +83,7 @@ class RTCDTMFSender(EventEmitter):
     @property
     def canInsertDTMF(self) -> bool:
         """Whether tones would be sent: audio goes over a connection to a peer that takes telephone events."""
-        sender = self._transceiver.sender
+        sender = self._sender
         connected = sender.transport is not None and sender.transport.state == "connected"
         return connected and sender.track is not None and self._may_send and self._codec() is not None
 
@@ -80,9 +100,7 @@ class RTCDTMFSender(EventEmitter):
         telephone events, and `InvalidCharacterError` for other characters.
         """
         if not self.canInsertDTMF:
-            raise InvalidStateError(
-                "DTMF can not be sent: no audio is, or the peer takes no telephone events"
-            )
+            raise InvalidStateError("DTMF cannot be sent: no audio is, or the peer takes no telephone events")
         tones = tones.upper()
         wrong = next((tone for tone in tones if tone not in TONES and tone != ","), None)
         if wrong is not None:
@@ -95,10 +113,10 @@ class RTCDTMFSender(EventEmitter):
 
     @property
     def _may_send(self) -> bool:
-        return not self._transceiver.stopped and self._transceiver.sender._enabled
+        return not self._line.is_stopped and self._sender._enabled
 
     def _codec(self) -> RTCRtpCodecParameters | None:
-        sends = self._transceiver.sender._sends_telephone_events
+        sends = self._sender._sends_telephone_events
         return telephone_event(self._line.agreed_codecs) if sends else None
 
     def _play_after(self, seconds: float) -> None:
@@ -114,8 +132,7 @@ class RTCDTMFSender(EventEmitter):
             self._play_after(PAUSE)
         elif tone:
             self._play_after(self._duration + self._gap)
-            sender = self._transceiver.sender
-            self._event = TelephoneEvent(TONES.index(tone), self._duration, codec, sender)
+            self._event = TelephoneEvent(TONES.index(tone), self._duration, codec, self._sender)
         self.emit("tonechange", RTCDTMFToneChangeEvent(tone))
 
     def _stop(self) -> None:
@@ -136,7 +153,7 @@ class TelephoneEvent:
         code: int,
         duration: float,
         codec: RTCRtpCodecParameters,
-        sender: RTCRtpSender,
+        sender: ToneSender,
     ) -> None:
         self._code = code
         self._codec = codec

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from peer.rtp.transceiver import RTCRtpTransceiver as RTCRtpTransceiver
     from peer.sctp.data_channel import RTCDataChannel as RTCDataChannel
     from peer.sctp.transport import RTCSctpTransport as RTCSctpTransport
+    from peer.video.source import VideoSource as VideoSource
 
 __version__ = "0.1.0"
 
@@ -197,6 +198,7 @@ _EXPORTS: Final = {
     "peer.rtp.transceiver": ("RTCRtpTransceiver",),
     "peer.sctp.data_channel": ("RTCDataChannel",),
     "peer.sctp.transport": ("RTCSctpTransport",),
+    "peer.video.source": ("VideoSource",),
 }
 """The names above again, for the running program; a test holds the two together."""
 
@@ -299,5 +301,6 @@ __all__ = [
     "RemotePeer",
     "RemoteStreamTrack",
     "SdpSyntaxError",
+    "VideoSource",
     "VideoStreamTrack",
 ]

@@ -393,7 +393,7 @@ class RTCRtpSender(EventEmitter):
         assert codec is not None
         if self._encoder is None:
             self._encoder = get_encoder(codec)
-        captured_at = self._event_loop.time()
+        captured_at, position = self._place(data)
         level = None
         if isinstance(data, AudioFrame):
             level = compute_audio_level_dbov(data)
@@ -403,17 +403,21 @@ class RTCRtpSender(EventEmitter):
         if payloads:
             if level is not None:
                 self.measured.audio(level, 0.02)
-            self._send_payloads(codec, payloads, data, captured_at, level)
+            self._send_payloads(codec, payloads, position, captured_at, level)
+
+    def _place(self, data: Any) -> tuple[float, float]:
+        """Return when a frame came, and its position in seconds from the first one."""
+        now = self._event_loop.time()
+        return now, self._timeline.place(seconds_of(data.pts, data.time_base), now)
 
     def _send_payloads(
         self,
         codec: RTCRtpCodecParameters,
         payloads: list[bytes],
-        data: Any,
+        position: float,
         captured_at: float,
         audio_level: int | None = None,
     ) -> None:
-        position = self._timeline.place(seconds_of(data.pts, data.time_base), captured_at)
         self.frames_encoded += 1
         self.stream.send_frame(codec, payloads, round(position * codec.clockRate), captured_at, audio_level)
 

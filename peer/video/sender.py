@@ -79,13 +79,13 @@ class EncodingSender(RTCRtpSender):
         if isinstance(data, VideoFrame):
             await self._encode(codec, data, self._pictures)
             return
-        self.rate.maximum = self._max_bitrate
+        captured_at, position = self._place(data)
         payloads = self._pictures.pack(data, self.stream.payload_max)
         if payloads:
-            self._send_payloads(codec, payloads, data, self._event_loop.time())
+            self._send_payloads(codec, payloads, position, captured_at)
 
     async def _encode(self, codec: RTCRtpCodecParameters, frame: VideoFrame, pictures: VideoEncoder) -> None:
-        captured_at = self._event_loop.time()
+        captured_at, position = self._place(frame)
         pacer, scale = self.stream.pacer, float(self._encoding.get("scaleResolutionDownBy", 1.0))
         self.rate.maximum = self._max_bitrate
         self.rate.size(int(frame.width / scale), int(frame.height / scale))
@@ -105,7 +105,7 @@ class EncodingSender(RTCRtpSender):
         if picture.key_frame:
             self._key_frames.made(captured_at)
         self.sent.video(picture.width, picture.height)
-        self._send_payloads(codec, picture.payloads, frame, captured_at)
+        self._send_payloads(codec, picture.payloads, position, captured_at)
 
     def _media_bitrate(self, now: float) -> float:
         """What is left for the encoder once headers have been paid for."""

@@ -145,7 +145,7 @@ def running_coturn(
     """
     program = require_part("coturn")
     directory.mkdir(parents=True, exist_ok=True)
-    certificate, key = _make_certificate(directory)
+    certificate, key = make_certificate(directory)
     port, tls_port, cli_port = _free_ports(3)
     if secret is None:
         authentication = ["--lt-cred-mech", f"--user={USERNAME}:{CREDENTIAL}"]
@@ -251,7 +251,7 @@ def has_ipv6() -> bool:
     return True
 
 
-def _make_certificate(directory: Path) -> tuple[Path, Path]:
+def make_certificate(directory: Path) -> tuple[Path, Path]:
     """A self-signed certificate for loopback, good for a day."""
     key = ec.generate_private_key(ec.SECP256R1())
     serial_number = x509.random_serial_number()

@@ -44,7 +44,8 @@ class IceOptions:
     """Gather on loopback too. Without this it is used only on a machine that has nothing else."""
 
     link_local: bool = False
-    """Gather on link-local addresses (169.254.0.0/16, fe80::/10) too."""
+    """Gather on link-local addresses (169.254.0.0/16, fe80::/10) too. Without this they are used only on a machine that
+    has nothing better: one on a cable to another."""
 
     nat_1to1: Mapping[str, str] = field(default_factory=dict)
     """Local address → the public address a static NAT gives it, advertised as the host candidate instead.

@@ -100,7 +100,8 @@ def feed(session: Session, transport: TransportState) -> list[Effect]:
     assert session.remote is not None
     effects: list[Effect] = []
     seen: set[str] = set()
-    complete = False
+    # Who does not trickle has said all there is, end-of-candidates or not (RFC 8838 §4.1, §5).
+    complete = not session.remote.sdp.trickle
     ufrag = transport.remote.ufrag if transport.remote else None
     for section in session.remote.sdp.media:
         if session.transport_of(section.mid) is not transport or section.rejected:

@@ -49,6 +49,7 @@ class Answerer:
             await self.pc.setRemoteDescription(RTCSessionDescription(body, "offer"))
             await self.pc.setLocalDescription()
             await self.pc.gathering_complete()
+            assert self.pc.localDescription is not None
             answer = self.pc.localDescription.sdp.encode()
             writer.write(
                 b"HTTP/1.1 201 Created\r\nContent-Type: application/sdp\r\nLocation: /session\r\n"

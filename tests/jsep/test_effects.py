@@ -243,6 +243,20 @@ def test_a_candidate_waits_for_its_description_and_then_for_ice() -> None:
     assert str(b.session.remote).count("a=candidate") == 1
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_description_that_does_not_trickle_is_all_there_will_be(restart: bool) -> None:
+    a, b = Side(1), Side(2)
+    a.add("audio")
+    if restart:
+        negotiate(a, b)
+    offer = a.offer(ice_restart=True) if restart else a.offer()
+    b.take("offer", offer.replace("a=ice-options:trickle", "a=ice-options:x"))
+    b.answer()
+    ufrag = a.session.transports["T1"].local.ufrag
+    assert not b.session.can_trickle
+    assert b.did(AddRemoteCandidate) == [AddRemoteCandidate("T1", None, ufrag)]
+
+
 def test_a_candidate_of_a_restart_that_has_no_path_yet_still_finds_its_generation() -> None:
     a, b = Side(1), Side(2)
     a.add("audio")

@@ -8,8 +8,10 @@ import logging
 import random
 from collections.abc import Awaitable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
+from peer.aio.staggered import first_to_succeed
 from peer.ice.candidate import Candidate
 from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, Network, PublishedName
 from peer.ice.options import IceOptions
@@ -33,6 +35,12 @@ from .renewal import Renewals
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+
+NEXT_ADDRESS: Final = 0.25
+"""Seconds after which a server is tried at its next address, beside the one that has not answered (RFC 8305 §5)."""
+
+ADDRESSES_TRIED: Final = 4
+"""Of a server's name, on each interface."""
 
 STRAGGLER: Final = {StunServer: 2.0, TurnServer: 4.0}
 """Seconds the slower servers of a kind get on an interface where one of them has already answered."""
@@ -82,6 +90,8 @@ class Gatherer:
         self._preferences = LocalPreferences()
         self._queries = StunQueries(network, rng=rng)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ending: set[asyncio.Task[Any]] = set()
+        """What gives something back, and gathering does not wait for."""
         self._bases: dict[str, list[DatagramBase]] = {}
         self._relays: dict[DatagramBase, tuple[Interface, TurnServer, int]] = {}
         self._renewals = Renewals(self._relayed, rng)
@@ -169,7 +179,7 @@ class Gatherer:
         """`close`, and wait until the servers know that their allocations are free."""
         self.close()
         allocations = [base.aclose() for base in self._all_bases() if isinstance(base, TurnAllocation)]
-        await asyncio.gather(*self._tasks, *allocations, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._ending, *allocations, return_exceptions=True)
 
     # While there is no other receiver, answers of STUN servers are all that can come.
 
@@ -197,6 +207,10 @@ class Gatherer:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -257,11 +271,18 @@ class Gatherer:
             text = "over TLS a STUN server sees a TCP port, which is no UDP candidate; use 'stun:' instead"
             self._fail(None, server, StunError(UNREACHABLE, text))
             return
-        address = await self._server_address(interface, server)
-        if address is None:
+        addresses = await self._server_addresses(interface, server)
+        if not addresses:
             return
+
+        async def ask(address: Address) -> tuple[Address, Address]:
+            return address, await self._queries.ask(base, address)
+
+        asking = first_to_succeed(
+            [partial(ask, address) for address in addresses], NEXT_ADDRESS, leave=self._leave
+        )
         try:
-            mapped = await self._patiently(interface, server, self._queries.ask(base, address))
+            address, mapped = await self._patiently(interface, server, asking)
         except OSError as error:
             self._fail(base.local_address, server, error)
             return
@@ -274,26 +295,32 @@ class Gatherer:
 
     async def _relayed(self, interface: Interface, server: TurnServer, place: int, tell: bool = True) -> bool:
         """RFC 8656 §7. `tell`: of failure. Whether it has come about."""
-        address = await self._server_address(interface, server, tell)
-        if address is None:
+        addresses = await self._server_addresses(interface, server, tell)
+        if not addresses:
             return False
         versions = set(self.options.ip_versions)
-        try:
-            allocation = await self._patiently(
-                interface,
+
+        async def ask(address: Address) -> TurnAllocation:
+            return await allocate(
+                self._network,
                 server,
-                allocate(
-                    self._network,
-                    server,
-                    address,
-                    local=interface,
-                    ports=self.options.ports,
-                    tls=self.options.tls,
-                    family="both" if len(versions) == 2 else 4 if 4 in versions else 6,
-                    timeout=self.options.gathering_timeout,
-                    rng=self._rng,
-                ),
+                address,
+                local=interface,
+                ports=self.options.ports,
+                tls=self.options.tls,
+                family="both" if len(versions) == 2 else 4 if 4 in versions else 6,
+                timeout=self.options.gathering_timeout,
+                rng=self._rng,
             )
+
+        asking = first_to_succeed(
+            [partial(ask, address) for address in addresses],
+            NEXT_ADDRESS,
+            discard=TurnAllocation.close,
+            leave=self._leave,
+        )
+        try:
+            allocation = await self._patiently(interface, server, asking)
         except (OSError, TurnError) as error:
             if tell:
                 self._fail((interface.address, 0), server, error)
@@ -312,28 +339,31 @@ class Gatherer:
                 )
         return True
 
-    async def _server_address(
+    async def _server_addresses(
         self, interface: Interface, server: StunServer | TurnServer, tell: bool = True
-    ) -> Address | None:
-        """Where to reach a server from an interface; None if there is no way, and the reason told if wanted."""
+    ) -> list[Address]:
+        """Where to reach a server from an interface; none if there is no way, and the reason told if wanted."""
         try:
             async with asyncio.timeout(self.options.gathering_timeout):
                 found = [ipaddress.ip_address(host) for host in await self._network.resolve(server.host)]
         except TimeoutError:
             if tell:
                 self._fail(None, server, OSError(f"looking up {server.host} takes too long"))
-            return None
+            return []
         except OSError as error:
             if tell:
                 why = f"{server.host} cannot be resolved: {error.strerror or error}"
                 self._fail(None, server, OSError(why))
-            return None
+            return []
         local = ipaddress.ip_address(interface.address)
-        for address in found:
-            if address.version == local.version and (address.is_loopback or not local.is_loopback):
-                self._reachable.add(server.url)
-                return (str(address), server.port)
-        return None
+        addresses = [
+            (str(address), server.port)
+            for address in found
+            if address.version == local.version and (address.is_loopback or not local.is_loopback)
+        ]
+        if addresses:
+            self._reachable.add(server.url)
+        return addresses[:ADDRESSES_TRIED]
 
     async def _patiently(
         self, interface: Interface, server: StunServer | TurnServer, answer: Awaitable[Answer]

@@ -242,14 +242,21 @@ def decode_xor_address(value: bytes, transaction_id: bytes) -> Address | None:
     if len(value) != {1: 8, 2: 20}.get(value[1] if len(value) > 1 else 0):
         return None
     port = int.from_bytes(value[2:4], "big") ^ (MAGIC_COOKIE >> 16)
-    return str(ipaddress.ip_address(_xor(value[4:], transaction_id))), port
+    return _host(_xor(value[4:], transaction_id)), port
 
 
 def decode_address(value: bytes) -> Address | None:
     """An address that is not XORed: MAPPED-ADDRESS, ALTERNATE-SERVER (RFC 8489 §14.1). None if it is malformed."""
     if len(value) != {1: 8, 2: 20}.get(value[1] if len(value) > 1 else 0):
         return None
-    return str(ipaddress.ip_address(value[4:])), int.from_bytes(value[2:4], "big")
+    return _host(value[4:]), int.from_bytes(value[2:4], "big")
+
+
+def _host(packed: bytes) -> str:
+    """A server on a socket for both IP versions may write `::ffff:a.b.c.d`, and means IPv4 (RFC 4291 §2.5.5.2)."""
+    address = ipaddress.ip_address(packed)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
 
 
 def _xor(packed: bytes, transaction_id: bytes) -> bytes:

@@ -28,6 +28,8 @@ KIND_RANK: dict[InterfaceKind, int] = {
 MOST_ADDRESSES = 16
 """More than these, a container host's hundreds for example, would only make check lists long."""
 
+_UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
+
 _ARPHRD_PPP = 512
 _ARPHRD_NONE = 0xFFFE
 
@@ -138,8 +140,12 @@ def _portable_interfaces() -> list[Interface]:
 
 
 def usable_interfaces(interfaces: Iterable[Interface], options: IceOptions) -> list[Interface]:
-    """Those the options allow, best first: by kind, and IPv6 and IPv4 taking turns in a kind (RFC 8421 §4)."""
+    """Those the options allow, best first: by kind, and IPv6 and IPv4 taking turns in a kind (RFC 8421 §4).
+
+    Link-local addresses are used where there is nothing better, and loopback where there is nothing else.
+    """
     allowed = []
+    link_locals = []
     loopbacks = []
     for interface in interfaces:
         address = ipaddress.ip_address(interface.address)
@@ -147,8 +153,6 @@ def usable_interfaces(interfaces: Iterable[Interface], options: IceOptions) -> l
             continue
         named = interface.address in options.bind
         if options.bind and not named:
-            continue
-        if address.is_link_local and not (options.link_local or named):
             continue
         # RFC 8445 §5.1.1.1: neither site-local, nor IPv4-compatible or -mapped IPv6 addresses.
         if isinstance(address, ipaddress.IPv6Address) and (address.is_site_local or address.ipv4_mapped):
@@ -158,25 +162,36 @@ def usable_interfaces(interfaces: Iterable[Interface], options: IceOptions) -> l
             continue
         if loopback and not (options.loopback or named):
             loopbacks.append(interface)
+        elif address.is_link_local and not (options.link_local or named):
+            link_locals.append(interface)
         else:
             allowed.append(interface)
-    # With no network at all, two peers on this machine still find each other.
-    return interleave(allowed or loopbacks)[:MOST_ADDRESSES]
+    # A cable between two machines has link-local addresses and no others (RFC 3927 §2.1); with no network at all,
+    # two peers on this machine still find each other.
+    return interleave(allowed or link_locals or loopbacks)[:MOST_ADDRESSES]
 
 
 def interleave(interfaces: Iterable[Interface]) -> list[Interface]:
-    """Sorted by kind, best first; inside a kind IPv6, IPv4, IPv6, IPv4… while both last (RFC 8421 §4)."""
+    """Sorted by kind, best first; inside a kind the two IP versions take turns while both last (RFC 8421 §4).
+
+    IPv6 begins where it leads out into the world, IPv4 where the machine has unique local or link-local IPv6 addresses
+    only: a peer may try no more than the first (RFC 6724 §2.1 prefers IPv4 to them as well).
+    """
     pool = list(interfaces)
     ordered = []
+    v6_leads = any(_leads_out(each.address) for each in pool if ":" in each.address)
     for kind in sorted({each.kind for each in pool}, key=KIND_RANK.__getitem__, reverse=True):
         v6 = [each for each in pool if each.kind == kind and ":" in each.address]
         v4 = [each for each in pool if each.kind == kind and ":" not in each.address]
-        while v6 or v4:
-            if v6:
-                ordered.append(v6.pop(0))
-            if v4:
-                ordered.append(v4.pop(0))
+        first, second = (v6, v4) if v6_leads else (v4, v6)
+        while first or second:
+            ordered += [turn.pop(0) for turn in (first, second) if turn]
     return ordered
+
+
+def _leads_out(address: str) -> bool:
+    parsed = ipaddress.ip_address(address)
+    return not parsed.is_link_local and parsed not in _UNIQUE_LOCAL
 
 
 def leading_out(interfaces: Iterable[Interface]) -> list[Interface]:

@@ -194,6 +194,26 @@ async def test_a_name_that_does_not_resolve_is_told_once_whatever_the_number_of_
     ]
 
 
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@in_virtual_time
+async def test_a_server_whose_first_address_is_dead_is_reached_at_its_next(transport: str) -> None:
+    place = Place()
+    place.host.attach("203.0.113.1", place.world.internet, Link(delay=0.02))
+    nat = Nat.port_restricted(place.world, "203.0.113.9")
+    place.host.attach("192.168.1.2", nat.inside, Link(delay=0.02), kind="wifi")
+    place.world.names["server.example"] = ["192.0.2.66", "192.0.2.67", "192.0.2.10"]
+    began = place.world.clock.time()
+    urls = ("stun:server.example:3478", f"turn:server.example:3479?transport={transport}")
+    gatherer, sink = place.start(IceOptions(servers=servers(*urls)))
+    await sink.complete.wait()
+    assert place.world.clock.time() - began < 1.5
+    assert not sink.errors
+    assert len(sink.of_type("relay")) == 2
+    assert len(sink.of_type("srflx")) == 1
+    await gatherer.aclose()
+    assert place.turn.allocations == {}
+
+
 @in_virtual_time
 async def test_a_server_of_an_ip_version_we_do_not_have_is_told() -> None:
     place = Place()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import aioice.stun
 import pytest
 from hypothesis import given
@@ -37,6 +39,12 @@ def test_what_is_written_here_is_read_there(username: str, number: int) -> None:
     assert message.check_message_integrity(KEY)
 
 
+def mapped_to_ipv4(address: tuple[str, int]) -> tuple[str, int]:
+    parsed = ipaddress.ip_address(address[0])
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped or parsed), address[1]
+
+
 @given(address=addresses, key=st.none() | st.binary(min_size=1, max_size=64))
 def test_what_is_written_there_is_read_here(address: tuple[str, int], key: bytes | None) -> None:
     theirs = aioice.stun.Message(aioice.stun.Method.BINDING, aioice.stun.Class.RESPONSE, TRANSACTION)
@@ -45,13 +53,14 @@ def test_what_is_written_there_is_read_here(address: tuple[str, int], key: bytes
         theirs.add_message_integrity(key)
     message = stun.parse(bytes(theirs))
     assert message.type == stun.BINDING_RESPONSE
-    assert message.mapped_address() == address
+    assert message.mapped_address() == mapped_to_ipv4(address)
     assert message.is_authentic(key or b"?") == (key is not None)
 
 
 @given(address=addresses)
 def test_addresses_survive_the_exclusive_or(address: tuple[str, int]) -> None:
-    assert stun.decode_xor_address(stun.encode_xor_address(address, TRANSACTION), TRANSACTION) == address
+    value = stun.encode_xor_address(address, TRANSACTION)
+    assert stun.decode_xor_address(value, TRANSACTION) == mapped_to_ipv4(address)
 
 
 @pytest.mark.parametrize(
@@ -142,3 +151,13 @@ def test_any_bytes_parse_or_are_refused(garbage: bytes) -> None:
         message.mapped_address()
         message.unknown_required()
         assert not message.is_authentic(KEY)
+
+
+def test_an_ipv4_address_written_as_an_ipv6_one_is_ipv4() -> None:
+    packed = ipaddress.ip_address("::ffff:192.0.2.7").packed
+    assert stun.decode_address(b"\x00\x02\x10\x00" + packed) == ("192.0.2.7", 0x1000)
+    transaction_id = bytes(range(12))
+    pad = bytes.fromhex("2112a442") + transaction_id
+    xored = bytes(one ^ other for one, other in zip(packed, pad, strict=True))
+    value = b"\x00\x02" + (0x1000 ^ 0x2112).to_bytes(2, "big") + xored
+    assert stun.decode_xor_address(value, transaction_id) == ("192.0.2.7", 0x1000)

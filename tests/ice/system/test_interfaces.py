@@ -116,6 +116,22 @@ def test_ipv6_and_ipv4_take_turns_inside_a_kind() -> None:
     ]
 
 
+def test_ipv4_comes_first_where_ipv6_does_not_lead_out() -> None:
+    pool = [Interface("eth0", address, "wired") for address in ("fd00::1", "fe80::1", "192.0.2.1")]
+    assert next(each.address for each in interleave(pool)) == "192.0.2.1"
+
+
+def test_link_local_addresses_are_used_where_there_is_nothing_better() -> None:
+    loopback = Interface("lo", "127.0.0.1", "loopback")
+    cable = [Interface("eth0", "169.254.7.1", "wired"), Interface("eth0", "fe80::1", "wired", 2)]
+    assert [each.address for each in usable_interfaces([loopback, *cable], IceOptions())] == [
+        "169.254.7.1",
+        "fe80::1",
+    ]
+    better = Interface("wlan0", "192.168.1.2", "wifi")
+    assert usable_interfaces([loopback, *cable, better], IceOptions()) == [better]
+
+
 def test_loopback_is_used_only_where_there_is_nothing_else() -> None:
     lo, eth = Interface("lo", "127.0.0.1", "loopback"), Interface("eth0", "192.0.2.1", "wired")
     assert usable_interfaces([lo, eth], IceOptions()) == [eth]

@@ -35,7 +35,7 @@ from signaling.protocol.schema import protocol_schema, protocol_schema_text
 from signaling.relay.command import app as command
 from signaling.relay.logs import JSONFormatter, TextFormatter
 from signaling.relay.settings import misspelt
-from tests.interop.coturn import _make_certificate
+from tests.interop.coturn import make_certificate
 from tests.signaling.cluster import RelayProcess
 from tests.signaling.redis_server import RedisServer
 from tests.signaling.settings import QUICK, relay_settings
@@ -133,7 +133,7 @@ async def test_it_can_be_mounted_in_another_application() -> None:
 
 
 async def test_it_speaks_tls(tmp_path: Path) -> None:
-    certificate, key = _make_certificate(tmp_path)
+    certificate, key = make_certificate(tmp_path)
     server = RelayServer(relay_settings(), port=0, tls_certificate=str(certificate), tls_key=str(key))
     async with server:
         assert server.url.startswith("wss://")

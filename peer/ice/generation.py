@@ -21,12 +21,18 @@ from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
 from peer.ice.gathering.gatherer import Gatherer, IceCandidateError
 from peer.ice.network import Address, DatagramBase, Network
+from peer.ice.options import IceOptions
+from peer.ice.remote_filter import RemoteFilter
 from peer.ice.servers import StunServer, TurnServer
+from peer.ice.system.interfaces import usable_interfaces
 
 logger = logging.getLogger(__name__)
 
 NAMES_AT_ONCE: Final = 32
 """Remote candidates whose names may be looked up at the same time; more are ignored."""
+
+PEER_ADDRESSES_MAX: Final = 200
+"""Addresses of a peer that TURN servers are asked to let through."""
 
 EARLY_DATAGRAMS: Final = 16
 """Payload kept while its sender has yet to prove who it is: a ClientHello may overtake the answer to a check."""
@@ -78,8 +84,11 @@ class Generation:
         gatherer: Gatherer,
         network: Network,
         owner: GenerationOwner,
+        options: IceOptions,
     ) -> None:
         self.agent = agent
+        self._options = options
+        self._remote_filter: RemoteFilter | None = None
         self.local = local
         self.remote: IceCredentials | None = None
         self.remote_is_lite = False
@@ -129,6 +138,8 @@ class Generation:
             return
         if candidate.is_ip:
             self._add_remote_candidate(candidate)
+        elif not (self._options.resolve_names or candidate.address.lower().rstrip(".").endswith(".local")):
+            logger.info("remote candidate %r is a name, and names are not looked up", candidate.address)
         elif len(self._look_ups) < NAMES_AT_ONCE:
             task = self._loop.create_task(self._look_up(candidate))
             self._look_ups.add(task)
@@ -161,6 +172,7 @@ class Generation:
 
     def interfaces_changed(self, *, leaving: bool = False) -> bool:
         """See `Gatherer.interfaces_changed`."""
+        self._remote_filter = None
         return not self.closed and self._gatherer.interfaces_changed(leaving=leaving)
 
     def update_credentials(self, servers: Sequence[StunServer | TurnServer]) -> None:
@@ -333,12 +345,11 @@ class Generation:
     # Remote candidates
 
     def _add_remote_candidate(self, candidate: Candidate) -> None:
-        address = ipaddress.ip_address(candidate.address)
-        if address.is_unspecified or address.is_multicast or not candidate.port:
-            logger.debug("%s ignores remote %s", self.local.username_fragment, candidate.to_sdp())
+        candidate = replace(candidate, address=str(ipaddress.ip_address(candidate.address)))
+        if not self._filter.takes(candidate):
+            logger.info("%s ignores remote %s", self.local.username_fragment, candidate.to_sdp())
             return
-        candidate = replace(candidate, address=str(address))
-        if candidate.protocol == "udp":
+        if candidate.protocol == "udp" and len(self._peer_addresses) < PEER_ADDRESSES_MAX:
             peer = (candidate.address, candidate.port)
             self._peer_addresses[peer] = None
             self._permit(list(self._bases), [peer])
@@ -347,6 +358,17 @@ class Generation:
         self._pump()
         if self._early:
             self._retry_early()
+
+    @property
+    def _filter(self) -> RemoteFilter:
+        if self._remote_filter is None:
+            usable = usable_interfaces(self._network.interfaces(), self._options)
+            self._remote_filter = RemoteFilter(
+                [each.address for each in usable],
+                behind_static_nat=bool(self._options.nat_1to1),
+                asked=self._options.remote_filter,
+            )
+        return self._remote_filter
 
     def _permit(self, bases: list[DatagramBase], peers: list[Address]) -> None:
         for base in bases:

@@ -12,6 +12,7 @@ from peer.ice.agent.timings import IceTimings
 from peer.ice.network import Interface
 
 if TYPE_CHECKING:
+    from peer.ice.candidate import Candidate
     from peer.ice.servers import StunServer, TurnServer
 
 
@@ -54,6 +55,13 @@ class IceOptions:
     tcp: bool = True
     """Open TCP connections to remote passive TCP candidates (RFC 6544)."""
 
+    remote_filter: Callable[[Candidate], bool] | None = None
+    """Called for each of the peer's candidates; what it answers with False gets no packet. Default: everything but
+    loopback and link-local addresses where we have none ourselves, and private ones over TCP where we are public."""
+
+    resolve_names: bool = False
+    """Look up any name in the peer's candidates. Without this only `.local` names are, by mDNS, as in browsers."""
+
     mdns_publish: bool = False
     """Show the peer a random `.local` name instead of each private host address."""
 
@@ -86,6 +94,8 @@ class IceOptions:
             raise ValueError(f"policy must be 'all' or 'relay', not {self.policy!r}")
         if self.interface_filter is not None and not callable(self.interface_filter):
             raise TypeError(f"interface_filter must be a function, not {self.interface_filter!r}")
+        if self.remote_filter is not None and not callable(self.remote_filter):
+            raise TypeError(f"remote_filter must be a function, not {self.remote_filter!r}")
         if self.tls is not None and not isinstance(self.tls, ssl.SSLContext):
             raise TypeError(f"tls must be an ssl.SSLContext, not {self.tls!r}")
         if not isinstance(self.timings, IceTimings):

@@ -190,7 +190,7 @@ class IceTransport(EventEmitter):
             # A restart finds a handshake that is under way on a pair, or as good as there.
             piggyback=self.payload.piggyback if self._generations.newest_started is None else None,
         )
-        generation = Generation(agent, credentials, gatherer, self._network, self)
+        generation = Generation(agent, credentials, gatherer, self._network, self, self._options)
         self._generations.add(generation)
         logger.info("%s gathers", credentials.username_fragment)
         generation.gather()

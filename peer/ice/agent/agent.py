@@ -217,6 +217,7 @@ class IceAgent:
             if known.type == "prflx":
                 self._rename_remote(known, candidate)
         elif self._table.add_remote(candidate):
+            self._deadlines.candidate_at = now
             for base, locals_ in self._table.bases.items():
                 self._pair_up(locals_[0], candidate, base)
         self._advance(now)

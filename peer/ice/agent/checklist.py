@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from peer.ice.candidate import Candidate
@@ -154,9 +154,15 @@ class CheckList:
             if pair.state == "frozen" and pair.foundation == foundation:
                 pair.advance("unfreeze")
 
-    def longest_failed(self) -> CandidatePair | None:
+    def next_to_retry(self, rest: Callable[[CandidatePair], float]) -> CandidatePair | None:
+        """Return the failed pair whose `rest`, in seconds from its failure, is over first."""
         failed = [pair for pair in self._pairs.values() if pair.state == "failed"]
-        return min(failed, key=lambda pair: pair.failed_at, default=None)
+        return min(failed, key=lambda pair: pair.failed_at + rest(pair), default=None)
+
+    @property
+    def holds_pairs(self) -> bool:
+        """Whether there is anything to check."""
+        return bool(self._pairs)
 
     @property
     def unfinished(self) -> bool:

@@ -7,6 +7,7 @@ nomination, consent and warmth, are transactions of their own each (RFC 7675 §5
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from .candidate_table import CandidateTable
 from .check_messages import write_check
@@ -15,6 +16,9 @@ from .context import AgentContext
 from .pair import CandidatePair
 from .selection import Selection
 from .transactions import Transaction, Transactions
+
+REST_DOUBLINGS: Final = 3
+"""A pair that keeps failing rests for 2.5, 5, 10, and then always 20 seconds."""
 
 
 class Checks:
@@ -128,15 +132,20 @@ class Checks:
             self._next_ordinary = max(now + min(timings.burst_ta, timings.ta), self._paced_until - ahead)
 
     def _next_recheck(self, now: float) -> CandidatePair | None:
-        due = self._recheck_due()
-        pair = self._checklist.longest_failed() if due is not None and due <= now else None
-        if pair is not None:
-            pair.advance("trigger")
+        pair = self._checklist.next_to_retry(self._rest) if self.rechecking else None
+        if pair is None or now < pair.failed_at + self._rest(pair):
+            return None
+        pair.advance("trigger")
         return pair
 
     def _recheck_due(self) -> float | None:
-        pair = self._checklist.longest_failed() if self.rechecking else None
-        return None if pair is None else pair.failed_at + self._context.timings.recheck_interval
+        pair = self._checklist.next_to_retry(self._rest) if self.rechecking else None
+        return None if pair is None else pair.failed_at + self._rest(pair)
+
+    def _rest(self, pair: CandidatePair) -> float:
+        """Return how many seconds a failed pair rests: who is no peer of ours is asked ever more seldom."""
+        doublings = min(max(pair.failures - 1, 0), REST_DOUBLINGS)
+        return self._context.timings.recheck_interval * float(2**doublings)
 
     def _check(self, pair: CandidatePair, now: float) -> None:
         pair.advance("check")

@@ -20,6 +20,8 @@ class Deadlines:
         self._states = states
         self.started_at: float | None = None
         """When checks began."""
+        self.candidate_at = float("-inf")
+        """When the last candidate of either side came."""
         self.local_ended = False
         self.remote_ended = False
         """No more candidates come from that side (RFC 8838 §13, §14)."""
@@ -45,6 +47,10 @@ class Deadlines:
         if self._states.current == "checking" and self._both_ended and self._checklist.exhausted:
             assert self.started_at is not None
             return self.started_at + timings.patience
+        if self._states.current == "checking" and self._checklist.holds_pairs and self._checklist.exhausted:
+            # A peer that never says it has named all its candidates is not waited for without end.
+            assert self.started_at is not None
+            return max(self.started_at, self.candidate_at) + timings.hopeless_after
         return None
 
     def next(self) -> float | None:

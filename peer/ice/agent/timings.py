@@ -26,9 +26,12 @@ class IceTimings:
     transmissions: int = 9
     """How often one check is sent before its pair fails: about nine seconds with the values above."""
     recheck_interval: float = 2.5
-    """How long a failed pair rests before it is tried again, while there is no usable pair."""
+    """How long a failed pair rests before it is tried again, while there is no usable pair. Twice as long each time."""
     patience: float = 39.5
     """No failure earlier than this after checks started (RFC 8863 §4)."""
+    hopeless_after: float = 60.0
+    """No failure later than this after the last new candidate, while no pair works and nobody has said that there will
+    be no more candidates."""
     consent_interval: float = 5.0
     """Between consent checks, times 0.8 to 1.2 at random (RFC 7675 §5.1)."""
     consent_timeout: float = 30.0

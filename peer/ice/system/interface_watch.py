@@ -54,8 +54,12 @@ class InterfaceWatch:
             except OSError:
                 self._socket = None
         if self._socket is not None:
-            self._loop.add_reader(self._socket, self._readable)
-        else:
+            try:
+                self._loop.add_reader(self._socket, self._readable)
+            except NotImplementedError:  # of an event loop that cannot watch sockets
+                self._socket.close()
+                self._socket = None
+        if self._socket is None:
             self._look_later(POLL)
 
     def _close(self) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from struct import pack
 from typing import Final
@@ -16,6 +19,7 @@ GROUP: Final = "224.0.0.251"
 GROUP_6: Final = "ff02::fb"
 
 INTERFACES_MAX: Final = 32
+_IP_PKTINFO: Final = 8  # Of Linux's in.h.
 _READS_PER_WAKE: Final = 16
 
 
@@ -42,8 +46,12 @@ class MdnsSockets:
         if not self._joined:
             self.close()
             raise error or OSError("no interface takes multicast")
-        for sock in self._sockets:
-            self._loop.add_reader(sock, self._readable, sock)
+        try:
+            for sock in self._sockets:
+                self._loop.add_reader(sock, self._readable, sock)
+        except NotImplementedError:
+            self.close()
+            raise OSError("this event loop cannot watch sockets, so .local names are not looked up") from None
 
     def send(self, message: bytes) -> None:
         """Send to everybody. Where it cannot be sent it is lost."""
@@ -62,7 +70,8 @@ class MdnsSockets:
     def close(self) -> None:
         for sock in self._sockets:
             if not self._loop.is_closed():
-                self._loop.remove_reader(sock)
+                with contextlib.suppress(NotImplementedError):
+                    self._loop.remove_reader(sock)
             sock.close()
         self._sockets.clear()
         self._joined.clear()
@@ -81,6 +90,13 @@ class MdnsSockets:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
         else:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+        with contextlib.suppress(
+            OSError, AttributeError
+        ):  # Where the system cannot tell, the source decides.
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            elif sys.platform == "linux":
+                sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", PORT))
         error: OSError | None = None
         for index in interfaces:
@@ -101,9 +117,35 @@ class MdnsSockets:
     def _readable(self, sock: socket.socket) -> None:
         for _ in range(_READS_PER_WAKE):
             try:
-                data = sock.recv(9216)
+                data, ancillary, source = _receive(sock)
             except OSError:
                 return
-            self._received(data)
+            if is_on_link(source[0], ancillary):
+                self._received(data)
             if sock.fileno() < 0:
                 return
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, Sequence[tuple[int, int, bytes]], tuple[str, int]]:
+    if not hasattr(sock, "recvmsg"):  # Windows
+        data, source = sock.recvfrom(9216)
+        return data, (), source
+    data, ancillary, _, source = sock.recvmsg(9216, 64)
+    return data, ancillary, source
+
+
+def is_on_link(source: str, ancillary: Sequence[tuple[int, int, bytes]]) -> bool:
+    """Whether a packet comes from our own link (RFC 6762 §11), as no router passes on what is sent to mDNS's groups.
+
+    What was sent to one of our addresses, or does not say where to, must come from an address that cannot come from
+    the internet. Hops are not counted, as Chromium allows its packets one and not 255.
+    """
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO) and ipaddress.ip_address(
+            data[8:12]
+        ).is_multicast:
+            return True
+        if level == socket.IPPROTO_IPV6 and len(data) >= 16 and ipaddress.ip_address(data[:16]).is_multicast:
+            return True
+    address = ipaddress.ip_address(source.partition("%")[0])
+    return address.is_private or address.is_link_local

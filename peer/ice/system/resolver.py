@@ -8,6 +8,7 @@ import ipaddress
 import socket
 import threading
 import time
+from collections import deque
 
 FAILURE_KEPT = 5.0
 """Seconds for which a failed look-up is answered from memory, so that every interface does not ask again."""
@@ -16,6 +17,9 @@ SUCCESS_KEPT = 10.0
 """Seconds for which a found address is: the system's own resolver knows the real lifetime."""
 
 _REMEMBERED = 256
+
+AT_ONCE = 16
+"""Threads that look names up at the same time; further names wait for one of them."""
 
 
 class NameResolver:
@@ -28,6 +32,8 @@ class NameResolver:
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, list[str] | OSError]] = {}
         self._asking: dict[str, asyncio.Future[list[str]]] = {}
+        self._busy = 0
+        self._waiting: deque[str] = deque()
 
     async def resolve(self, host: str) -> list[str]:
         """All addresses of `host`, each once, in the system's order. Raises `OSError` when there are none."""
@@ -55,6 +61,17 @@ class NameResolver:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[str]] = loop.create_future()
         self._asking[host] = answer
+        if self._busy < AT_ONCE:
+            self._begin(host)
+        elif len(self._waiting) < _REMEMBERED:
+            self._waiting.append(host)
+        else:
+            self._answered(host, OSError(socket.EAI_AGAIN, f"{host} is not looked up: too many names wait"))
+        return answer
+
+    def _begin(self, host: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._busy += 1
 
         def look_up() -> None:
             result: list[str] | OSError
@@ -67,10 +84,15 @@ class NameResolver:
                 result = OSError(socket.EAI_NONAME, f"{host!r} is not a host name")
             # The loop may be closed by now; then nobody waits any more.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._answered, host, result)
+                loop.call_soon_threadsafe(self._looked_up, host, result)
 
         threading.Thread(target=look_up, name="asyncio_getaddrinfo", daemon=True).start()
-        return answer
+
+    def _looked_up(self, host: str, result: list[str] | OSError) -> None:
+        self._busy -= 1
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+        self._answered(host, result)
 
     def _answered(self, host: str, result: list[str] | OSError) -> None:
         if not isinstance(result, OSError) and not result:

@@ -128,6 +128,76 @@ class UdpBase:
             receiver.base_lost(self, error)
 
 
+class EndpointBase(asyncio.DatagramProtocol):
+    """A UDP socket of an event loop that cannot watch sockets, such as Windows' Proactor. A `DatagramBase`."""
+
+    def __init__(self, interface: Interface, local: Address) -> None:
+        self.receiver: DatagramReceiver | None = None
+        self.interface = interface
+        self.drops = 0
+        """Datagrams the system did not take, or that were not sent because too much waited already."""
+        self._local = local
+        self._transport: asyncio.DatagramTransport | None = None
+        self._full = False
+
+    @classmethod
+    async def open(
+        cls, sock: socket.socket, interface: Interface, loop: asyncio.AbstractEventLoop
+    ) -> EndpointBase:
+        """Take over a socket that is bound."""
+        base = cls(interface, (interface.address, sock.getsockname()[1]))
+        base._transport, _ = await loop.create_datagram_endpoint(lambda: base, sock=sock)
+        return base
+
+    def __repr__(self) -> str:
+        return f"<EndpointBase {self._local[0]} port {self._local[1]}>"
+
+    @property
+    def local_address(self) -> Address:
+        return self._local
+
+    def send(self, data: bytes, address: Address) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._full:
+            self.drops += 1
+            return
+        scope = self.interface.scope_id
+        try:
+            transport.sendto(data, (address[0], address[1], 0, scope) if scope else address)
+        except (OSError, ValueError):
+            self.drops += 1
+
+    def permit(self, addresses: Sequence[Address]) -> None:
+        """Nothing to do: a socket hears everybody."""
+
+    def close(self) -> None:
+        self.receiver = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
+    def datagram_received(self, data: bytes, address: tuple[str | object, int]) -> None:
+        if self.receiver is not None:
+            self.receiver.datagram_received(self, data, (str(address[0]).partition("%")[0], address[1]))
+
+    def pause_writing(self) -> None:
+        """Drop what is sent from now on: the system takes no more, and nothing waits without bound."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """Send again."""
+        self._full = False
+
+    def error_received(self, error: Exception) -> None:
+        """Ignore an ICMP error about some earlier packet: it says nothing about the next one."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        receiver, self.receiver = self.receiver, None
+        self._transport = None
+        if receiver is not None:
+            receiver.base_lost(self, error)
+
+
 class TcpStream(asyncio.Protocol):
     """A TCP or TLS connection. A `StreamConnection`."""
 
@@ -241,7 +311,11 @@ class SystemNetwork:
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             _bind(sock, local, ports)
-            return UdpBase(sock, local, asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            try:
+                return UdpBase(sock, local, loop)
+            except NotImplementedError:
+                return await EndpointBase.open(sock, local, loop)
         except BaseException:
             sock.close()
             raise

@@ -516,8 +516,11 @@ def test_it_fails_only_when_both_sides_ended_and_patience_did() -> None:
             hand.agent.end_of_local_candidates(hand.now)
         if theirs:
             hand.agent.end_of_remote_candidates(hand.now)
-        hand.run(300)
+        hand.run(59.9)
         assert hand.state == "checking"
+        # A peer that never says it has named all its candidates is not waited for without end.
+        hand.run(0.2)
+        assert hand.state == "failed"
     hand = Hand()
     hand.remote("10.0.0.2")
     hand.agent.end_of_local_candidates(hand.now)
@@ -527,6 +530,29 @@ def test_it_fails_only_when_both_sides_ended_and_patience_did() -> None:
     hand.run(0.2)
     assert hand.state == "failed"
     assert hand.agent.timer() is None
+
+
+def test_a_late_candidate_gives_the_search_another_minute() -> None:
+    hand = Hand()
+    hand.remote("10.0.0.2")
+    hand.run(50)
+    hand.remote("10.0.0.3")
+    hand.run(59)
+    assert hand.state == "checking"
+    hand.run(2)
+    assert hand.state == "failed"
+
+
+def test_a_third_party_named_as_a_candidate_is_asked_ever_more_seldom() -> None:
+    hand = Hand(timings=IceTimings(hopeless_after=10_000))
+    for number in range(50):
+        hand.remote(f"192.0.2.{number + 1}")
+    counts = []
+    for _ in range(4):
+        before = len(hand.requests)
+        hand.run(60)
+        counts.append(len(hand.requests) - before)
+    assert counts[-1] < counts[0] * 0.75
 
 
 def test_even_without_any_candidate_a_peer_reflexive_one_may_come_within_patience() -> None:

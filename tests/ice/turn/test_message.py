@@ -23,7 +23,9 @@ from peer.ice.turn.message import (
 
 TRANSACTION = bytes(range(12))
 KEY = b"k" * 16
-ADDRESSES = st.tuples(st.ip_addresses().map(str), st.integers(0, 65535))
+# An IPv4 address written as an IPv6 one is read as IPv4.
+HOSTS = st.ip_addresses().filter(lambda address: not getattr(address, "ipv4_mapped", None)).map(str)
+ADDRESSES = st.tuples(HOSTS, st.integers(0, 65535))
 
 
 @given(st.lists(ADDRESSES, min_size=1, max_size=32), st.binary(min_size=12, max_size=12))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ssl as ssl_module
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 from pydantic import BaseModel, ValidationError
+from websockets.asyncio.client import ClientConnection as WebSocket
+from websockets.asyncio.client import connect
 
 from signaling.protocol.messages import (
     Answer,
@@ -46,7 +46,7 @@ __all__ = [
 NOT_JOINED = "not joined yet: use `async with SignalingClient(…) as client`"
 
 
-class SignalingClient(ClientLife):
+class SignalingClient:
     """A peer's place in a room of a relay.
 
     ::
@@ -123,7 +123,7 @@ class SignalingClient(ClientLife):
         if not isinstance(url, str):
             raise TypeError(f"url must be text such as 'ws://localhost:8080/ws', not {url!r}")
         _check_join(room, name, metadata)
-        super().__init__(
+        self._life = ClientLife(
             url,
             room=room,
             name=name,
@@ -131,56 +131,71 @@ class SignalingClient(ClientLife):
             token=AccessToken(token),
             session=ClientSession(max_frames=max_unacknowledged, max_size=max_unacknowledged_size),
             inbox=Inbox(max_unread),
-            ssl=ssl,
+            open_socket=self._open,
             open_timeout=open_timeout,
             give_up_after=give_up_after,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
             backoff=backoff or Backoff(),
             on_state=on_state,
         )
+        self._ssl = ssl
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
         self._close_timeout = close_timeout
         self._max_message_size = max_message_size
 
     @property
+    def url(self) -> str:
+        """The URL of the relay's WebSocket."""
+        return self._life.url
+
+    @property
+    def room(self) -> str:
+        """The room's name."""
+        return self._life.room
+
+    @property
+    def name(self) -> str:
+        """How this peer appears to the others; `update` changes it."""
+        return self._life.name
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """What the roster shows about this peer; `update` changes it."""
+        return self._life.metadata
+
+    @property
     def id(self) -> str:
         """This peer's id in the room. Raises SignalingError before the first join."""
-        if self._session.welcome is None:
+        if self._life.session.welcome is None:
             raise SignalingError(NOT_JOINED)
-        return self._session.welcome.id
+        return self._life.session.welcome.id
 
     @property
     def peers(self) -> dict[str, PeerInfo]:
         """Who else is in the room, by id, as of the last message received."""
-        return self._session.peers
+        return self._life.session.peers
 
     @property
     def state(self) -> State:
         """`connecting`, `joined`, `reconnecting` (there is an outage) or `closed`."""
-        return self._state
+        return self._life.state
 
     @property
     def welcome(self) -> Welcome | None:
         """The relay's last answer to a join or resume, with whatever else it tells."""
-        return self._session.welcome
+        return self._life.session.welcome
 
     @property
     def resume_window(self) -> tuple[float, int, int] | None:
         """Seconds, messages and bytes within which nothing is lost; None if the relay does not resume."""
-        offer = self._session.resume
+        offer = self._life.session.resume
         return (offer.seconds, offer.messages, offer.bytes) if offer else None
 
     async def __aenter__(self) -> Self:
         """Raises SignalingError if the relay cannot be reached in time, JoinRefused if it says no."""
-        if self._runner is not None:
+        if self._life.begun:
             raise SignalingError("a SignalingClient is used once: make a new one")
-        self._entered = asyncio.get_running_loop().create_future()
-        self._runner = asyncio.create_task(self._run())
-        try:
-            await self._entered
-        except BaseException:
-            await self._stop()
-            raise
+        await self._life.enter()
         return self
 
     async def __aexit__(
@@ -193,25 +208,18 @@ class SignalingClient(ClientLife):
 
         Takes at most `close_timeout` seconds. Safe to call again.
         """
-        self._leaving = True
-        self._inbox.close()
-        if self._runner is not None and self._connection is not None and self._state == "joined":
-            self._connection.leave()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._close_timeout):
-                    await asyncio.shield(self._runner)
-        await self._stop()
+        await self._life.leave(self._close_timeout)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ClientEvent:
-        if self._runner is None and not self._closed:
+        if not self._life.begun and not self._life.closed:
             raise SignalingError(NOT_JOINED)
-        event = await self._inbox.get()
+        event = await self._life.inbox.get()
         if event is None:
-            if self._error is not None:
-                raise self._error
+            if self._life.error is not None:
+                raise self._life.error
             raise StopAsyncIteration
         return event
 
@@ -231,14 +239,13 @@ class SignalingClient(ClientLife):
                 f"the message has {size} bytes, more than the {self._max_message_size} that signalling takes: "
                 "send it over a data channel"
             )
-        while not self._closed and not self._session.outbox.has_room(len(frame)):
-            self._outbox_room.clear()
-            await self._outbox_room.wait()
-        if self._closed:
+        while not self._life.closed and not self._life.session.outbox.has_room(len(frame)):
+            self._life.outbox_room.clear()
+            await self._life.outbox_room.wait()
+        if self._life.closed:
             raise SignalingClosed("the signalling client is closed")
-        number = self._session.outbox.append(frame)
-        if self._connection is not None:
-            self._connection.wake()
+        number = self._life.session.outbox.append(frame)
+        self._life.wake()
         return number
 
     async def offer(self, to: str, sdp: str) -> int:
@@ -268,8 +275,8 @@ class SignalingClient(ClientLife):
     async def update(self, *, name: str | None = None, metadata: dict[str, Any] | None = None) -> int:
         """Change what the roster shows of this peer; the others get PeerUpdated."""
         number = await self.send(Update(name=name, metadata=metadata))
-        self.name = self.name if name is None else name
-        self.metadata = self.metadata if metadata is None else metadata
+        self._life.name = self.name if name is None else name
+        self._life.metadata = self.metadata if metadata is None else metadata
         return number
 
     def network_changed(self) -> None:
@@ -279,14 +286,21 @@ class SignalingClient(ClientLife):
         An attempt to connect that is under way begins anew, and nothing waits before the next. `Call` does this by
         itself. May be called at any time, as often as there is reason to.
         """
-        if self._closed or self._hurry.is_set():
-            return
-        if self._connection is not None:
-            self._connection.network_changed()
-        else:
-            self._hurry.set()
-            if self._attempt is not None and not self._attempt.expired():
-                self._attempt.reschedule(asyncio.get_running_loop().time())
+        self._life.network_changed()
+
+    async def _open(self) -> WebSocket:
+        # For wss:// the library's own default is a verifying context; None would be refused.
+        tls: dict[str, Any] = {} if self._ssl is None else {"ssl": self._ssl}
+        return await connect(
+            self.url,
+            **tls,
+            compression=None,
+            open_timeout=None,
+            close_timeout=1.0,
+            ping_interval=self._ping_interval,
+            ping_timeout=self._ping_timeout,
+            max_size=16 * 1024 * 1024,
+        )
 
 
 def _check_join(room: str, name: str, metadata: dict[str, Any] | None) -> None:

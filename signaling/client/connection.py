@@ -7,7 +7,7 @@ import logging
 import random
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 from websockets.asyncio.client import ClientConnection as WebSocket
@@ -30,10 +30,10 @@ from signaling.protocol.messages import (
     to_json,
 )
 
-from .events import JoinRefused
-
-if TYPE_CHECKING:
-    from .reconnecting import ClientLife
+from .access_token import AccessToken
+from .events import ClientEvent, JoinRefused
+from .inbox import Inbox
+from .session import ClientSession
 
 __all__ = ["ClientConnection"]
 
@@ -47,12 +47,33 @@ ENDING_CODES = frozenset({"unavailable", "session-lost", "too-slow", "superseded
 """Errors that only announce the end of a connection: what follows from it is told otherwise."""
 
 
-class ClientConnection:
-    """Carries `client.session` over `ws`. `progress` tells whether anything numbered went through."""
+class Member(Protocol):
+    """What outlives a connection: who joins which room, and what waits to be sent and read."""
 
-    def __init__(self, client: ClientLife, ws: WebSocket) -> None:
-        self._client = client
-        self._session = client._session
+    room: str
+    name: str
+    metadata: dict[str, Any] | None
+    token: AccessToken
+    session: ClientSession
+    inbox: Inbox[ClientEvent]
+    outbox_room: asyncio.Event
+    """Set when the outbox may have room again."""
+    hurry: asyncio.Event
+    """Set when the next connection is to be made at once."""
+
+    def entered_room(self, welcome: Welcome, *, again: bool) -> None:
+        """Take the relay's welcome; `again` if it is to a new session."""
+
+    def lose_session(self, reason: str) -> None:
+        """End the session, which the relay does not know any more."""
+
+
+class ClientConnection:
+    """Carries `member.session` over `ws`. `progress` tells whether anything numbered went through."""
+
+    def __init__(self, member: Member, ws: WebSocket) -> None:
+        self._member = member
+        self._session = member.session
         self._ws = ws
         self._control: deque[str] = deque()
         self._wake = asyncio.Event()
@@ -82,16 +103,16 @@ class ClientConnection:
     def abandon(self, why: str) -> None:
         """End this connection without a word, for another one at once."""
         logger.info("giving the connection up: %s", why)
-        self._client._hurry.set()
+        self._member.hurry.set()
         self._ws.transport.abort()
 
     async def enter(self, token: str | None) -> None:
         """Resume the session, or join anew. Raises JoinRefused if the answer is final, ConnectionError if
         not.
         """
-        client, session = self._client, self._session
+        member, session = self._member, self._session
         if session.welcome is not None and session.resume is None:
-            client._lose_session("the relay does not resume sessions")
+            member.lose_session("the relay does not resume sessions")
         first = session.welcome is None
         resuming = session.resume is not None
         if session.resume is not None:
@@ -105,7 +126,7 @@ class ClientConnection:
                 continue
             if resuming and message.code == "resume-failed":
                 resuming = False
-                client._lose_session(message.message)
+                member.lose_session(message.message)
                 await self._join(token)
             elif message.code in FATAL_CODES or (first and message.code != "unavailable"):
                 raise JoinRefused(message.code, message.message)
@@ -113,14 +134,14 @@ class ClientConnection:
                 raise ConnectionError(f"{message.message} ({message.code})")
         session.begin(message)
         self._acknowledgements.begin(session.received)
-        client._entered_room(message, again=not first and not message.resumed)
+        member.entered_room(message, again=not first and not message.resumed)
 
     async def run(self) -> None:
         """Carry messages until the connection ends. Raises what ended it, if it was not we who wanted it."""
         tasks = [
             asyncio.create_task(self._read()),
             asyncio.create_task(self._write()),
-            asyncio.create_task(self._client._token.refresh(self._hand_over)),
+            asyncio.create_task(self._member.token.refresh(self._hand_over)),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -149,8 +170,8 @@ class ClientConnection:
         await self._ws.send(to_json(message))
 
     async def _join(self, token: str | None) -> None:
-        client = self._client
-        join = Join(room=client.room, name=client.name, metadata=client.metadata, token=token, resumable=True)
+        member = self._member
+        join = Join(room=member.room, name=member.name, metadata=member.metadata, token=token, resumable=True)
         join.session = self._session.secret
         await self._say(join)
 
@@ -169,23 +190,23 @@ class ClientConnection:
                     self._acknowledgements.received(error.seq)
 
     async def _read(self) -> None:
-        client, session = self._client, self._session
+        member, session = self._member, self._session
         while True:
             message = await self._next()
             if isinstance(message, Ack):
                 if session.outbox.acknowledge(message.seq):
                     self.progress = True
-                    client._outbox_room.set()
+                    member.outbox_room.set()
             elif isinstance(message, GoingAway):
                 self._move_within(message.seconds / 2)
             elif isinstance(message, Refreshed):
-                client._token.expires_at(message.expires)
+                member.token.expires_at(message.expires)
             elif isinstance(message, ErrorMessage) and message.seq is None and message.code in ENDING_CODES:
                 logger.info("%s (%s)", message.message, message.code)
             elif not isinstance(message, Welcome | Pong) and session.expects(message):
-                await client._inbox.room()
+                await member.inbox.room()
                 if session.take(message):
-                    client._inbox.put([message])
+                    member.inbox.put([message])
                 if message.seq is not None:
                     self.progress = True
                     self._acknowledgements.received(session.received)
@@ -194,14 +215,14 @@ class ClientConnection:
 
     async def _write(self) -> None:
         """Send until the connection is to end. The only one that sends, once the room is entered."""
-        client, session = self._client, self._session
+        member, session = self._member, self._session
         while not self._moving:
             if self._control:
                 await self._ws.send(self._control.popleft())
             elif (frame := session.next_frame()) is not None:
                 await self._ws.send(frame)
                 if session.resume is None:
-                    client._outbox_room.set()
+                    member.outbox_room.set()
             elif self._leaving:
                 await self._say(Leave())
                 await self._ws.wait_closed()

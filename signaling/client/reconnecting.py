@@ -7,11 +7,10 @@ import contextlib
 import logging
 import ssl as ssl_module
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias
 
 from websockets.asyncio.client import ClientConnection as WebSocket
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from signaling.protocol.messages import Welcome
@@ -38,7 +37,7 @@ State: TypeAlias = Literal["connecting", "joined", "reconnecting", "closed"]
 
 
 class ClientLife:
-    """Keeps `session` going over connections that may break. `_runner` is the task, while there is one."""
+    """Keeps `session` going over connections that may break, from `enter` to `leave`."""
 
     def __init__(
         self,
@@ -50,11 +49,9 @@ class ClientLife:
         token: AccessToken,
         session: ClientSession,
         inbox: Inbox[ClientEvent],
-        ssl: ssl_module.SSLContext | None,
+        open_socket: Callable[[], Awaitable[WebSocket]],
         open_timeout: float,
         give_up_after: float | None,
-        ping_interval: float,
-        ping_timeout: float,
         backoff: Backoff,
         on_state: Callable[[State], None] | None,
     ) -> None:
@@ -62,24 +59,22 @@ class ClientLife:
         self.room = room
         self.name = name
         self.metadata = metadata
-        self._ssl = ssl
+        self._open_socket = open_socket
         self._open_timeout = open_timeout
         self._give_up_after = give_up_after
-        self._ping_interval = ping_interval
-        self._ping_timeout = ping_timeout
         self._backoff = backoff
         self._on_state = on_state
-        self._state: State = "connecting"
-        self._token = token
-        self._session = session
-        self._inbox: Inbox[ClientEvent] = inbox
-        self._outbox_room = asyncio.Event()
+        self.state: State = "connecting"
+        self.token = token
+        self.session = session
+        self.inbox: Inbox[ClientEvent] = inbox
+        self.outbox_room = asyncio.Event()
         self._connection: ClientConnection | None = None
         self._leaving = False
-        self._error: SignalingError | None = None
+        self.error: SignalingError | None = None
         self._entered: asyncio.Future[None] | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
+        self.hurry = asyncio.Event()
         self._attempt: asyncio.Timeout | None = None
 
     async def _run(self) -> None:
@@ -90,26 +85,24 @@ class ClientLife:
         try:
             while not self._leaving:
                 began = time.monotonic()
-                self._hurry.clear()
+                self.hurry.clear()
                 cause = await self._connect(None if patience is None else lost_at + patience - began)
-                if self._leaving or self._error is not None:
+                if self._leaving or self.error is not None:
                     return
                 now = time.monotonic()
-                if self._state == "joined":
+                if self.state == "joined":
                     lost_at, patience = now, self._give_up_after
                     self._set_state("reconnecting")
                     if now - began >= LASTING or (self._connection is not None and self._connection.progress):
                         attempt = 0
                 self._connection = None
-                if self._hurry.is_set():
+                if self.hurry.is_set():
                     attempt, delay = 0, 0.0
                 else:
                     delay = self._backoff.delay(attempt)
                     attempt += 1
                 if patience is not None and now + delay - lost_at >= patience:
-                    self._error = SignalingError(
-                        f"no connection to {self.url} within {patience:g} s: {cause}"
-                    )
+                    self.error = SignalingError(f"no connection to {self.url} within {patience:g} s: {cause}")
                     return
                 logger.info("connecting again in %.2f s: %s", delay, cause)
                 if delay and await self._hurried_within(delay):
@@ -126,27 +119,27 @@ class ClientLife:
                 self._open_timeout if time_left is None else min(self._open_timeout, max(0.1, time_left))
             )
         except SignalingError as error:
-            self._error = error
+            self.error = error
         except InvalidURI as error:
-            self._error = SignalingError(f"{self.url} is not a WebSocket URL (ws:// or wss://): {error}")
+            self.error = SignalingError(f"{self.url} is not a WebSocket URL (ws:// or wss://): {error}")
         except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
             if self._refused_for_good(error):
-                self._error = SignalingError(f"{self.url} refuses the connection: {_why(error)}")
+                self.error = SignalingError(f"{self.url} refuses the connection: {_why(error)}")
             return _why(error)
         except Exception as error:  # whatever it is, the application must hear of it
-            self._error = SignalingError(f"no connection to {self.url} can be made: {_why(error)}")
-            self._error.__cause__ = error
+            self.error = SignalingError(f"no connection to {self.url} can be made: {_why(error)}")
+            self.error.__cause__ = error
         return "the relay closed the connection"
 
     async def _hurried_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._hurry.wait()
-        return self._hurry.is_set()
+                await self.hurry.wait()
+        return self.hurry.is_set()
 
     async def _carry(self, timeout: float) -> None:
         async with asyncio.timeout(timeout) as self._attempt:
-            ws = await self._open()
+            ws = await self._open_socket()
         try:
             connection = ClientConnection(self, ws)
             async with asyncio.timeout(self._open_timeout) as self._attempt:
@@ -161,64 +154,100 @@ class ClientLife:
             await connection.run()
         finally:
             self._attempt = None
-            if self._hurry.is_set():
+            if self.hurry.is_set():
                 ws.transport.abort()
             with contextlib.suppress(OSError):
                 await ws.close(1000 if self._leaving else MOVING)
 
-    async def _open(self) -> WebSocket:
-        # For wss:// the library's own default is a verifying context; None would be refused.
-        tls: dict[str, Any] = {} if self._ssl is None else {"ssl": self._ssl}
-        return await connect(
-            self.url,
-            **tls,
-            compression=None,
-            open_timeout=None,
-            close_timeout=1.0,
-            ping_interval=self._ping_interval,
-            ping_timeout=self._ping_timeout,
-            max_size=16 * 1024 * 1024,
-        )
-
     async def _fresh_token(self) -> str | None:
         try:
-            return await self._token.fresh()
+            return await self.token.fresh()
         except Exception as error:  # the application's function may raise anything
             raise ConnectionError(f"no access token: {_why(error)}") from error
 
     # What a connection tells
 
-    def _entered_room(self, welcome: Welcome, *, again: bool) -> None:
-        self._token.expires_at(welcome.expires)
-        self._outbox_room.set()
+    def entered_room(self, welcome: Welcome, *, again: bool) -> None:
+        """Take the relay's welcome; one to a new session in a room that was left is told to the application."""
+        self.token.expires_at(welcome.expires)
+        self.outbox_room.set()
         if again:
-            self._inbox.put([welcome])
+            self.inbox.put([welcome])
 
-    def _lose_session(self, reason: str) -> None:
-        events = self._session.lose(reason)
-        self._inbox.put(events)
-        self._outbox_room.set()
+    def lose_session(self, reason: str) -> None:
+        """End the session, which the relay does not know any more, and tell the application."""
+        events = self.session.lose(reason)
+        self.inbox.put(events)
+        self.outbox_room.set()
         logger.warning("session lost: %s", reason)
+
+    # What the application asks for
+
+    @property
+    def begun(self) -> bool:
+        """Whether `enter` was called."""
+        return self._runner is not None
+
+    async def enter(self) -> None:
+        """Begin, and return once in the room.
+
+        Raises SignalingError if the relay cannot be reached in time, JoinRefused if it says no.
+        """
+        self._entered = asyncio.get_running_loop().create_future()
+        self._runner = asyncio.create_task(self._run())
+        try:
+            await self._entered
+        except BaseException:
+            await self._stop()
+            raise
+
+    def wake(self) -> None:
+        """Send what was put into the session's outbox."""
+        if self._connection is not None:
+            self._connection.wake()
+
+    async def leave(self, timeout: float) -> None:
+        """Send what is queued, leave the room and end, within `timeout` seconds."""
+        self._leaving = True
+        self.inbox.close()
+        if self._runner is not None and self._connection is not None and self.state == "joined":
+            self._connection.leave()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await asyncio.shield(self._runner)
+        await self._stop()
+
+    def network_changed(self) -> None:
+        """Prove that the connection lives, or make another at once."""
+        if self.closed or self.hurry.is_set():
+            return
+        if self._connection is not None:
+            self._connection.network_changed()
+        else:
+            self.hurry.set()
+            if self._attempt is not None and not self._attempt.expired():
+                self._attempt.reschedule(asyncio.get_running_loop().time())
 
     # Ending
 
     @property
-    def _closed(self) -> bool:
-        return self._leaving or self._state == "closed"
+    def closed(self) -> bool:
+        """Whether nothing more will be sent or received."""
+        return self._leaving or self.state == "closed"
 
     def _refused_for_good(self, error: Exception) -> bool:
         if _superseded(error):
             return True
         if isinstance(error, ssl_module.SSLCertVerificationError):
-            return self._state == "connecting"
+            return self.state == "connecting"
         if not isinstance(error, InvalidStatus):
             return False
         status = error.response.status_code
-        return status in FATAL_STATUSES if self._state == "connecting" else status in (401, 403)
+        return status in FATAL_STATUSES if self.state == "connecting" else status in (401, 403)
 
     def _set_state(self, state: State) -> None:
-        if state != self._state:
-            self._state = state
+        if state != self.state:
+            self.state = state
             if self._on_state is not None:
                 try:
                     self._on_state(state)
@@ -235,9 +264,9 @@ class ClientLife:
         self._set_state("closed")
         self._connection = None
         if self._entered is not None and not self._entered.done():
-            self._entered.set_exception(self._error or SignalingClosed("the signalling client is closed"))
-        self._inbox.close()
-        self._outbox_room.set()
+            self._entered.set_exception(self.error or SignalingClosed("the signalling client is closed"))
+        self.inbox.close()
+        self.outbox_room.set()
 
 
 def _superseded(error: BaseException | None) -> bool:

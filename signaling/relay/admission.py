@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from signaling.protocol.errors import Close, Refused
 from signaling.protocol.messages import Join, PeerInfo, Refresh, Resume, ResumeOffer, Welcome
@@ -13,9 +13,7 @@ from signaling.protocol.window import Outbox
 
 from .auth import Grant
 from .rooms import Limits, ResumeToken, Session, size_of
-
-if TYPE_CHECKING:
-    from .relay import Relay
+from .services import Services
 
 __all__ = ["Admission", "check_metadata", "join", "refresh", "resume"]
 
@@ -50,17 +48,17 @@ class Admission:
         )
 
 
-async def join(relay: Relay, message: Join, headers: Mapping[str, str]) -> Admission:
+async def join(services: Services, message: Join, headers: Mapping[str, str]) -> Admission:
     """Raises Refused."""
-    grant = await relay.authenticate(message.token, headers)
+    grant = await services.authenticate(message.token, headers)
     if grant.rooms is not None and message.room not in grant.rooms:
         raise Refused("not-allowed", "the access token is for another room", close=Close.REFUSED)
-    check_metadata(relay, message.metadata)
+    check_metadata(services, message.metadata)
     if message.room == "*":
         raise Refused(
             "not-allowed", "a room cannot be called `*`: that stands for all rooms", close=Close.REFUSED
         )
-    limits = relay.backplane.limits
+    limits = services.backplane.limits
     session = Session(
         ResumeToken.new(message.room, message.session),
         grant.name if grant.name is not None else message.name,
@@ -72,58 +70,58 @@ async def join(relay: Relay, message: Join, headers: Mapping[str, str]) -> Admis
         permissions=grant.permissions,
         name_is_fixed=grant.name is not None,
     )
-    peers = await relay.backplane.join(session)
+    peers = await services.backplane.join(session)
     if peers is None:
         # The same join again, because its answer was lost.
-        session, peers = await relay.backplane.resume(session.token, 0)
-        async with _detached_unless_admitted(relay, session):
+        session, peers = await services.backplane.resume(session.token, 0)
+        async with _detached_unless_admitted(services, session):
             _check_owner(session, grant)
-            await relay.backplane.renew(session, grant.expires, grant.permissions)
+            await services.backplane.renew(session, grant.expires, grant.permissions)
     return Admission(session, peers, resumed=False, sent=0)
 
 
-async def resume(relay: Relay, message: Resume, headers: Mapping[str, str]) -> Admission:
+async def resume(services: Services, message: Resume, headers: Mapping[str, str]) -> Admission:
     """Raises Refused; then the session waits on, for whoever it belongs to."""
     token = ResumeToken.parse(message.session)
     grant = None
     if message.token is not None:
-        grant = await relay.authenticate(message.token, headers)
-    session, peers = await relay.backplane.resume(token, message.received)
-    async with _detached_unless_admitted(relay, session):
+        grant = await services.authenticate(message.token, headers)
+    session, peers = await services.backplane.resume(token, message.received)
+    async with _detached_unless_admitted(services, session):
         if grant is not None:
             _check_owner(session, grant)
-            await relay.backplane.renew(session, grant.expires, grant.permissions)
-        elif relay.has_expired(session.expires):
+            await services.backplane.renew(session, grant.expires, grant.permissions)
+        elif services.has_expired(session.expires):
             raise Refused("token-expired", "resume with a fresh access token in `token`")
     return Admission(session, peers, resumed=True, sent=message.received)
 
 
 @contextlib.asynccontextmanager
-async def _detached_unless_admitted(relay: Relay, session: Session) -> AsyncIterator[None]:
+async def _detached_unless_admitted(services: Services, session: Session) -> AsyncIterator[None]:
     """A session that was taken over waits on for its peer when this one is refused, or goes away meanwhile."""
     try:
         yield
     except Refused:
-        await relay.backplane.detach(session)
+        await services.backplane.detach(session)
         raise
     except BaseException:
-        relay.spawn(relay.backplane.detach(session))
+        services.spawn(services.backplane.detach(session))
         raise
 
 
 async def refresh(
-    relay: Relay, session: Session, message: Refresh, headers: Mapping[str, str]
+    services: Services, session: Session, message: Refresh, headers: Mapping[str, str]
 ) -> float | None:
     """Replace the access token; when the new one expires. Raises Refused, and then the old one still counts."""
-    grant = await relay.authenticate(message.token, headers)
+    grant = await services.authenticate(message.token, headers)
     _check_owner(session, grant)
-    await relay.backplane.renew(session, grant.expires, grant.permissions)
+    await services.backplane.renew(session, grant.expires, grant.permissions)
     return grant.expires
 
 
-def check_metadata(relay: Relay, metadata: dict[str, Any] | None) -> None:
+def check_metadata(services: Services, metadata: dict[str, Any] | None) -> None:
     """Raises Refused (too-large)."""
-    limit = relay.settings.max_metadata_bytes
+    limit = services.settings.max_metadata_bytes
     if metadata is not None and size_of(metadata) > limit:
         raise Refused("too-large", f"`metadata` is larger than {limit} bytes")
 

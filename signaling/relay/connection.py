@@ -11,7 +11,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
 
 from signaling.protocol.acknowledgements import Acknowledgements
 from signaling.protocol.errors import ERROR_CODES, Close, Refused
@@ -39,10 +38,8 @@ from .admission import Admission, check_metadata, join, refresh, resume
 from .backplane import SendResult
 from .rates import TokenBucket
 from .rooms import Session
+from .services import Services
 from .writer import Event, Send, Writer
-
-if TYPE_CHECKING:
-    from .relay import Relay
 
 __all__ = ["Connection"]
 
@@ -55,11 +52,11 @@ NOTICE_INTERVAL = 1.0
 
 
 class Connection:
-    """Serves one WebSocket for the relay. `run` returns when it is over; nothing of it is left then."""
+    """Serves one WebSocket with a node's services. `run` returns when it is over; nothing of it is left then."""
 
     def __init__(
         self,
-        relay: Relay,
+        services: Services,
         receive: Receive,
         send: Send,
         headers: Mapping[str, str],
@@ -67,9 +64,9 @@ class Connection:
         on_joined: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_joined` is called once the peer is in a room."""
-        settings = relay.settings
+        settings = services.settings
         now = time.monotonic()
-        self.relay = relay
+        self._services = services
         self.address = address
         self._on_joined = on_joined
         self._headers = headers
@@ -95,7 +92,7 @@ class Connection:
     def ended(self, code: str, close: int) -> None:
         self._session = None
         self._writer.detach()
-        self.relay.metrics.error(code)
+        self._services.metrics.error(code)
         self._writer.say(to_json(ErrorMessage(code=code, message=ERROR_CODES[code])))
         self._writer.close(close, code)
 
@@ -137,7 +134,7 @@ class Connection:
     async def _read(self) -> int:
         """Take frames until the peer is gone; returns the WebSocket's close code."""
         try:
-            async with asyncio.timeout(self.relay.settings.join_timeout):
+            async with asyncio.timeout(self._services.settings.join_timeout):
                 code = await self._enter()
         except TimeoutError:
             self._error("not-joined", "no join came in time")
@@ -171,11 +168,11 @@ class Connection:
                     if self._resuming and message.seq is not None:
                         continue
                     if isinstance(message, Join):
-                        self._attach(await join(self.relay, message, self._headers))
+                        self._attach(await join(self._services, message, self._headers))
                         continue
                     if isinstance(message, Resume):
                         self._resuming = True
-                        self._attach(await resume(self.relay, message, self._headers))
+                        self._attach(await resume(self._services, message, self._headers))
                         continue
                     self._error("not-joined")
                 except MalformedMessage as error:
@@ -201,7 +198,7 @@ class Connection:
         if text is None:
             self._error("not-text", "a binary frame came: send JSON as text frames")
             return None
-        limit = self.relay.settings.max_message_bytes
+        limit = self._services.settings.max_message_bytes
         if size > limit or (size * 4 > limit and len(text.encode()) > limit):
             await self._too_large(text, limit)
             return None
@@ -212,7 +209,7 @@ class Connection:
         delay = max(self._messages.take(now), self._bytes.take(now, size))
         if delay <= 0:
             return
-        self.relay.metrics.throttled.inc()
+        self._services.metrics.throttled.inc()
         if now - self._noticed >= NOTICE_INTERVAL:
             self._noticed = now
             self._error("rate-limited", f"reading waits {delay:.2f} s")
@@ -240,11 +237,11 @@ class Connection:
         except MalformedMessage as error:
             await self._refuse(error.seq, error.code, str(error))
             return
-        self.relay.metrics.received(message.type)
+        self._services.metrics.received(message.type)
         if isinstance(message, PeerMessage):
             await self._forward(session, message)
         elif isinstance(message, Ack):
-            if not await self.relay.backplane.acknowledge(session, message.seq):
+            if not await self._services.backplane.acknowledge(session, message.seq):
                 self._error("wrong-ack")
         else:
             await self._command(session, message)
@@ -261,7 +258,7 @@ class Connection:
         if session.permissions is not None and permission not in session.permissions:
             await self._refuse(message.seq, "not-allowed", f"the access token does not permit `{permission}`")
             return
-        result = await self.relay.backplane.send(session, number, to, forwarded(message, session.id))
+        result = await self._services.backplane.send(session, number, to, forwarded(message, session.id))
         if result is SendResult.UNKNOWN_PEER:
             await self._refuse(message.seq, "unknown-peer", f"nobody in this room has the id {to!r}")
         else:
@@ -272,7 +269,7 @@ class Connection:
             self._session = None
             self._writer.detach()
             logger.info("peer left", extra={"peer": session.id, "room": session.room})
-            await self.relay.backplane.leave(session, "left")
+            await self._services.backplane.leave(session, "left")
             self._writer.close(Close.NORMAL, "left")
         elif isinstance(message, Update):
             await self._update(session, message)
@@ -310,22 +307,22 @@ class Connection:
         if session is None or not session.resumable or seq is None:
             self._error(code, text)
             return
-        self.relay.metrics.error(code)
+        self._services.metrics.error(code)
         frame = to_json(ErrorMessage(code=code, message=text or ERROR_CODES[code], ref=seq))
-        self._settle(session, seq, await self.relay.backplane.send(session, seq, session.id, frame))
+        self._settle(session, seq, await self._services.backplane.send(session, seq, session.id, frame))
 
     # Entering, changing
 
     def _attach(self, admission: Admission) -> None:
         session = admission.session
-        self._writer.say(to_json(admission.welcome(self.relay.backplane.limits)))
+        self._writer.say(to_json(admission.welcome(self._services.backplane.limits)))
         self._acknowledgements.begin(session.received)
         self._session = session
         self._writer.attach(session, admission.sent)
         session.connection = self
         self._on_joined()
         self._watch_expiry()
-        self.relay.metrics.joined(resumed=admission.resumed)
+        self._services.metrics.joined(resumed=admission.resumed)
         logger.info(
             "peer %s",
             "resumed" if admission.resumed else "joined",
@@ -350,16 +347,16 @@ class Connection:
             )
             return
         try:
-            check_metadata(self.relay, message.metadata)
+            check_metadata(self._services, message.metadata)
         except Refused as error:
             await self._refuse(message.seq, error.code, str(error))
             return
-        result = await self.relay.backplane.update(session, number, message.name, message.metadata)
+        result = await self._services.backplane.update(session, number, message.name, message.metadata)
         self._settle(session, number, result)
 
     async def _refresh(self, session: Session, message: Refresh) -> None:
         try:
-            expires = await refresh(self.relay, session, message, self._headers)
+            expires = await refresh(self._services, session, message, self._headers)
         except Refused as error:
             self._error(error.code, str(error))
             return
@@ -372,7 +369,7 @@ class Connection:
             self._expiry_timer = None
         session = self._session
         if session is not None and session.expires is not None:
-            delay = max(0.0, session.expires + self.relay.settings.leeway - time.time())
+            delay = max(0.0, session.expires + self._services.settings.leeway - time.time())
             # Further away than a day: look again then, loops dislike distant timers.
             self._expiry_timer = asyncio.get_running_loop().call_later(min(delay, 86_400.0), self._expire)
 
@@ -381,11 +378,11 @@ class Connection:
         session = self._session
         if session is None or session.expires is None:
             return
-        if not self.relay.has_expired(session.expires):
+        if not self._services.has_expired(session.expires):
             self._watch_expiry()
             return
         self.ended("token-expired", Close.TOKEN_EXPIRED)
-        self.relay.spawn(self.relay.backplane.leave(session, "token-expired"))
+        self._services.spawn(self._services.backplane.leave(session, "token-expired"))
 
     async def _depart(self, code: int) -> None:
         """The WebSocket is gone: the peer has left, or it will be back."""
@@ -399,17 +396,17 @@ class Connection:
         )
         with contextlib.suppress(ConnectionError):
             if left:
-                await self.relay.backplane.leave(session, "left")
+                await self._services.backplane.leave(session, "left")
             else:
-                await self.relay.backplane.detach(session)
+                await self._services.backplane.detach(session)
 
     # Writing
 
     async def _written(self, session: Session, number: int) -> None:
         if not session.resumable:
-            await self.relay.backplane.acknowledge(session, number)
-        self.relay.metrics.forwarded.inc()
+            await self._services.backplane.acknowledge(session, number)
+        self._services.metrics.forwarded.inc()
 
     def _error(self, code: str, text: str | None = None, *, ref: int | None = None) -> None:
-        self.relay.metrics.error(code)
+        self._services.metrics.error(code)
         self._writer.say(to_json(ErrorMessage(code=code, message=text or ERROR_CODES[code], ref=ref)))

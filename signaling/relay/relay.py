@@ -8,17 +8,17 @@ import ipaddress
 import logging
 import random
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from signaling.protocol.errors import Close, Refused
 
-from .auth import AllowAnyone, Authenticator, Grant, JWTAuthenticator
+from .auth import AllowAnyone, Authenticator, JWTAuthenticator
 from .backplane import Backplane, MemoryBackplane
 from .connection import Connection, Receive
-from .metrics import Metrics
 from .rates import AddressLimiter, subscriber
+from .services import Services
 from .settings import RelaySettings
 from .turn_credentials import (
     Cloudflare,
@@ -50,18 +50,19 @@ class Relay:
         backplane: Backplane | None = None,
         ice_servers: IceServerSource | None = None,
     ) -> None:
+        self.services = Services(
+            settings, authenticator or _authenticator(settings), backplane or _backplane(settings)
+        )
         self.settings = settings
-        self.authenticator = authenticator or _authenticator(settings)
-        self.backplane = backplane or _backplane(settings)
+        self.backplane = self.services.backplane
+        self.metrics = self.services.metrics
         self.ice_servers = ice_servers or _ice_servers(settings)
-        self.metrics = Metrics()
         self.addresses = AddressLimiter(
             connections=settings.max_connections_per_address, per_minute=settings.connects_per_minute
         )
         self.credential_requests = AddressLimiter(connections=0, per_minute=settings.credentials_per_minute)
         self.draining = False
         self._connections: set[Connection] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._started = False
@@ -77,8 +78,7 @@ class Relay:
     async def stop(self) -> None:
         """Close every connection and let go of the store. `drain` first if clients are to notice nothing."""
         self.dismiss()
-        for task in list(self._tasks):
-            await asyncio.wait((task,))
+        await self.services.finish()
         if self.ice_servers is not None:
             await self.ice_servers.aclose()
         if self._started:
@@ -105,27 +105,15 @@ class Relay:
             async with asyncio.timeout(seconds + 1.0):
                 await self._idle.wait()
 
-    async def authenticate(self, token: str | None, headers: Mapping[str, str]) -> Grant:
-        """What the bearer of a token may do. Raises Refused, closing."""
-        try:
-            grant = await self.authenticator.authenticate(token, headers)
-        except Refused as error:
-            raise Refused(error.code, str(error), close=Close.REFUSED) from None
-        if self.has_expired(grant.expires):
-            raise Refused("token-expired", close=Close.REFUSED)
-        return grant
-
-    def has_expired(self, expires: float | None) -> bool:
-        """Whether a token that expires at this time, in Unix seconds, is refused: clocks may differ by `leeway`."""
-        return expires is not None and expires + self.settings.leeway <= time.time()
-
     async def turn_credentials(self, headers: Mapping[str, str], address: str) -> dict[str, Any]:
         """The body of `GET /api/turn-credentials`; without any source, an empty list. Raises Refused."""
         now = time.monotonic()
         if not self.credential_requests.request(f"address {subscriber(address)}", now):
             raise Refused("rate-limited", "too many credentials fetched from this address")
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        grant = await self.authenticate(token.strip() if scheme.lower() == "bearer" else None, headers)
+        grant = await self.services.authenticate(
+            token.strip() if scheme.lower() == "bearer" else None, headers
+        )
         if not grant.allows("turn"):
             raise Refused("not-allowed", "the access token does not permit `turn`")
         if self.ice_servers is None:
@@ -144,12 +132,6 @@ class Relay:
         self.metrics.credentials.inc()
         return servers.to_json()
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Do something that outlives the connection that asked for it."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def websocket(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """ASGI application of the WebSocket."""
         headers = {
@@ -166,7 +148,7 @@ class Relay:
             return
         # Counted in the same turn as it was let in: those that come at the same time are more than one.
         on_joined = scope.get("extensions", {}).get("signaling.joined", lambda: None)
-        connection = Connection(self, receive, send, headers, address, on_joined)
+        connection = Connection(self.services, receive, send, headers, address, on_joined)
         self._connections.add(connection)
         self._idle.clear()
         self.metrics.connections.set(len(self._connections))

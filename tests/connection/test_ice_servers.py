@@ -13,12 +13,13 @@ import pytest_asyncio
 
 from peer import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from peer.connection.ice_servers import IceServerProvider, IceServersUnavailable, normalise_ice_servers
-from signaling import RelayServer
+from signaling import RelayServer, mint_token
 from tests.interop.coturn import running_coturn
 from tests.signaling.http_server import HttpServer, Request
 from tests.signaling.settings import relay_settings
 from tests.support.peer_pair import connected, negotiate, pair
 
+JWT_SECRET = "0123456789abcdef0123456789abcdef"
 TURN = {"urls": ["turn:t.example"], "username": "u", "credential": "c"}
 
 
@@ -234,9 +235,16 @@ async def test_a_connection_gets_fresh_servers_before_the_old_ones_expire(
 async def turn(tmp_path: Path) -> AsyncIterator[tuple[RelayServer, IceServerProvider]]:
     """A relay that mints credentials for a coturn of its own."""
     with running_coturn(tmp_path, secret="shared") as coturn:
-        settings = relay_settings(turn_urls=coturn.url(), turn_secret="shared", turn_ttl=60)
+        settings = relay_settings(
+            turn_urls=coturn.url(),
+            turn_secret="shared",
+            turn_ttl=60,
+            development=False,
+            jwt_secret=JWT_SECRET,
+        )
+        token = mint_token(JWT_SECRET, identity="alice", room="room")
         async with RelayServer(settings, port=0) as relay:
-            yield relay, IceServerProvider(relay.http_url + "api/turn-credentials")
+            yield relay, IceServerProvider(relay.http_url + "api/turn-credentials", token=token)
 
 
 @pytest.mark.real

@@ -152,7 +152,8 @@ class Link:
         """Attach recovery, and note what it reports."""
         import peer
 
-        recovery = peer.Recovery(self.pc, **times)
+        # The signalling between the two loses nothing; it is late at most.
+        recovery = peer.Recovery(self.pc, **({"offer_again": False} | times))
         for event in ("reconnecting", "reconnected", "lost"):
             recovery.on(event, lambda report, event=event: self.note(event, report.reason))
 

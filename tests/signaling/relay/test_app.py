@@ -153,7 +153,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.origins == ["https://a.example", "https://b.example"]
     assert settings.limits.peers_per_room == 7
     assert SECRET not in repr(settings)
-    assert isinstance(create_app().state.relay.authenticator, JWTAuthenticator)
+    assert isinstance(create_app().state.relay.services.authenticator, JWTAuthenticator)
 
 
 def record(**extra: Any) -> logging.LogRecord:

@@ -324,9 +324,11 @@ async def allocation(coturn: Coturn, username: str, credential: str) -> str:
 
 @pytest.mark.real
 async def test_coturn_accepts_what_the_endpoint_gives_out(coturn: Coturn) -> None:
-    settings = relay_settings(turn_urls=coturn.url(), turn_secret=TURN_SECRET)
+    settings = relay_settings(
+        turn_urls=coturn.url(), turn_secret=TURN_SECRET, development=False, jwt_secret=JWT_SECRET
+    )
     async with RelayServer(settings, port=0) as server:
-        (turn,) = (await get(server)).json()["iceServers"]
+        (turn,) = (await get(server, bearer())).json()["iceServers"]
     assert await allocation(coturn, turn["username"], turn["credential"])
 
 

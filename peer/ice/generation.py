@@ -365,6 +365,7 @@ class Generation:
             usable = usable_interfaces(self._network.interfaces(), self._options)
             self._remote_filter = RemoteFilter(
                 [each.address for each in usable],
+                servers=[server.host for server in self._options.servers],
                 behind_static_nat=bool(self._options.nat_1to1),
                 asked=self._options.remote_filter,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
@@ -39,7 +40,8 @@ class RemoteFilter:
     A candidate on loopback or a link-local address is for hosts that use such addresses themselves: to all others it is
     their own services, or the metadata of their cloud. Private addresses are tried over UDP, as browsers do, since two
     networks may be one; TCP, which opens a connection to whatever listens there, is tried on them only by hosts that
-    have no public address.
+    have no public address. A TURN server that the application has on loopback gives relayed addresses there, to
+    the peer as well, so that `servers` count too.
 
     `asked` is the application's own rule (`IceOptions.remote_filter`): it decides alone, but for addresses that nobody
     can be at.
@@ -49,12 +51,18 @@ class RemoteFilter:
         self,
         own: Iterable[str],
         *,
+        servers: Iterable[str] = (),
         behind_static_nat: bool = False,
         asked: Callable[[Candidate], bool] | None = None,
     ) -> None:
         self._own = {reach_of(address) for address in own}
         self._is_public = "public" in self._own or behind_static_nat
         self._asked = asked
+        for host in servers:
+            with contextlib.suppress(ValueError):  # A name says nothing, but for one.
+                reach = reach_of("127.0.0.1" if host == "localhost" else host)
+                if reach in ("loopback", "link-local"):
+                    self._own.add(reach)
 
     def takes(self, candidate: Candidate) -> bool:
         """Whether to send anything to a candidate, whose address is no name."""

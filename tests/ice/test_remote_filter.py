@@ -97,3 +97,10 @@ async def test_names_are_looked_up_only_where_they_are_local_or_that_was_asked_f
             {"tracking.example"} if resolve else set()
         )
         assert set(asked) == expected
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_turn_server_on_loopback_gives_the_peer_relayed_addresses_there(host: str) -> None:
+    relayed = candidate("127.0.0.1")
+    assert RemoteFilter(HOME, servers=[host]).takes(relayed)
+    assert not RemoteFilter(HOME, servers=["turn.example", "203.0.114.5"]).takes(relayed)

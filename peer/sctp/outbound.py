@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, Final
 
 from aiortc import rtcsctptransport as base
+from OpenSSL import SSL
 
 from peer.aio.background import Background
 from peer.budgets import UNANSWERED_RETRANSMISSIONS
 
 from .inbound import InboundAssociation
+
+logger = logging.getLogger("peer.sctp")
 
 RTO_INITIAL: Final = 1.0
 """Seconds, RFC 9260 §16."""
@@ -64,6 +68,13 @@ class OutboundAssociation(InboundAssociation):
         await super()._receive_sack_chunk(chunk)
         if self._last_sacked_tsn != acknowledged:
             self._unanswered = 0
+
+    async def _send_chunk(self, chunk: base.Chunk) -> None:
+        try:
+            await super()._send_chunk(chunk)
+        except (ConnectionError, SSL.Error) as exc:
+            # DTLS is closing, and whoever closed it tells everybody: what is sent meanwhile is lost, as on any network.
+            logger.debug("an SCTP packet was not sent: %r", exc)
 
     def _maybe_abandon(self, chunk: base.DataChunk) -> bool:
         # A peer that does not know FORWARD TSN would wait for what is missing for ever (RFC 3758 §3.3.1).

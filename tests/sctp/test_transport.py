@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiortc import InvalidStateError, RTCDataChannelParameters
-from aiortc.rtcsctptransport import AbortChunk, InitChunk, RTCSctpCapabilities, serialize_packet
+from aiortc.rtcsctptransport import (
+    AbortChunk,
+    HeartbeatChunk,
+    InitChunk,
+    RTCSctpCapabilities,
+    serialize_packet,
+)
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from peer.exceptions import InvalidArgumentError, OperationError
 from peer.sctp.data_channel import BUFFERED_AMOUNT_MAX, RTCDataChannel
@@ -381,3 +389,27 @@ def report_of_the_loop() -> list[BaseException]:
     reported: list[BaseException] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
     return reported
+
+
+@pytest.mark.parametrize("error", [ConnectionError("not connected"), SSL.Error([("SSL", "", "shut down")])])
+async def test_what_is_sent_while_dtls_ends_is_lost_and_raises_nowhere(pair: Pair, error: Exception) -> None:
+    reported = report_of_the_loop()
+    pair.exchange_inits()
+    chat = channel(pair.one)
+    await pair.start()
+    await opened(chat)
+
+    async def closed(data: bytes) -> None:
+        raise error
+
+    pair.wires[0]._send_data = closed  # type: ignore[method-assign]
+    chat.send("too late")
+    channel(pair.one, label="another")
+    await pair.one._handle_data(
+        serialize_packet(5000, 5000, pair.one._local_verification_tag, HeartbeatChunk())
+    )
+    for _ in range(10):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert reported == []
+    assert chat.readyState == "open"

@@ -6,13 +6,11 @@ these names be gone all the same, importing `peer` says which, instead of a call
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, Final
+from typing import Final
 
 import aiortc
 import aiortc.codecs
 import aiortc.rtcpeerconnection
-import aiortc.rtcrtpreceiver
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 PINNED: Final = "1.16"
@@ -23,13 +21,6 @@ class AiortcSeamError(ImportError):
 
 
 _METHODS: Final[dict[type, tuple[str, ...]]] = {
-    aiortc.RTCRtpReceiver: (
-        "_handle_rtp_packet",
-        "_handle_rtcp_packet",
-        "_set_rtcp_ssrc",
-        "_send_rtcp_pli",
-        "_run_rtcp",
-    ),
     aiortc.RTCRtpTransceiver: ("_setCurrentDirection", "_set_mid", "_get_mline_index", "_set_mline_index"),
     aiortc.RTCDtlsTransport: (
         "_recv_next",
@@ -40,18 +31,6 @@ _METHODS: Final[dict[type, tuple[str, ...]]] = {
     ),
     aiortc.RTCSctpTransport: ("_data_channel_open", "_data_channel_flush", "_set_state"),
     aiortc.RTCDataChannel: ("_setReadyState", "_setId"),
-}
-
-# What the constructors set, looked for in their source since it is there only on instances.
-_FIELDS: Final[dict[type, tuple[str, ...]]] = {
-    aiortc.RTCRtpReceiver: (
-        "__codecs",
-        "__rtx_ssrc",
-        "__started",
-        "__transport",
-        "__remote_streams",
-        "__jitter_buffer",
-    ),
 }
 
 _FUNCTIONS: Final = (
@@ -71,12 +50,6 @@ def check() -> None:
         if not hasattr(cls, name)
     ]
     missing += [f"{module.__name__}.{name}" for module, name in _FUNCTIONS if not hasattr(module, name)]
-    for cls, names in _FIELDS.items():
-        try:
-            source = inspect.getsource(cls)
-        except OSError:
-            continue  # installed without sources: the methods above must do
-        missing += [f"{cls.__name__}.{name}" for name in names if f"self.{name}" not in source]
     if missing:
         raise AiortcSeamError(
             f"aiortc {aiortc.__version__} lacks {', '.join(missing)}, which this package relies on: "
@@ -88,14 +61,6 @@ check()
 
 is_codec_compatible: Final = aiortc.rtcpeerconnection.is_codec_compatible
 is_rtx: Final = aiortc.codecs.is_rtx
-
-
-def receiver_field(receiver: aiortc.RTCRtpReceiver, name: str) -> Any:
-    return getattr(receiver, f"_RTCRtpReceiver__{name}")
-
-
-def set_receiver_field(receiver: aiortc.RTCRtpReceiver, name: str, value: Any) -> None:
-    setattr(receiver, f"_RTCRtpReceiver__{name}", value)
 
 
 def codecs_of(kind: str) -> list[RTCRtpCodecParameters]:

@@ -47,3 +47,14 @@ CALL_FEED_ITEMS: Final = 1000
 
 CALL_FEED_BYTES: Final = 16 * 1024 * 1024
 """Bytes of messages that wait for a reader: as much as a channel lets wait for the network."""
+
+# Pictures
+
+PICTURE_PIXELS: Final = 4 * 1024 * 1024
+"""Pixels of a received picture, unless its receiver is told otherwise. A few bytes can claim 16383 × 16383."""
+
+UNREAD_PICTURE_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of decoded pictures that wait for a reader of their track; two wait whatever their size. The oldest go."""
+
+ENCODED_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of encoded pictures that wait for a decoder, or for somebody to read the track."""

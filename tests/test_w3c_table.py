@@ -108,7 +108,9 @@ async def test_the_interfaces_dictionaries_and_statistics_have_the_members_that_
         await negotiate(a, b)
         await connected(a, b)
         await opened(channel)
+        pictures = [asyncio.ensure_future(pc.getReceivers()[1].track.recv()) for pc in (a, b)]
         await asyncio.sleep(12)  # virtual seconds: by then both have reported
+        await asyncio.gather(*pictures)
         audio = a.getTransceivers()[0]
         dtls = audio.sender.transport
         ice = dtls.iceTransport

@@ -8,14 +8,12 @@ from typing import Any
 
 from aiortc import RTCRtpCodecParameters
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
-from aiortc.rtcrtpreceiver import StreamStatistics
-from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSrPacket, RtpPacket
+from aiortc.rtp import RtpPacket
 
-from peer.aiortc_seams import receiver_field
 from peer.rtp.media_stream import RemoteStreamTrack
 from peer.rtp.receiver import RTCRtpReceiver
+from peer.rtp.sequence import timestamp_difference
 
-from .aiortc_audio_seams import set_receiver_field, stream_statistics
 from .blocks import AudioBlock, BlockTrack
 from .decoders import create_decoder
 from .opus_settings import OpusSettings
@@ -68,10 +66,6 @@ class AudioReceiver(RTCRtpReceiver):
         if kind != "audio":
             raise ValueError(f"AudioReceiver receives audio, not {kind}")
         super().__init__(kind, transport, track_id=track_id)
-        track = RemoteAudioTrack(track_id)
-        track.receiver = self
-        track._receiver = self
-        self._track = self._audio_track = track
         self._playout: Playout | None = None
         self._codec: RTCRtpCodecParameters | None = None
         self._payload_type: int | None = None
@@ -82,9 +76,11 @@ class AudioReceiver(RTCRtpReceiver):
         self._wanted = False
         self._pts = 0
         self._pts_at: float | None = None
-        self._sender_report: tuple[float, int] | None = None
-        self._statistics: StreamStatistics | None = None
-        self._loop = asyncio.get_event_loop()
+
+    def _create_track(self, id: str | None) -> RemoteAudioTrack:
+        self._audio_track = RemoteAudioTrack(id)
+        self._audio_track._receiver = self
+        return self._audio_track
 
     @property
     def playout(self) -> Playout | None:
@@ -93,40 +89,22 @@ class AudioReceiver(RTCRtpReceiver):
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
         """Receive with these parameters; again, to change them."""
-        self._parameters = parameters
-        codecs = receiver_field(self, "codecs")
-        codecs.clear()
-        codecs.update({codec.payloadType: codec for codec in parameters.codecs})
         self._payload_type = None
         self._announced = {encoding.ssrc for encoding in parameters.encodings}
-        self.transport._register_rtp_receiver(self, parameters)
-        if not self.started:
-            set_receiver_field(self, "rtcp_task", asyncio.ensure_future(self._run_rtcp()))
-            set_receiver_field(self, "started", True)
+        await super().receive(parameters)
 
-    async def stop(self) -> None:
-        self._ticker.stop()
-        await super().stop()
-        self._release()
+    @property
+    def received_ssrc(self) -> int | None:
+        """SSRC of what is played; None while nothing has come."""
+        return self._ssrc
 
     def _release(self) -> None:
+        self._ticker.stop()
         if self._playout is not None:
             self._playout.decoder.close()
 
-    async def _handle_rtcp_packet(self, packet: AnyRtcpPacket) -> None:
-        if isinstance(packet, RtcpSrPacket) and packet.ssrc == self._ssrc:
-            ntp = packet.sender_info.ntp_timestamp
-            seconds = (ntp >> 32) + (ntp & 0xFFFFFFFF) / (1 << 32) - NTP_TO_UNIX_SECONDS
-            self._sender_report = seconds, packet.sender_info.rtp_timestamp
-        elif isinstance(packet, RtcpByePacket):
-            self._track._set_muted(True)
-            return
-        await super()._handle_rtcp_packet(packet)
-
-    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
-        self._receive_rtp(packet, self._loop.time())
-
-    def _receive_rtp(self, packet: RtpPacket, now: float) -> None:
+    def receive_rtp(self, packet: RtpPacket, now: float) -> None:
+        """Take a packet as it comes from the network, and play it in its time."""
         if not self._enabled or self._track.readyState != "live":
             return
         ssrc = packet.ssrc
@@ -139,11 +117,8 @@ class AudioReceiver(RTCRtpReceiver):
             self._use_ssrc(ssrc)
         self._heard_at = now
         assert self._playout is not None
-        assert self._statistics is not None
-        self._statistics.add(packet)
-        self.count(packet)
-        if self._track.muted and self._receptive:
-            self._track._set_muted(False)
+        assert self._codec is not None
+        self._count(packet, self._codec.clockRate, now)
         ticker = self._ticker
         timely = not ticker.running or now < ticker.due + 0.010
         self._playout.insert(packet.sequence_number, packet.timestamp, packet.payload, now, timely=timely)
@@ -154,7 +129,7 @@ class AudioReceiver(RTCRtpReceiver):
             ticker.start(now + FIRST_BLOCK_AFTER_SECONDS)
 
     def _use_codec(self, payload_type: int) -> bool:
-        codec = receiver_field(self, "codecs").get(payload_type)
+        codec = self._codecs.get(payload_type)
         if codec is None:
             return False
         previous = self._codec
@@ -184,20 +159,14 @@ class AudioReceiver(RTCRtpReceiver):
 
     def _use_ssrc(self, ssrc: int) -> None:
         assert self._playout is not None
-        assert self._codec is not None
         if self._ssrc is not None:
             self._playout.buffer.restart()
         self._ssrc = ssrc
-        self._sender_report = None
-        streams = stream_statistics(self)
-        if ssrc not in streams:
-            streams[ssrc] = StreamStatistics(self._codec.clockRate)
-        self._statistics = streams[ssrc]
 
     def _play(self) -> None:
         self._wanted = True
         if self._playout is not None and not self._ticker.running:
-            now = self._loop.time()
+            now = asyncio.get_running_loop().time()
             first_block = self._playout.resynchronise(now)
             if first_block is not None:
                 self._ticker.start(min(first_block, now + 0.1))
@@ -210,7 +179,7 @@ class AudioReceiver(RTCRtpReceiver):
         playout = self._playout
         assert playout is not None
         playout.minimum_delay = (self._jitter_buffer_target or 0.0) / 1000
-        now = self._loop.time()
+        now = asyncio.get_running_loop().time()
         block = playout.take(due, min(due, now))
         rate = playout.decoder.sample_rate
         pts = self._pts
@@ -229,10 +198,12 @@ class AudioReceiver(RTCRtpReceiver):
         if timestamp is None or playout is None:
             return None
         rate = playout.decoder.clock_rate
-        if self._sender_report is not None:
-            seconds, rtp_timestamp = self._sender_report
-            behind = (rtp_timestamp - round(timestamp) + 0x80000000 & 0xFFFFFFFF) - 0x80000000
-            return seconds - behind / rate
+        stream = None if self._ssrc is None else self.reports.get(self._ssrc)
+        if stream is not None and stream.sender_report is not None:
+            info = stream.sender_report.info
+            ntp = info.ntp_timestamp
+            seconds = (ntp >> 32) + (ntp & 0xFFFFFFFF) / (1 << 32) - NTP_TO_UNIX_SECONDS
+            return seconds - timestamp_difference(info.rtp_timestamp, round(timestamp)) / rate
         earliest = playout.buffer.offsets.earliest
         if earliest is None:
             return None

@@ -26,6 +26,7 @@ from peer.rtp.receiver import RTCRtpReceiver
 from peer.rtp.sender import RTCRtpSender
 from peer.rtp.transceiver import RTCRtpTransceiver
 from peer.sdp.direction import receives, sends
+from peer.video.receiver import VideoReceiver
 from peer.video.sender import VideoSender
 
 logger = logging.getLogger("peer.connection")
@@ -203,7 +204,7 @@ class MediaLine:
 
 
 def _video_classes() -> tuple[type[RTCRtpReceiver], type[RTCRtpSender]]:
-    return RTCRtpReceiver, VideoSender
+    return VideoReceiver, VideoSender
 
 
 @functools.cache
@@ -215,5 +216,5 @@ def _audio_classes() -> tuple[type[RTCRtpReceiver], type[RTCRtpSender]]:
         logger.warning(
             "audio has no concealment and a fixed delay (%s): pip install 'webrtc-peer[audio]'", exc
         )
-        return RTCRtpReceiver, RTCRtpSender
+        return VideoReceiver, RTCRtpSender
     return AudioReceiver, AudioSender

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from typing import Final
 
 from aiortc.rtcrtpparameters import (
     RTCRtcpParameters,
@@ -15,8 +17,12 @@ from aiortc.rtcrtpparameters import (
 
 from peer.aiortc_seams import is_rtx
 from peer.jsep.mline import MLine
-from peer.rtp.codecs import is_media_codec, is_telephone_event
+from peer.rtp.codecs import copy_codec, is_media_codec, is_telephone_event
 from peer.sdp.description import MediaSection
+
+PARAMETER_SETS: Final = "sprop-parameter-sets"
+ANNOUNCED_MAX: Final = 16
+"""Streams of one section, beyond which a description is not believed."""
 
 
 def send_parameters(line: MLine, remote: MediaSection, cname: str) -> RTCRtpSendParameters | None:
@@ -39,31 +45,52 @@ def send_parameters(line: MLine, remote: MediaSection, cname: str) -> RTCRtpSend
 
 
 def receive_parameters(line: MLine, remote: MediaSection) -> RTCRtpReceiveParameters | None:
-    codecs = [codec for codec in line.agreed_codecs if not is_telephone_event(codec)]
-    if not codecs:
+    """What may come: our codecs, and the streams the peer announces, the best of several sizes last.
+
+    Parameters that only tell what the peer sends are taken from its description (RFC 6184 §8.1).
+    """
+    told = {codec.payloadType: codec.parameters.get(PARAMETER_SETS) for codec in remote.codecs}
+    codecs: list[RTCRtpCodecParameters] = []
+    for codec in line.agreed_codecs:
+        if is_telephone_event(codec):
+            continue
+        sets = told.get(codec.payloadType)
+        if sets is not None and codec.name.lower() == "h264":
+            codec = copy_codec(codec)
+            codec.parameters[PARAMETER_SETS] = sets
+        codecs.append(codec)
+    media = next((codec for codec in codecs if not is_rtx(codec)), None)
+    if media is None:
         return None
-    parameters = RTCRtpReceiveParameters(
+    repairs = dict(_pairs(remote, "FID"))
+    protections = dict(_pairs(remote, "FEC-FR"))
+    others = {*repairs.values(), *protections.values()}
+    announced = [each.ssrc for each in remote.ssrcs if each.ssrc not in others]
+    sizes = [
+        int(i) for group in remote.ssrc_groups if group.semantics == "SIM" for i in group.items if _is_ssrc(i)
+    ]
+    announced.sort(key=lambda ssrc: sizes.index(ssrc) if ssrc in sizes else -1)
+    return RTCRtpReceiveParameters(
         codecs=codecs,
         headerExtensions=list(line.agreed_extensions),
         muxId=line.mid or "",
-    )
-    if not remote.ssrcs:
-        return parameters  # its packets will be known by their MID
-    primary = remote.ssrcs[0].ssrc
-    retransmission = None
-    for group in remote.ssrc_groups:
-        if group.semantics == "FID" and len(group.items) == 2:
-            primary, retransmission = int(group.items[0]), int(group.items[1])
-            break
-    encodings: dict[int, RTCRtpDecodingParameters] = {}
-    for codec in codecs:
-        if codec.payloadType is not None and not is_rtx(codec):
-            encodings[codec.payloadType] = RTCRtpDecodingParameters(
-                ssrc=primary, payloadType=codec.payloadType
+        encodings=[
+            RTCRtpDecodingParameters(
+                ssrc=ssrc,
+                payloadType=media.payloadType or 0,
+                rtx=RTCRtpRtxParameters(ssrc=repairs[ssrc]) if ssrc in repairs else None,
             )
-    for codec in codecs:
-        base = codec.parameters.get("apt")
-        if is_rtx(codec) and isinstance(base, int) and base in encodings and retransmission is not None:
-            encodings[base].rtx = RTCRtpRtxParameters(ssrc=retransmission)
-    parameters.encodings = list(encodings.values())
-    return parameters
+            for ssrc in dict.fromkeys(announced[-ANNOUNCED_MAX:])
+        ],
+    )
+
+
+def _is_ssrc(item: str) -> bool:
+    return item.isascii() and item.isdigit()
+
+
+def _pairs(remote: MediaSection, semantics: str) -> Iterator[tuple[int, int]]:
+    """SSRC of an original and of what goes with it."""
+    for group in remote.ssrc_groups:
+        if group.semantics == semantics and len(group.items) == 2 and all(map(_is_ssrc, group.items)):
+            yield int(group.items[0]), int(group.items[1])

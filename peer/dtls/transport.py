@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from OpenSSL import SSL, crypto
 
 from peer.aio.background import Background
 from peer.aio.emitter import GuardedHandlers
-from peer.aio.run_until_blocked import begin
+from peer.aio.seldom_log import SeldomLog
 from peer.exceptions import RTCError, RTCErrorDetail
 from peer.rtp.packet_reader import RtpReader
 from peer.rtp.router import Router
@@ -58,7 +57,6 @@ EARLY_MESSAGES: Final = 64
 DATAGRAM_MAX: Final = 1200
 FLIGHT_DATAGRAM_MAX: Final = 900
 """Of a handshake: small enough to ride in a connectivity check."""
-NTP_TO_UNIX_SECONDS: Final = 2_208_988_800
 
 _HASHES: Final = ("sha-512", "sha-384", "sha-256", "sha-224")
 """Best first (RFC 8122 §5); what is weaker is not taken."""
@@ -95,6 +93,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._flight_repetitions = 0
         self._heard_peer = False
         self._background = Background("DTLS transport")
+        self._log = SeldomLog(logger)
         self._settled = False
         self._early: deque[bytes] = deque(maxlen=EARLY_MESSAGES)
         self._given_up = False
@@ -133,6 +132,11 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             srtp_profile=self._ssl.get_selected_srtp_profile().decode(),
             group=self._ssl.get_group_name(),
         )
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds there and back on the path in use; None while it is not known."""
+        return self._path.round_trip
 
     def getRemoteCertificates(self) -> list[bytes]:
         """The peer's certificate chain, DER encoded; empty until it is known."""
@@ -286,27 +290,21 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         return True
 
     def _receive_srtp(self, data: bytes, origin: Path) -> None:
-        arrived = int((time.time() + NTP_TO_UNIX_SECONDS) * 1000)
         try:
             if is_rtcp(data):
                 packet = self._rx_srtp.unprotect_rtcp(data)
                 self._authenticated(origin)
-                handling = begin(self._handle_rtcp_data(packet))
+                self._receive_rtcp(packet)
             else:
                 packet = self._rx_srtp.unprotect(data)
                 self._authenticated(origin)
-                handling = begin(self._handle_rtp_data(packet, arrival_time_ms=arrived))
+                self._receive_rtp(packet)
         except pylibsrtp.Error as exc:
             logger.debug("an SRTP packet was dropped: %s", exc)
-        except ConnectionError as exc:
-            logger.debug("an answer to a packet was not sent: %s", exc)
-        except Exception:
-            logger.exception("a packet could not be handled and was dropped")
-        else:
-            if handling is not None:
-                self._background.spawn(handling)
+        except Exception as exc:
+            self._log.warning("a packet could not be handled and was dropped", error=exc)
 
-    async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
+    def _receive_rtp(self, data: bytes) -> None:
         try:
             packet = self._rtp_reader.read(data)
         except ValueError as exc:
@@ -314,9 +312,9 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             return
         receiver = self._rtp_router.route_rtp(packet)
         if receiver is not None:
-            await receiver._handle_rtp_packet(packet, arrival_time_ms=arrival_time_ms)
+            receiver.receive_rtp(packet, asyncio.get_running_loop().time())
 
-    async def _handle_rtcp_data(self, data: bytes) -> None:
+    def _receive_rtcp(self, data: bytes) -> None:
         try:
             packets = read_rtcp(data)
         except ValueError as exc:
@@ -328,8 +326,12 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             for sink in self._rtp_router.route_rtcp(packet):
                 sink.receive_rtcp(packet)
 
-    def _register_rtp_receiver(self, receiver: base.RtpReceiver, parameters: RTCRtpReceiveParameters) -> None:
-        super()._register_rtp_receiver(receiver, parameters)
+    def _register_rtp_receiver(self, receiver: Any, parameters: RTCRtpReceiveParameters) -> None:
+        self._rtp_header_extensions_map.configure(parameters)
+        ssrcs = [encoding.ssrc for encoding in parameters.encodings]
+        ssrcs += [encoding.rtx.ssrc for encoding in parameters.encodings if encoding.rtx is not None]
+        payload_types = [codec.payloadType for codec in parameters.codecs if codec.payloadType is not None]
+        self._rtp_router.register_receiver(receiver, ssrcs, payload_types, parameters.muxId or None)
         self._rtp_reader.forget()
 
     def _register_rtp_sender(self, sender: base.RtpSender, parameters: RTCRtpSendParameters) -> None:

@@ -25,11 +25,19 @@ class Unbound:
     _role = "auto"
     _stats_id = "transport"
 
+    round_trip = None
+
     async def _send_rtp(self, data: bytes) -> None:
         raise ConnectionError("there is no transport yet")
 
     def _unregister_data_receiver(self, receiver: object) -> None:
         pass
+
+    def _register_rtp_receiver(self, receiver: object, parameters: object) -> None:
+        """Nothing comes this way."""
+
+    def _unregister_rtp_receiver(self, receiver: object) -> None:
+        """Nothing has come this way."""
 
     def _get_stats(self) -> RTCStatsReport:
         return RTCStatsReport()

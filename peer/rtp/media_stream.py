@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import aiortc
-from aiortc.rtcrtpreceiver import RemoteStreamTrack as _RemoteStreamTrack
+import aiortc.mediastreams
 
 from peer.aio.emitter import EventEmitter, GuardedHandlers
+from peer.budgets import UNREAD_PICTURE_BYTES
 from peer.exceptions import InvalidArgumentError
+
+from .frame_queue import FrameQueue
 
 FRAMES_KEPT: Final = {"audio": 50, "video": 30}
 """How many decoded frames wait for a reader that is late: a second. The oldest go first."""
 
 
-class _BoundedQueue(asyncio.Queue[Any]):
-    """A queue whose `put` never waits: it makes room by dropping the oldest, and counts."""
-
-    def __init__(self, kept: int) -> None:
-        super().__init__()
-        self.kept = kept
-        self.dropped = 0
-        self.taken = 0
-        self.seen: Callable[[Any], None] | None = None
-        """Is told of every frame."""
-
-    async def put(self, item: Any) -> None:
-        if item is not None:
-            self.taken += 1
-            if self.seen is not None:
-                self.seen(item)
-        while item is not None and self.qsize() >= self.kept:
-            self.get_nowait()
-            self.dropped += 1
-        self.put_nowait(item)
-
-
-class RemoteStreamTrack(GuardedHandlers, _RemoteStreamTrack):
+class RemoteStreamTrack(GuardedHandlers, aiortc.MediaStreamTrack):
     """What a receiver hands out. `await recv()` gives the next decoded frame.
 
+    Nothing is decoded until somebody reads, nor any more when nobody has for five seconds.
     Events: `mute` and `unmute` when the peer stops and starts sending, as negotiated or as heard; `ended`.
     It is also what handlers of `track` get, so it has the members of the W3C's RTCTrackEvent: `track` (itself),
     `receiver`, `transceiver`, `streams`.
     """
 
     def __init__(self, kind: str, id: str | None = None) -> None:
-        super().__init__(kind=kind, id=id)
-        self._frames = self._queue = _BoundedQueue(FRAMES_KEPT.get(kind, 30))
+        super().__init__()
+        self.kind = kind
+        if id is not None:
+            self._id = id
+        self._frames = FrameQueue(FRAMES_KEPT.get(kind, 30), UNREAD_PICTURE_BYTES)
+        self._read: Callable[[], None] = lambda: None
+        """Is told whenever somebody reads."""
+        self._frames_decoded = 0
         self.enabled = True
         self.contentHint = ""
         self.receiver: Any = None
@@ -59,10 +46,12 @@ class RemoteStreamTrack(GuardedHandlers, _RemoteStreamTrack):
 
     @property
     def track(self) -> RemoteStreamTrack:
+        """The track itself: it stands for an event, too."""
         return self
 
     @property
     def label(self) -> str:
+        """A name to show to people."""
         return f"remote {self.kind}"
 
     @property
@@ -72,13 +61,29 @@ class RemoteStreamTrack(GuardedHandlers, _RemoteStreamTrack):
 
     @property
     def framesDropped(self) -> int:
-        """Decoded frames that nobody read in time."""
-        return int(getattr(self._queue, "dropped", 0))
+        """Number of decoded frames that nobody read in time."""
+        return self._frames.dropped
 
     @property
     def framesDecoded(self) -> int:
-        """Frames the decoder made."""
-        return int(getattr(self._queue, "taken", 0))
+        """Number of frames the decoder has made."""
+        return self._frames_decoded
+
+    async def recv(self) -> Any:
+        """Return the next frame, an `av.VideoFrame` or `av.AudioFrame`, as soon as there is one.
+
+        Up to a second of frames waits for a reader that is late; beyond that the oldest go.
+        Raises `MediaStreamError` once the track has ended.
+        """
+        if self.readyState != "live":
+            raise aiortc.mediastreams.MediaStreamError
+        self._read()
+        return await self._frames.get()
+
+    def _decoded(self, frame: Any, size: int) -> None:
+        """Take a decoded frame of `size` bytes."""
+        self._frames_decoded += 1
+        self._frames.put(frame, size)
 
     def _set_muted(self, muted: bool) -> None:
         if muted != self._muted and self.readyState == "live":
@@ -86,10 +91,10 @@ class RemoteStreamTrack(GuardedHandlers, _RemoteStreamTrack):
             self.emit("mute" if muted else "unmute")
 
     def stop(self) -> None:
-        """Ends the track. A reader that waits in `recv` gets a `MediaStreamError`."""
+        """End the track. A reader that waits in `recv` gets a `MediaStreamError`."""
         if self.readyState == "live":
             super().stop()
-            self._queue.put_nowait(None)
+            self._frames.end()
 
 
 class MediaStream(EventEmitter):

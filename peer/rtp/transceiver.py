@@ -83,7 +83,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         return self._sender
 
     @property
-    def receiver(self) -> RTCRtpReceiver:
+    def receiver(self) -> RTCRtpReceiver:  # type: ignore[override]
         return self._receiver
 
     @property

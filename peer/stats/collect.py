@@ -21,6 +21,7 @@ from peer.exceptions import InvalidAccessError, InvalidArgumentError
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
 from peer.jsep.session import Session
+from peer.rtp.aiortc_inbound_stats import inbound_like_aiortc
 from peer.rtp.aiortc_stats import outbound_like_aiortc
 
 from .report import RTCStatsReport
@@ -83,7 +84,7 @@ async def collect_as_aiortc(media: Media) -> _RTCStatsReport:
     report = _RTCStatsReport()
     for each in media.lines:
         report.update(outbound_like_aiortc(each.sender))
-        report.update(await aiortc.RTCRtpReceiver.getStats(each.receiver))
+        report.update(inbound_like_aiortc(each.receiver))
     return report
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from aiortc import clock
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-from aiortc.stats import RTCRemoteOutboundRtpStreamStats
 
-from peer.aiortc_seams import is_rtx, receiver_field
 from peer.connection.media_line import MediaLine
 from peer.jsep.mline import MLine
 from peer.rtp.codecs import is_media_codec
-from peer.rtp.receiver import RTCRtpReceiver
 from peer.rtp.sender import RTCRtpSender
 from peer.sdp.description import format_parameters
 from peer.sdp.direction import sends
+from peer.video.receiver import VideoReceiver
 from peer.video.sender import EncodingSender
 
 from .report import RTCStatsReport
@@ -155,30 +154,17 @@ def _outbound(
 def receiver_stats(report: RTCStatsReport, transport: str | None, live: MediaLine, now: float) -> None:
     """inbound-rtp, and what the peer says of its own sending: remote-outbound-rtp."""
     receiver = live.receiver
-    streams: dict[int, Any] = receiver_field(receiver, "remote_streams")
-    codecs: dict[int, RTCRtpCodecParameters] = receiver_field(receiver, "codecs")
-    retransmission = receiver_field(receiver, "rtx_ssrc")
-    main = [ssrc for ssrc in streams if ssrc not in retransmission]
-    if not main:
+    ssrc = receiver.received_ssrc
+    stream = None if ssrc is None else receiver.reports.get(ssrc)
+    if stream is None:
         return
     kind = live.line.kind
     owner = receiver.stats_id
-    ssrc = main[-1]
-    stream = streams[ssrc]
-    used = codecs.get(receiver.last_payload_type or -1)
-    if used is None or is_rtx(used):
-        used = next((codec for codec in codecs.values() if not is_rtx(codec)), None)
+    used = receiver.received_codec
     codec = _codec(report, transport, used, now)
     rate = used.clockRate if used is not None else 90000
     track = receiver.track
-    remote = next(
-        (
-            s
-            for s in receiver_field(receiver, "stats").values()
-            if isinstance(s, RTCRemoteOutboundRtpStreamStats)
-        ),
-        None,
-    )
+    remote = stream.sender_report
     remote_id = f"{owner}_RO"
     video, audio = kind == "video", kind == "audio"
     playout = getattr(receiver, "playout", None)
@@ -201,11 +187,10 @@ def receiver_stats(report: RTCStatsReport, transport: str | None, live: MediaLin
         bytesReceived=receiver.bytes_received,
         headerBytesReceived=receiver.header_bytes_received,
         lastPacketReceivedTimestamp=receiver.last_packet_at,
-        nackCount=receiver.nacks_sent,
+        nackCount=receiver.feedback.nacks,
         retransmittedPacketsReceived=receiver.retransmitted_packets,
         retransmittedBytesReceived=receiver.retransmitted_bytes,
-        rtxSsrc=next((rtx for rtx, original in retransmission.items() if original == ssrc), None),
-        **(_decoded(receiver, used) if video else {}),
+        **(_decoded(receiver, used) if isinstance(receiver, VideoReceiver) and video else {}),
         audioLevel=receiver.measured.level if audio else None,
         totalAudioEnergy=receiver.measured.energy if audio else None,
         totalSamplesDuration=receiver.measured.duration if audio else None,
@@ -215,28 +200,29 @@ def receiver_stats(report: RTCStatsReport, transport: str | None, live: MediaLin
             remote_id,
             "remote-outbound-rtp",
             now,
-            ssrc=remote.ssrc,
+            ssrc=ssrc,
             kind=kind,
             transportId=transport,
             codecId=codec,
             localId=owner,
-            packetsSent=remote.packetsSent,
-            bytesSent=remote.bytesSent,
-            remoteTimestamp=remote.remoteTimestamp.timestamp() * 1000 if remote.remoteTimestamp else None,
-            reportsSent=receiver.sender_reports,
+            packetsSent=remote.info.packet_count,
+            bytesSent=remote.info.octet_count,
+            remoteTimestamp=clock.datetime_from_ntp(remote.info.ntp_timestamp).timestamp() * 1000,
+            reportsSent=stream.sender_reports,
         )
 
 
-def _decoded(receiver: RTCRtpReceiver, codec: RTCRtpCodecParameters | None) -> dict[str, Any]:
+def _decoded(receiver: VideoReceiver, codec: RTCRtpCodecParameters | None) -> dict[str, Any]:
     """What is particular to video. A frame counts as rendered when it can be read from the track."""
     track, measured, pace = receiver.track, receiver.measured, receiver.pace
     return {
-        "pliCount": receiver.plis_sent,
+        "rtxSsrc": receiver.rtx_ssrc,
+        "pliCount": receiver.feedback.plis,
         "firCount": 0,  # PLI is all we ask with
         "framesReceived": receiver.frames_received,
         "framesDecoded": track.framesDecoded,
-        "keyFramesDecoded": receiver_field(receiver, "jitter_buffer").key_frames,
-        "framesDropped": track.framesDropped,
+        "keyFramesDecoded": receiver.decoder.key_frames,
+        "framesDropped": track.framesDropped + receiver.decoder.dropped,
         "frameWidth": measured.width,
         "frameHeight": measured.height,
         "framesPerSecond": measured.frames_per_second,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-from aiortc.rtcdtlstransport import RtpRouter
 from aiortc.rtcrtpparameters import (
     RTCRtcpParameters,
     RTCRtpCodecParameters,
@@ -19,6 +18,7 @@ from aiortc.rtp import HeaderExtensionsMap, RtcpPacket, RtpPacket, is_rtcp
 from aiortc.stats import RTCStatsReport
 
 from peer.audio import AudioReceiver, AudioSender
+from peer.rtp.router import Router
 
 OPUS = RTCRtpCodecParameters(
     mimeType="audio/opus",
@@ -38,6 +38,7 @@ class Wire:
     state = "connected"
     _stats_id = "transport"
     _role = "auto"
+    round_trip = None
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class Wire:
         self.delay = delay
         self.jitter = jitter
         self.random = random.Random(seed)
-        self.router = RtpRouter()
+        self.router = Router()
         self.extensions = HeaderExtensionsMap()
         self.sent: list[tuple[float, RtpPacket]] = []
         self._handles: set[asyncio.TimerHandle] = set()
@@ -70,21 +71,13 @@ class Wire:
     def _arrive(self, data: bytes) -> None:
         if is_rtcp(data):
             for packet in RtcpPacket.parse(data):
-                for recipient in self.router.route_rtcp(packet):
-                    cast(Any, recipient).receive_rtcp(packet)
+                for sink in self.router.route_rtcp(packet):
+                    sink.receive_rtcp(packet)
             return
         rtp = RtpPacket.parse(data, self.extensions)
         receiver = self.router.route_rtp(rtp)
         if receiver is not None:
-            self._run(receiver._handle_rtp_packet(rtp, arrival_time_ms=0))
-
-    @staticmethod
-    def _run(work: Any) -> None:
-        try:
-            work.send(None)
-        except StopIteration:
-            return
-        raise AssertionError("handling a packet must not wait")
+            receiver.receive_rtp(rtp, asyncio.get_running_loop().time())
 
     def _register_rtp_receiver(self, receiver: Any, parameters: RTCRtpReceiveParameters) -> None:
         self.extensions.configure(parameters)

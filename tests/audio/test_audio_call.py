@@ -206,7 +206,7 @@ async def test_bye_mutes_and_the_next_packet_unmutes() -> None:
         await asyncio.sleep(0.3)
         call.sender._enabled = False
         await asyncio.sleep(0.1)
-        await call.receiver._handle_rtcp_packet(RtcpByePacket(sources=[call.sender._ssrc]))
+        call.receiver.receive_rtcp(RtcpByePacket(sources=[call.sender._ssrc]))
         assert call.track.muted
         call.sender._enabled = True
         await asyncio.sleep(0.1)
@@ -233,7 +233,7 @@ async def test_a_block_is_heard_when_the_packet_it_needs_comes_and_no_later_than
     async with OneWayCall(track) as call:
         loop = asyncio.get_running_loop()
         arrivals: set[float] = set()
-        receive = call.receiver._receive_rtp
+        receive = call.receiver.receive_rtp
         begin = loop.time()
 
         def lose_some(packet: Any, now: float) -> None:
@@ -241,7 +241,7 @@ async def test_a_block_is_heard_when_the_packet_it_needs_comes_and_no_later_than
             if now < begin + 6 or packet.sequence_number % 10:
                 receive(packet, now)
 
-        call.receiver._receive_rtp = lose_some
+        call.receiver.receive_rtp = lose_some
         heard: list[float] = []
         waited = 0.0
         async with AudioSink(call.track) as sink:
@@ -273,7 +273,7 @@ async def test_a_second_stream_beside_the_first_is_not_mixed_in() -> None:
             intruder = RtpPacket(payload_type=96, sequence_number=i, timestamp=chance.getrandbits(32))
             intruder.ssrc = 1
             intruder.payload = bytes([chance.randrange(256) for _ in range(40)])
-            await call.receiver._handle_rtp_packet(intruder, arrival_time_ms=0)
+            call.receiver.receive_rtp(intruder, asyncio.get_running_loop().time())
             await asyncio.sleep(0.01)
         assert call.receiver.playout.buffer.counters.resets == 0
         assert call.receiver.playout.counters.undecodable_packets == 0
@@ -300,14 +300,14 @@ async def test_rubbish_payloads_are_concealed_and_counted() -> None:
     async with OneWayCall(track) as call:
         sink = AudioSink(call.track)
         await asyncio.sleep(0.5)
-        receive = call.receiver._receive_rtp
+        receive = call.receiver.receive_rtp
 
         def spoil(packet: Any, now: float) -> None:
             if packet.sequence_number % 10 == 0:
                 packet.payload = b"\x03"
             receive(packet, now)
 
-        call.receiver._receive_rtp = spoil
+        call.receiver.receive_rtp = spoil
         await asyncio.sleep(2.0)
         assert call.receiver.playout.counters.undecodable_packets >= 9
         sink.close()
@@ -341,7 +341,7 @@ async def test_capture_times_follow_the_senders_clock_once_it_has_reported() -> 
     async with OneWayCall(track) as call:
         sink = AudioSink(call.track, 48000)
         await asyncio.sleep(3.0)
-        assert call.receiver._sender_report is not None
+        assert call.receiver.reports[call.sender._ssrc].sender_report is not None
         chunks = await collect(sink, 40)
         times = np.array([chunk.captured_at for chunk in chunks])
         assert np.abs(times - time.time()).max() < 60  # wall time does not run with the virtual clock

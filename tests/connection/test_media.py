@@ -125,13 +125,13 @@ async def test_timestamps_run_on_when_the_track_is_replaced() -> None:
         await negotiate(a, b)
         track = await arriving
         receiver = track.receiver
-        handle = receiver._handle_rtp_packet
+        receive = receiver.receive_rtp
 
-        async def tap(packet: Any, arrival_time_ms: int) -> None:
+        def tap(packet: Any, now: float) -> None:
             stamps.append(packet.timestamp)
-            await handle(packet, arrival_time_ms)
+            receive(packet, now)
 
-        receiver._handle_rtp_packet = tap
+        receiver.receive_rtp = tap
         await loudness(track, 10)
         await sender.replaceTrack(Level(12000))
         count = len(stamps)
@@ -260,8 +260,8 @@ async def test_a_section_without_a_common_codec_is_rejected_and_the_rest_accepte
 async def test_a_reader_that_never_reads_costs_no_memory() -> None:
     track: Any = peer.RemoteStreamTrack("audio")
     for number in range(1000):
-        await track._queue.put(number)
-    assert track._queue.qsize() == 50
+        track._decoded(number, 1920)
+    assert len(track._frames) == 50
     assert track.framesDropped == 950
     assert await track.recv() == 950
     track.stop()

@@ -202,9 +202,9 @@ class Track:
 
     def _handle_disconnect(self) -> None: ...
 
-    async def _handle_rtcp_packet(self, packet: object) -> None: ...
+    def receive_rtcp(self, packet: object) -> None: ...
 
-    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+    def receive_rtp(self, packet: RtpPacket, now: float) -> None:
         self.packets.put_nowait(packet)
 
 
@@ -231,7 +231,7 @@ async def test_two_tracks_of_a_kind_without_announced_ssrc_are_routed_by_mid(pai
 def receive_audio(pair: Pair, receiver: object) -> None:
     """Of payload type 96, at the server."""
     codec = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48000, channels=2, payloadType=96)
-    pair.server._register_rtp_receiver(receiver, RTCRtpReceiveParameters(codecs=[codec]))  # type: ignore[arg-type]
+    pair.server._register_rtp_receiver(receiver, RTCRtpReceiveParameters(codecs=[codec]))
 
 
 async def protected(pair: Pair, *numbers: int) -> list[bytes]:
@@ -261,10 +261,10 @@ async def test_a_packet_that_cannot_be_handled_does_not_end_the_connection(
     pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(Track):
-        async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        def receive_rtp(self, packet: RtpPacket, now: float) -> None:
             if packet.sequence_number == 1:
                 raise RuntimeError("cannot")
-            await super()._handle_rtp_packet(packet, arrival_time_ms)
+            super().receive_rtp(packet, now)
 
     await pair.connect()
     track = Failing()
@@ -275,25 +275,6 @@ async def test_a_packet_that_cannot_be_handled_does_not_end_the_connection(
     assert (await track.packets.get()).sequence_number == 2
     assert pair.server.state == "connected"
     assert "could not be handled" in caplog.text
-
-
-async def test_a_receiver_that_has_to_wait_holds_nothing_up(pair: Pair) -> None:
-    gate = asyncio.Event()
-
-    class Waiting(Track):
-        async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
-            if packet.sequence_number == 1:
-                await gate.wait()
-            await super()._handle_rtp_packet(packet, arrival_time_ms)
-
-    await pair.connect()
-    track = Waiting()
-    receive_audio(pair, track)
-    for each in await protected(pair, 1, 2):
-        pair.server._receive_at_once(each, ORIGIN)
-    assert track.packets.get_nowait().sequence_number == 2
-    gate.set()
-    assert (await track.packets.get()).sequence_number == 1
 
 
 def test_a_large_flight_is_split_between_records_and_nothing_is_lost() -> None:

@@ -49,7 +49,16 @@ class Arrivals:
 
     def _count(self, receiver: Any) -> None:
         # There is no public way to see packets arrive; the jitter buffer behind this would hide when they did.
-        handle = receiver._handle_rtp_packet
+        if hasattr(receiver, "receive_rtp"):
+            receive = receiver.receive_rtp
+
+            def noted(packet: Any, now: float) -> None:
+                self.packets.append((packet.ssrc, packet.sequence_number, time.monotonic()))
+                receive(packet, now)
+
+            receiver.receive_rtp = noted
+            return
+        handle = receiver._handle_rtp_packet  # aiortc's
 
         async def counted(packet: Any, *arguments: Any, **named: Any) -> None:
             self.packets.append((packet.ssrc, packet.sequence_number, time.monotonic()))

@@ -29,15 +29,15 @@ class Line:
         await negotiate(self.near, self.far)
         await connected(self.near, self.far)
         dtls = self.far.getReceivers()[0].transport
-        handle = dtls._handle_rtp_data
+        handle = dtls._receive_rtp
 
-        async def tap(data: bytes, arrival_time_ms: int) -> None:
+        def tap(data: bytes) -> None:
             packet = RtpPacket.parse(data)
             if packet.payload_type == 110:
                 self.packets.append(packet)
-            await handle(data, arrival_time_ms)
+            handle(data)
 
-        dtls._handle_rtp_data = tap
+        dtls._receive_rtp = tap
         began = asyncio.get_running_loop().time()
 
         def tell(event: Any) -> None:

@@ -79,7 +79,9 @@ def stepping(first: float, second: float, change: float) -> Callable[[float], fl
     return lambda now: first if now < change else second
 
 
-@pytest.mark.parametrize("worlds", [20, pytest.param(2000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "worlds", [20, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
+)
 def test_random_worlds_are_neither_flooded_for_long_nor_left_unused(worlds: int) -> None:
     dice = random.Random(7)
     for world in range(worlds):

@@ -84,8 +84,8 @@ async def test_tracks_and_channels_outlive_the_section_that_came_first(page: Pag
         await in_time(lambda: "from the page" in heard, "what the page says")
         assert closed == []
         assert track.readyState == "live"
-        while not track._queue.empty():
-            track._queue.get_nowait()
+        while len(track._frames):
+            await track.recv()
         for _ in range(20):
             await asyncio.wait_for(track.recv(), 10)
     finally:

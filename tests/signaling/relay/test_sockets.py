@@ -158,8 +158,9 @@ async def test_frames_that_carry_nothing_are_read_no_faster_than_messages(frame:
 async def test_a_peer_that_does_not_read_its_pongs_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "EMPTY_FRAMES_BURST", 10**9)
     monkeypatch.setattr(sockets, "BACKLOG_MAX", 65_536)
-    async with RelayServer(relay_settings(), port=0) as server, connected(server) as (_, writer):
+    async with RelayServer(relay_settings(), port=0) as server, connected(server) as (reader, writer):
         writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
 
         async def ask_and_never_read() -> None:
             while True:

@@ -22,7 +22,7 @@ class Completion(Coroutine[Any, Any, T], Generic[T]):
 
     @classmethod
     def done(cls, value: T) -> Completion[T]:
-        future: asyncio.Future[T] = asyncio.get_event_loop().create_future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         future.set_result(value)
         return cls(future)
 

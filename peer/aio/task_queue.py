@@ -41,7 +41,7 @@ class TaskQueue:
 
     def _turn(self, left: int) -> None:
         if left > 0 and self._tasks:
-            asyncio.get_event_loop().call_soon(self._turn, left - 1)
+            asyncio.get_running_loop().call_soon(self._turn, left - 1)
             return
         if not self._tasks:
             self._turning = False

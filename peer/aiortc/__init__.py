@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from peer import *  # noqa: F403
 
-    from .peer_connection import RTCPeerConnection as RTCPeerConnection  # type: ignore[assignment]
+    from .peer_connection import DropInPeerConnection as RTCPeerConnection  # type: ignore[assignment]  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:
     if name == "RTCPeerConnection":
-        return importlib.import_module("peer.aiortc.peer_connection").RTCPeerConnection
+        return importlib.import_module("peer.aiortc.peer_connection").DropInPeerConnection
     if name == "__all__":
         return list(importlib.import_module("aiortc").__all__)
     return getattr(importlib.import_module("peer"), name)

@@ -6,12 +6,12 @@ from typing import Any
 
 import aiortc
 
-from peer.connection import peer_connection as w3c
+from peer.connection.peer_connection import RTCPeerConnection
 
 from .behaviour import AIORTC
 
 
-class RTCPeerConnection(w3c.RTCPeerConnection):
+class DropInPeerConnection(RTCPeerConnection):
     """An RTCPeerConnection that does as aiortc's does, with aiortc's default configuration."""
 
     def __init__(self, configuration: Any = None) -> None:

@@ -23,9 +23,9 @@ from peer.recovery import check_options
 from peer.rtp.fanout import Fanout
 
 from .ended_calls import EndedCalls
-from .events import WHY_LEFT, CallEnded, ChannelFrom, Message, TrackFrom
+from .events import WHY_LEFT, CallEnded, CallMessage, ChannelFrom, TrackFrom
 from .feed import Feed, footprint
-from .outbox import Outbox
+from .outbox import RelayOutbox
 from .perfect_negotiation import session_of
 from .remote_peer import PeerSetup, RemotePeer, check_channel
 
@@ -33,7 +33,7 @@ from .remote_peer import PeerSetup, RemotePeer, check_channel
 with contextlib.suppress(ImportError):
     importlib.import_module("peer.audio")
 
-__all__ = ["Call", "CallEnded", "ChannelFrom", "Message", "TrackFrom"]
+__all__ = ["Call", "CallEnded", "CallMessage", "ChannelFrom", "TrackFrom"]
 
 logger = logging.getLogger(__name__)
 
@@ -133,11 +133,11 @@ class Call(EventEmitter):
         self._goodbyes = Background("call")
         self._ended_calls = EndedCalls()
         self._here_before_us: set[str] = set()
-        self._outbox = Outbox(client)
+        self._outbox = RelayOutbox(client)
         self._reader: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
         self._tracks: Feed[TrackFrom] = Feed("tracks", self._present_tracks)
-        self._messages: Feed[Message] = Feed("messages", size=lambda message: footprint(message.data))
+        self._messages: Feed[CallMessage] = Feed("messages", size=lambda message: footprint(message.data))
         self._channels: Feed[ChannelFrom] = Feed("channels")
         self._setup = PeerSetup(
             connect=lambda: self._make_connection(self._configuration.copy()),
@@ -267,7 +267,7 @@ class Call(EventEmitter):
         """Every remote track: those that are there, then new ones, until the call ends."""
         return self._tracks.read()
 
-    def messages(self) -> AsyncIterator[Message]:
+    def messages(self) -> AsyncIterator[CallMessage]:
         """What is said from now on, over the chat and over the relay, until the call ends."""
         return self._messages.read()
 
@@ -301,7 +301,7 @@ class Call(EventEmitter):
             case signaling.AppMessage(sender=sender, data=data):
                 peer = self.peers.get(str(sender))
                 if peer is not None:
-                    self._messages.put(Message(data, peer, "relay"))
+                    self._messages.put(CallMessage(data, peer, "relay"))
                     self.emit("relay-message", data, peer)
             case signaling.Welcome():
                 self._welcomed(message)
@@ -387,7 +387,7 @@ class Call(EventEmitter):
         self.emit("track", track, peer)
 
     def _take_message(self, text: str, peer: RemotePeer) -> None:
-        self._messages.put(Message(text, peer, "peer"))
+        self._messages.put(CallMessage(text, peer, "peer"))
         self.emit("message", text, peer)
 
     def _take_channel(self, channel: Any, peer: RemotePeer) -> None:

@@ -8,7 +8,7 @@ from aiortc import MediaStreamTrack
 
 from .remote_peer import RemotePeer
 
-__all__ = ["WHY_LEFT", "CallEnded", "ChannelFrom", "Message", "TrackFrom"]
+__all__ = ["WHY_LEFT", "CallEnded", "CallMessage", "ChannelFrom", "TrackFrom"]
 
 WHY_LEFT: Final = {
     "left": "left the room",
@@ -35,7 +35,7 @@ class ChannelFrom(NamedTuple):
     peer: RemotePeer
 
 
-class Message(NamedTuple):
+class CallMessage(NamedTuple):
     """Something said. `via` is `peer` for chat (the peers' own data channel) and `relay` for application data."""
 
     data: Any

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import signaling
 
-__all__ = ["Outbox"]
+__all__ = ["RelayOutbox"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _MESSAGES: Final[dict[str, Any]] = {
 }
 
 
-class Outbox:
+class RelayOutbox:
     """Sends messages, given as they look on the wire, through a signalling client."""
 
     def __init__(self, client: signaling.SignalingClient) -> None:

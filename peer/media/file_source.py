@@ -23,7 +23,7 @@ from av.video.frame import PictureType
 from .encoded_packets import ENCODED_AUDIO, ENCODED_VIDEO, EncodedPackets, has_reordered_pictures
 from .sound_frames import SoundFrames
 
-__all__ = ["FileSource", "Piece"]
+__all__ = ["FileSource", "TimedPiece"]
 
 logger = logging.getLogger("peer.media")
 
@@ -68,7 +68,7 @@ _USUAL_RATE: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TimedPiece:
     """A frame, or a packet where nothing is decoded, with its time stamps already set."""
 
     kind: str
@@ -127,7 +127,7 @@ class FileSource:
         """What there is to play: `audio`, `video` or both."""
         return set(self._streams)
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Iterator[TimedPiece]:
         """Read, and decode unless that was not wanted. Looping never ends; raises `av.FFmpegError` as reading does."""
         while True:
             end = self._base
@@ -182,7 +182,7 @@ class FileSource:
             logger.warning("%s is played without %s", self.name, reason)
         return found
 
-    def _round(self) -> Iterator[Piece]:
+    def _round(self) -> Iterator[TimedPiece]:
         self._shift = 0.0
         self._last.clear()
         self._begin = (
@@ -219,7 +219,7 @@ class FileSource:
                 time.sleep(0.01)
                 packets = self._container.demux(*streams)
 
-    def _picture(self, frame: VideoFrame) -> Iterator[Piece]:
+    def _picture(self, frame: VideoFrame) -> Iterator[TimedPiece]:
         rate = self._streams["video"].average_rate or _USUAL_RATE
         duration = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
         duration = duration or float(1 / rate)
@@ -227,19 +227,21 @@ class FileSource:
         frame.pts, frame.time_base = round(at * VIDEO_CLOCK), Fraction(1, VIDEO_CLOCK)
         # How the picture was coded in the file says nothing about how it should be sent.
         frame.pict_type = PictureType.NONE
-        yield Piece("video", frame, at, duration, True)
+        yield TimedPiece("video", frame, at, duration, True)
 
-    def _heard(self, frame: AudioFrame) -> Iterator[Piece]:
+    def _heard(self, frame: AudioFrame) -> Iterator[TimedPiece]:
         length = frame.samples / frame.sample_rate
         at = None if frame.pts is None else self._at("audio", frame.time, length, strict=False)
         for ready in self._sound.push(frame, at):
             yield self._of_sound(ready)
 
-    def _of_sound(self, frame: AudioFrame) -> Piece:
+    def _of_sound(self, frame: AudioFrame) -> TimedPiece:
         assert frame.pts is not None
-        return Piece("audio", frame, frame.pts / frame.sample_rate, frame.samples / frame.sample_rate, True)
+        return TimedPiece(
+            "audio", frame, frame.pts / frame.sample_rate, frame.samples / frame.sample_rate, True
+        )
 
-    def _encoded(self, kind: str, packet: Packet[Any]) -> Iterator[Piece]:
+    def _encoded(self, kind: str, packet: Packet[Any]) -> Iterator[TimedPiece]:
         if packet.time_base is None or packet.pts is None:
             return
         duration = float((packet.duration or 0) * packet.time_base)
@@ -247,7 +249,7 @@ class FileSource:
         clock = VIDEO_CLOCK if kind == "video" else 48000
         packet.time_base = Fraction(1, clock)
         packet.pts = packet.dts = round(at * clock)
-        yield Piece(kind, packet, at, duration or 1 / _USUAL_RATE, kind == "audio" or packet.is_keyframe)
+        yield TimedPiece(kind, packet, at, duration or 1 / _USUAL_RATE, kind == "audio" or packet.is_keyframe)
 
     def _at(self, kind: str, stamp: float | None, duration: float, strict: bool = True) -> float:
         """The place of a piece on the time line of all rounds, in seconds."""

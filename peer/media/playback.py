@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from .file_source import FileSource, Piece
+from .file_source import FileSource, TimedPiece
 
 __all__ = ["Playback"]
 
@@ -31,7 +31,7 @@ class _Shelf:
     """What has been read for one track and not yet been taken."""
 
     kind: str
-    pieces: deque[Piece] = field(default_factory=deque)
+    pieces: deque[TimedPiece] = field(default_factory=deque)
     reading: bool = False
     """Whether anybody has asked for a piece."""
     stopped: bool = False
@@ -59,7 +59,7 @@ class _Shelf:
             pieces[-1].time - pieces[0].time < _AHEAD and len(pieces) < max(2, self.limit // 2)
         )
 
-    def put(self, piece: Piece, limit: int) -> None:
+    def put(self, piece: TimedPiece, limit: int) -> None:
         """Take a piece in. A reader that is too slow loses the oldest, up to where decoding may begin again."""
         if self.stopped or (self.needs_beginning and not piece.can_begin):
             return
@@ -161,7 +161,7 @@ class Playback:
             self._thread = threading.Thread(target=self._source.close, name="media-player", daemon=True)
             self._thread.start()
 
-    def _too_late(self, now: float, piece: Piece) -> bool:
+    def _too_late(self, now: float, piece: TimedPiece) -> bool:
         if self._zero is None:
             self._zero = now - piece.time
         late = now - self._zero - piece.time - piece.duration
@@ -211,7 +211,7 @@ class Playback:
                 for shelf in self._shelves.values():
                     self._wake(shelf.waiter)
 
-    def _put(self, piece: Piece) -> bool:
+    def _put(self, piece: TimedPiece) -> bool:
         """Lay a piece down, and wait until more are needed. False when nobody wants any."""
         with self._changed:
             shelf = self._shelves[piece.kind]

@@ -120,7 +120,7 @@ class RTCDTMFSender(EventEmitter):
         return telephone_event(self._line.agreed_codecs) if sends else None
 
     def _play_after(self, seconds: float) -> None:
-        self._playout = asyncio.get_event_loop().call_later(seconds, self._play)
+        self._playout = asyncio.get_running_loop().call_later(seconds, self._play)
 
     def _play(self) -> None:
         self._playout = None
@@ -159,7 +159,7 @@ class TelephoneEvent:
         self._codec = codec
         self._sender = sender
         self._timestamp = sender._telephone_event_timestamp(codec.clockRate)
-        self._loop = asyncio.get_event_loop()
+        self._loop = asyncio.get_running_loop()
         self._begun = self._segment = self._loop.time()
         self._until = self._begun + duration
         self._timer: asyncio.TimerHandle | None = None

@@ -226,7 +226,7 @@ class ParametersTransaction:
             if self._kind == "video":
                 after.setdefault("scaleResolutionDownBy", 1.0)
         self.encodings = given
-        done: asyncio.Future[None] = asyncio.get_event_loop().create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def take_effect() -> None:
             self.forget()
@@ -245,7 +245,7 @@ class ParametersTransaction:
 
 def _soon(task: Callable[[], None]) -> None:
     """Once the event loop has turned twice: what awaits nothing, or what is done already, comes before."""
-    loop = asyncio.get_event_loop()
+    loop = asyncio.get_running_loop()
     loop.call_soon(loop.call_soon, task)
 
 

@@ -82,7 +82,7 @@ class OutboundStream:
         """Of all packets with new payload."""
         self.retransmitted_packets = 0
         self.retransmitted_bytes = 0
-        self._loop = asyncio.get_event_loop()
+        self._loop = asyncio.get_running_loop()
         self.pacer: Pacer[QueuedPacket] = Pacer(self._leave, self._loop)
         self._budget = RetransmissionBudget()
         self._rtx_sequence_number = first_sequence_number()

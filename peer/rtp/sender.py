@@ -116,7 +116,7 @@ class RTCRtpSender(EventEmitter):
         self._track_id = str(uuid.uuid4()) if track is None else track.id
         self._stream_id = str(uuid.uuid4())
         self._log = SeldomLog(logger)
-        self._event_loop = asyncio.get_event_loop()
+        self._event_loop = asyncio.get_running_loop()
         self._timeline = Timeline()
         self._encoder: Encoder | None = None
         self._task: asyncio.Task[None] | None = None

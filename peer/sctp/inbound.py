@@ -12,7 +12,7 @@ from peer.aio.seldom_log import SeldomLog
 from peer.budgets import MESSAGE_BYTES, REASSEMBLY_BYTES, REASSEMBLY_CHUNKS, RECEIVE_WINDOW_BYTES
 
 from . import gate
-from .reassembly import Fragment, Message, MessageTooLong, Reassembly
+from .reassembly import Fragment, MessageTooLong, Reassembly, UserMessage
 from .received import ReceivedTsns
 
 logger = logging.getLogger("peer.sctp")
@@ -122,7 +122,7 @@ class InboundAssociation(base.RTCSctpTransport):
         await self._abort()
         self._set_state(self.State.CLOSED)
 
-    async def _deliver(self, messages: list[Message]) -> None:
+    async def _deliver(self, messages: list[UserMessage]) -> None:
         self._advertised_rwnd = RECEIVE_WINDOW_BYTES - self._reassembly.size
         for message in messages:
             await self._receive(*message)

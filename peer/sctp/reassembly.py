@@ -27,7 +27,7 @@ class Fragment(NamedTuple):
     data: bytes
 
 
-class Message(NamedTuple):
+class UserMessage(NamedTuple):
     """What is delivered."""
 
     stream: int
@@ -57,7 +57,7 @@ class _Stream:
         self.fragments: dict[int, Fragment] = {}
         self.runs: dict[int, _Run] = {}
         """By the TSNs of both their ends."""
-        self.ready: dict[int, tuple[Message, int]] = {}
+        self.ready: dict[int, tuple[UserMessage, int]] = {}
         """Whole ordered messages before whose turn others come, by sequence number, with their fragments' number."""
 
     def add(self, fragment: Fragment) -> list[Fragment] | None:
@@ -128,7 +128,7 @@ class Reassembly:
         """Whether a stream has a state here, or there is room for one more."""
         return stream in self._streams or len(self._streams) < STREAMS
 
-    def add(self, fragment: Fragment) -> list[Message]:
+    def add(self, fragment: Fragment) -> list[UserMessage]:
         """Take a fragment that `takes` and whose stream this `knows`. Returns what can be delivered, in order.
 
         Raises `MessageTooLong` for a message that exceeds what was agreed on.
@@ -139,7 +139,7 @@ class Reassembly:
         whole = stream.add(fragment)
         if whole is None:
             return []
-        message = Message(fragment.stream, whole[0].protocol, b"".join(each.data for each in whole))
+        message = UserMessage(fragment.stream, whole[0].protocol, b"".join(each.data for each in whole))
         if fragment.flags & UNORDERED:
             self._release(message, len(whole))
             return [message]
@@ -154,7 +154,7 @@ class Reassembly:
         stream.ready[sequence] = (message, len(whole))
         return self._in_turn(stream)
 
-    def skip(self, stream: int, sequence: int) -> list[Message]:
+    def skip(self, stream: int, sequence: int) -> list[UserMessage]:
         """Ordered messages of a stream up to a sequence number are abandoned. Returns what can be delivered now."""
         if stream not in self._streams:
             if not self.knows(stream):
@@ -191,7 +191,7 @@ class Reassembly:
             for message, fragments in state.ready.values():
                 self._release(message, fragments)
 
-    def _in_turn(self, stream: _Stream) -> list[Message]:
+    def _in_turn(self, stream: _Stream) -> list[UserMessage]:
         messages = []
         while (ready := stream.ready.pop(stream.expected, None)) is not None:
             self._release(*ready)
@@ -199,7 +199,7 @@ class Reassembly:
             stream.expected = (stream.expected + 1) % _SEQUENCE
         return messages
 
-    def _release(self, message: Message, fragments: int) -> None:
+    def _release(self, message: UserMessage, fragments: int) -> None:
         self.size -= len(message.data)
         self.fragments -= fragments
 

@@ -289,7 +289,7 @@ class RTCSctpTransport(GuardedHandlers, OutboundAssociation):
             if self.like_aiortc:
                 self._abandon(channel)
             else:
-                asyncio.get_event_loop().call_soon(self._abandon, channel)
+                asyncio.get_running_loop().call_soon(self._abandon, channel)
 
     def _abandon(self, channel: aiortc.RTCDataChannel, error: RTCError | None = None) -> None:
         """A channel the peer has never heard of is gone at once."""

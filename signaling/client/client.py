@@ -29,8 +29,8 @@ from .access_token import AccessToken, TokenSource
 from .backoff import Backoff
 from .events import ClientEvent, JoinRefused, SessionLost, SignalingClosed, SignalingError
 from .inbox import Inbox
-from .reconnecting import ClientLife, State
-from .session import ClientSession
+from .reconnecting import Reconnecting, State
+from .session import SignalingSession
 
 __all__ = [
     "ClientEvent",
@@ -123,13 +123,13 @@ class SignalingClient:
         if not isinstance(url, str):
             raise TypeError(f"url must be text such as 'ws://localhost:8080/ws', not {url!r}")
         _check_join(room, name, metadata)
-        self._life = ClientLife(
+        self._reconnecting = Reconnecting(
             url,
             room=room,
             name=name,
             metadata=metadata,
             token=AccessToken(token),
-            session=ClientSession(max_frames=max_unacknowledged, max_size=max_unacknowledged_size),
+            session=SignalingSession(max_frames=max_unacknowledged, max_size=max_unacknowledged_size),
             inbox=Inbox(max_unread),
             open_socket=self._open,
             open_timeout=open_timeout,
@@ -146,56 +146,56 @@ class SignalingClient:
     @property
     def url(self) -> str:
         """The URL of the relay's WebSocket."""
-        return self._life.url
+        return self._reconnecting.url
 
     @property
     def room(self) -> str:
         """The room's name."""
-        return self._life.room
+        return self._reconnecting.room
 
     @property
     def name(self) -> str:
         """How this peer appears to the others; `update` changes it."""
-        return self._life.name
+        return self._reconnecting.name
 
     @property
     def metadata(self) -> dict[str, Any] | None:
         """What the roster shows about this peer; `update` changes it."""
-        return self._life.metadata
+        return self._reconnecting.metadata
 
     @property
     def id(self) -> str:
         """This peer's id in the room. Raises SignalingError before the first join."""
-        if self._life.session.welcome is None:
+        if self._reconnecting.session.welcome is None:
             raise SignalingError(NOT_JOINED)
-        return self._life.session.welcome.id
+        return self._reconnecting.session.welcome.id
 
     @property
     def peers(self) -> dict[str, PeerInfo]:
         """Who else is in the room, by id, as of the last message received."""
-        return self._life.session.peers
+        return self._reconnecting.session.peers
 
     @property
     def state(self) -> State:
         """`connecting`, `joined`, `reconnecting` (there is an outage) or `closed`."""
-        return self._life.state
+        return self._reconnecting.state
 
     @property
     def welcome(self) -> Welcome | None:
         """The relay's last answer to a join or resume, with whatever else it tells."""
-        return self._life.session.welcome
+        return self._reconnecting.session.welcome
 
     @property
     def resume_window(self) -> tuple[float, int, int] | None:
         """Seconds, messages and bytes within which nothing is lost; None if the relay does not resume."""
-        offer = self._life.session.resume
+        offer = self._reconnecting.session.resume
         return (offer.seconds, offer.messages, offer.bytes) if offer else None
 
     async def __aenter__(self) -> Self:
         """Raises SignalingError if the relay cannot be reached in time, JoinRefused if it says no."""
-        if self._life.begun:
+        if self._reconnecting.begun:
             raise SignalingError("a SignalingClient is used once: make a new one")
-        await self._life.enter()
+        await self._reconnecting.enter()
         return self
 
     async def __aexit__(
@@ -208,18 +208,18 @@ class SignalingClient:
 
         Takes at most `close_timeout` seconds. Safe to call again.
         """
-        await self._life.leave(self._close_timeout)
+        await self._reconnecting.leave(self._close_timeout)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ClientEvent:
-        if not self._life.begun and not self._life.closed:
+        if not self._reconnecting.begun and not self._reconnecting.closed:
             raise SignalingError(NOT_JOINED)
-        event = await self._life.inbox.get()
+        event = await self._reconnecting.inbox.get()
         if event is None:
-            if self._life.error is not None:
-                raise self._life.error
+            if self._reconnecting.error is not None:
+                raise self._reconnecting.error
             raise StopAsyncIteration
         return event
 
@@ -239,13 +239,13 @@ class SignalingClient:
                 f"the message has {size} bytes, more than the {self._max_message_size} that signalling takes: "
                 "send it over a data channel"
             )
-        while not self._life.closed and not self._life.session.outbox.has_room(len(frame)):
-            self._life.outbox_room.clear()
-            await self._life.outbox_room.wait()
-        if self._life.closed:
+        while not self._reconnecting.closed and not self._reconnecting.session.outbox.has_room(len(frame)):
+            self._reconnecting.outbox_room.clear()
+            await self._reconnecting.outbox_room.wait()
+        if self._reconnecting.closed:
             raise SignalingClosed("the signalling client is closed")
-        number = self._life.session.outbox.append(frame)
-        self._life.wake()
+        number = self._reconnecting.session.outbox.append(frame)
+        self._reconnecting.wake()
         return number
 
     async def offer(self, to: str, sdp: str) -> int:
@@ -275,8 +275,8 @@ class SignalingClient:
     async def update(self, *, name: str | None = None, metadata: dict[str, Any] | None = None) -> int:
         """Change what the roster shows of this peer; the others get PeerUpdated."""
         number = await self.send(Update(name=name, metadata=metadata))
-        self._life.name = self.name if name is None else name
-        self._life.metadata = self.metadata if metadata is None else metadata
+        self._reconnecting.name = self.name if name is None else name
+        self._reconnecting.metadata = self.metadata if metadata is None else metadata
         return number
 
     def network_changed(self) -> None:
@@ -286,7 +286,7 @@ class SignalingClient:
         An attempt to connect that is under way begins anew, and nothing waits before the next. `Call` does this by
         itself. May be called at any time, as often as there is reason to.
         """
-        self._life.network_changed()
+        self._reconnecting.network_changed()
 
     async def _open(self) -> WebSocket:
         # For wss:// the library's own default is a verifying context; None would be refused.

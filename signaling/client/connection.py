@@ -33,7 +33,7 @@ from signaling.protocol.messages import (
 from .access_token import AccessToken
 from .events import ClientEvent, JoinRefused
 from .inbox import Inbox
-from .session import ClientSession
+from .session import SignalingSession
 
 __all__ = ["ClientConnection"]
 
@@ -47,14 +47,14 @@ ENDING_CODES = frozenset({"unavailable", "session-lost", "too-slow", "superseded
 """Errors that only announce the end of a connection: what follows from it is told otherwise."""
 
 
-class Member(Protocol):
+class ConnectionOwner(Protocol):
     """What outlives a connection: who joins which room, and what waits to be sent and read."""
 
     room: str
     name: str
     metadata: dict[str, Any] | None
     token: AccessToken
-    session: ClientSession
+    session: SignalingSession
     inbox: Inbox[ClientEvent]
     outbox_room: asyncio.Event
     """Set when the outbox may have room again."""
@@ -69,11 +69,11 @@ class Member(Protocol):
 
 
 class ClientConnection:
-    """Carries `member.session` over `ws`. `progress` tells whether anything numbered went through."""
+    """Carries `owner.session` over `ws`. `progress` tells whether anything numbered went through."""
 
-    def __init__(self, member: Member, ws: WebSocket) -> None:
-        self._member = member
-        self._session = member.session
+    def __init__(self, owner: ConnectionOwner, ws: WebSocket) -> None:
+        self._owner = owner
+        self._session = owner.session
         self._ws = ws
         self._control: deque[str] = deque()
         self._wake = asyncio.Event()
@@ -103,16 +103,16 @@ class ClientConnection:
     def abandon(self, why: str) -> None:
         """End this connection without a word, for another one at once."""
         logger.info("giving the connection up: %s", why)
-        self._member.hurry.set()
+        self._owner.hurry.set()
         self._ws.transport.abort()
 
     async def enter(self, token: str | None) -> None:
         """Resume the session, or join anew. Raises JoinRefused if the answer is final, ConnectionError if
         not.
         """
-        member, session = self._member, self._session
+        owner, session = self._owner, self._session
         if session.welcome is not None and session.resume is None:
-            member.lose_session("the relay does not resume sessions")
+            owner.lose_session("the relay does not resume sessions")
         first = session.welcome is None
         resuming = session.resume is not None
         if session.resume is not None:
@@ -126,7 +126,7 @@ class ClientConnection:
                 continue
             if resuming and message.code == "resume-failed":
                 resuming = False
-                member.lose_session(message.message)
+                owner.lose_session(message.message)
                 await self._join(token)
             elif message.code in FATAL_CODES or (first and message.code != "unavailable"):
                 raise JoinRefused(message.code, message.message)
@@ -134,14 +134,14 @@ class ClientConnection:
                 raise ConnectionError(f"{message.message} ({message.code})")
         session.begin(message)
         self._acknowledgements.begin(session.received)
-        member.entered_room(message, again=not first and not message.resumed)
+        owner.entered_room(message, again=not first and not message.resumed)
 
     async def run(self) -> None:
         """Carry messages until the connection ends. Raises what ended it, if it was not we who wanted it."""
         tasks = [
             asyncio.create_task(self._read()),
             asyncio.create_task(self._write()),
-            asyncio.create_task(self._member.token.refresh(self._hand_over)),
+            asyncio.create_task(self._owner.token.refresh(self._hand_over)),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -170,8 +170,8 @@ class ClientConnection:
         await self._ws.send(to_json(message))
 
     async def _join(self, token: str | None) -> None:
-        member = self._member
-        join = Join(room=member.room, name=member.name, metadata=member.metadata, token=token, resumable=True)
+        owner = self._owner
+        join = Join(room=owner.room, name=owner.name, metadata=owner.metadata, token=token, resumable=True)
         join.session = self._session.secret
         await self._say(join)
 
@@ -190,23 +190,23 @@ class ClientConnection:
                     self._acknowledgements.received(error.seq)
 
     async def _read(self) -> None:
-        member, session = self._member, self._session
+        owner, session = self._owner, self._session
         while True:
             message = await self._next()
             if isinstance(message, Ack):
                 if session.outbox.acknowledge(message.seq):
                     self.progress = True
-                    member.outbox_room.set()
+                    owner.outbox_room.set()
             elif isinstance(message, GoingAway):
                 self._move_within(message.seconds / 2)
             elif isinstance(message, Refreshed):
-                member.token.expires_at(message.expires)
+                owner.token.expires_at(message.expires)
             elif isinstance(message, ErrorMessage) and message.seq is None and message.code in ENDING_CODES:
                 logger.info("%s (%s)", message.message, message.code)
             elif not isinstance(message, Welcome | Pong) and session.expects(message):
-                await member.inbox.room()
+                await owner.inbox.room()
                 if session.take(message):
-                    member.inbox.put([message])
+                    owner.inbox.put([message])
                 if message.seq is not None:
                     self.progress = True
                     self._acknowledgements.received(session.received)
@@ -215,14 +215,14 @@ class ClientConnection:
 
     async def _write(self) -> None:
         """Send until the connection is to end. The only one that sends, once the room is entered."""
-        member, session = self._member, self._session
+        owner, session = self._owner, self._session
         while not self._moving:
             if self._control:
                 await self._ws.send(self._control.popleft())
             elif (frame := session.next_frame()) is not None:
                 await self._ws.send(frame)
                 if session.resume is None:
-                    member.outbox_room.set()
+                    owner.outbox_room.set()
             elif self._leaving:
                 await self._say(Leave())
                 await self._ws.wait_closed()

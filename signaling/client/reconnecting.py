@@ -20,9 +20,9 @@ from .backoff import Backoff
 from .connection import ClientConnection
 from .events import ClientEvent, SignalingClosed, SignalingError
 from .inbox import Inbox
-from .session import ClientSession
+from .session import SignalingSession
 
-__all__ = ["ClientLife", "State"]
+__all__ = ["Reconnecting", "State"]
 
 logger = logging.getLogger("signaling.client")
 
@@ -36,7 +36,7 @@ LASTING = 2.0
 State: TypeAlias = Literal["connecting", "joined", "reconnecting", "closed"]
 
 
-class ClientLife:
+class Reconnecting:
     """Keeps `session` going over connections that may break, from `enter` to `leave`."""
 
     def __init__(
@@ -47,7 +47,7 @@ class ClientLife:
         name: str,
         metadata: dict[str, Any] | None,
         token: AccessToken,
-        session: ClientSession,
+        session: SignalingSession,
         inbox: Inbox[ClientEvent],
         open_socket: Callable[[], Awaitable[WebSocket]],
         open_timeout: float,

@@ -20,7 +20,7 @@ from signaling.protocol.window import Outbox
 
 from .events import ClientEvent, SessionLost
 
-__all__ = ["ClientSession", "MessageMissing"]
+__all__ = ["MessageMissing", "SignalingSession"]
 
 AHEAD_FRAMES: Final = 64
 AHEAD_SIZE: Final = 65_536
@@ -31,7 +31,7 @@ class MessageMissing(ConnectionError):
     """The relay's numbers have a gap, so this connection cannot go on; resuming brings what is missing."""
 
 
-class ClientSession:
+class SignalingSession:
     """One peer's session with the relay; it outlives connections, and begins anew when it is lost.
 
     `peers` is the roster as of the last message taken. `received` is the number of that message, `sent` that

@@ -12,7 +12,7 @@ from signaling.protocol.messages import Join, PeerInfo, Refresh, Resume, ResumeO
 from signaling.protocol.window import Outbox
 
 from .auth import Grant
-from .rooms import Limits, ResumeToken, Session, size_of
+from .rooms import Limits, PeerSession, ResumeToken, size_of
 from .services import Services
 
 __all__ = ["Admission", "check_metadata", "join", "refresh", "resume"]
@@ -22,7 +22,7 @@ __all__ = ["Admission", "check_metadata", "join", "refresh", "resume"]
 class Admission:
     """A session that may be attached to a connection. `sent` is the last number the peer has of it."""
 
-    session: Session
+    session: PeerSession
     peers: list[PeerInfo]
     resumed: bool
     sent: int
@@ -59,7 +59,7 @@ async def join(services: Services, message: Join, headers: Mapping[str, str]) ->
             "not-allowed", "a room cannot be called `*`: that stands for all rooms", close=Close.REFUSED
         )
     limits = services.backplane.limits
-    session = Session(
+    session = PeerSession(
         ResumeToken.new(message.room, message.session),
         grant.name if grant.name is not None else message.name,
         Outbox(max_frames=limits.window_messages, max_size=limits.window_bytes),
@@ -97,7 +97,7 @@ async def resume(services: Services, message: Resume, headers: Mapping[str, str]
 
 
 @contextlib.asynccontextmanager
-async def _detached_unless_admitted(services: Services, session: Session) -> AsyncIterator[None]:
+async def _detached_unless_admitted(services: Services, session: PeerSession) -> AsyncIterator[None]:
     """A session that was taken over waits on for its peer when this one is refused, or goes away meanwhile."""
     try:
         yield
@@ -110,7 +110,7 @@ async def _detached_unless_admitted(services: Services, session: Session) -> Asy
 
 
 async def refresh(
-    services: Services, session: Session, message: Refresh, headers: Mapping[str, str]
+    services: Services, session: PeerSession, message: Refresh, headers: Mapping[str, str]
 ) -> float | None:
     """Replace the access token; when the new one expires. Raises Refused, and then the old one still counts."""
     grant = await services.authenticate(message.token, headers)
@@ -126,7 +126,7 @@ def check_metadata(services: Services, metadata: dict[str, Any] | None) -> None:
         raise Refused("too-large", f"`metadata` is larger than {limit} bytes")
 
 
-def _check_owner(session: Session, grant: Grant) -> None:
+def _check_owner(session: PeerSession, grant: Grant) -> None:
     if grant.identity != session.identity or (grant.rooms is not None and session.room not in grant.rooms):
         raise Refused(
             "not-allowed", "the access token is for somebody else or another room", close=Close.REFUSED

@@ -37,7 +37,7 @@ from signaling.protocol.messages import (
 from .admission import Admission, check_metadata, join, refresh, resume
 from .backplane import SendResult
 from .rates import TokenBucket
-from .rooms import Session
+from .rooms import PeerSession
 from .services import Services
 from .writer import Event, Send, Writer
 
@@ -76,7 +76,7 @@ class Connection:
             settings.bytes_per_second, max(settings.bytes_per_second, 4.0 * settings.max_message_bytes), now
         )
         self._noticed = -NOTICE_INTERVAL
-        self._session: Session | None = None
+        self._session: PeerSession | None = None
         self._resuming = False
         """What follows a resume without waiting is of the session that may be over: then it is passed over."""
         self._writer = Writer(send, self._written)
@@ -246,7 +246,7 @@ class Connection:
         else:
             await self._command(session, message)
 
-    async def _forward(self, session: Session, message: PeerMessage) -> None:
+    async def _forward(self, session: PeerSession, message: PeerMessage) -> None:
         number = await self._number(session, message.seq)
         if number is None:
             return
@@ -264,7 +264,7 @@ class Connection:
         else:
             self._settle(session, number, result)
 
-    async def _command(self, session: Session, message: ClientMessage) -> None:
+    async def _command(self, session: PeerSession, message: ClientMessage) -> None:
         if isinstance(message, Leave):
             self._session = None
             self._writer.detach()
@@ -280,7 +280,7 @@ class Connection:
         else:
             await self._refuse(message.seq, "already-joined")
 
-    async def _number(self, session: Session, seq: int | None) -> int | None:
+    async def _number(self, session: PeerSession, seq: int | None) -> int | None:
         """The number of the message in its session; the relay counts for peers that do not."""
         if not session.resumable:
             return session.received + 1
@@ -288,7 +288,7 @@ class Connection:
             self._error("missing-seq")
         return seq
 
-    def _settle(self, session: Session, number: int, result: SendResult) -> None:
+    def _settle(self, session: PeerSession, number: int, result: SendResult) -> None:
         if result is SendResult.GAP:
             self._error(
                 "sequence-gap", f"after {session.received} came {number}; nothing was forwarded", ref=number
@@ -334,7 +334,7 @@ class Connection:
             },
         )
 
-    async def _update(self, session: Session, message: Update) -> None:
+    async def _update(self, session: PeerSession, message: Update) -> None:
         number = await self._number(session, message.seq)
         if number is None:
             return
@@ -354,7 +354,7 @@ class Connection:
         result = await self._services.backplane.update(session, number, message.name, message.metadata)
         self._settle(session, number, result)
 
-    async def _refresh(self, session: Session, message: Refresh) -> None:
+    async def _refresh(self, session: PeerSession, message: Refresh) -> None:
         try:
             expires = await refresh(self._services, session, message, self._headers)
         except Refused as error:
@@ -402,7 +402,7 @@ class Connection:
 
     # Writing
 
-    async def _written(self, session: Session, number: int) -> None:
+    async def _written(self, session: PeerSession, number: int) -> None:
         if not session.resumable:
             await self._services.backplane.acknowledge(session, number)
         self._services.metrics.forwarded.inc()

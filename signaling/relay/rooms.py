@@ -12,7 +12,7 @@ from signaling.protocol.errors import Refused
 from signaling.protocol.messages import PeerInfo, PeerJoined, PeerLeft, PeerUpdated, to_json
 from signaling.protocol.window import Outbox
 
-__all__ = ["Attached", "Limits", "ResumeToken", "Session", "joined_frame", "left_frame", "updated_frame"]
+__all__ = ["Attached", "Limits", "PeerSession", "ResumeToken", "joined_frame", "left_frame", "updated_frame"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class ResumeToken:
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class PeerSession:
     """A peer in a room, seen from the node that owns it. It outlives its connections when it is resumable."""
 
     token: ResumeToken

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from .rooms import Session, numbered
+from .rooms import PeerSession, numbered
 
 __all__ = ["Event", "Send", "Writer"]
 
@@ -26,10 +26,10 @@ class Writer:
     :param written: called with the session and the number of each of its frames when that has been sent.
     """
 
-    def __init__(self, send: Send, written: Callable[[Session, int], Awaitable[None]]) -> None:
+    def __init__(self, send: Send, written: Callable[[PeerSession, int], Awaitable[None]]) -> None:
         self._send = send
         self._written = written
-        self._session: Session | None = None
+        self._session: PeerSession | None = None
         self._sent = 0
         self._control: deque[str] = deque()
         self._control_room = asyncio.Event()
@@ -43,7 +43,7 @@ class Writer:
         """There is something in the session's outbox."""
         self._wake.set()
 
-    def attach(self, session: Session, sent: int) -> None:
+    def attach(self, session: PeerSession, sent: int) -> None:
         """Send what is in the session's outbox after number `sent`."""
         self._session = session
         self._sent = sent
@@ -93,7 +93,7 @@ class Writer:
                 self._wake.clear()
                 await self._wake.wait()
 
-    async def _write_next(self, session: Session) -> bool:
+    async def _write_next(self, session: PeerSession) -> bool:
         number = self._sent + 1
         frame = session.outbox.get(number)
         if frame is None:

@@ -18,7 +18,7 @@ from peer.ice.stun.errors import UNREACHABLE
 from .client import Allocated, Lost, Released, TurnClient, TurnRefused
 from .families import RelayFamily
 from .path import ServerPath
-from .requests import Challenge, Credentials
+from .requests import Challenge, TurnCredentials
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class TurnAllocation:
         if known is not None and family == "both" and self._time() < known.since + _KNOWN_FOR:
             family = known.family
         self._client = TurnClient(
-            Credentials(server.username, server.credential),
+            TurnCredentials(server.username, server.credential),
             reliable=path.reliable,
             rng=rng,
             family=family,
@@ -125,12 +125,12 @@ class TurnAllocation:
         self._arm()
 
     def update_credentials(self, username: str, credential: str) -> None:
-        """Credentials to use once the server refuses the present ones.
+        """TurnCredentials to use once the server refuses the present ones.
 
         A running allocation keeps those it was made with for as long as the server takes them, expired or not:
         to most servers it belongs to that username.
         """
-        self._client.update_credentials(Credentials(username, credential))
+        self._client.update_credentials(TurnCredentials(username, credential))
 
     def close(self) -> None:
         """Give the allocation back. The server is told in the background, for at most ten seconds."""

@@ -37,7 +37,7 @@ from .message import (
     send_indication,
 )
 from .permissions import Permissions
-from .requests import Answer, Challenge, Credentials, Requests, TurnRefusal
+from .requests import Answer, Challenge, Requests, TurnCredentials, TurnRefusal
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class TurnClient:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: TurnCredentials,
         *,
         reliable: bool,
         rng: random.Random,
@@ -148,7 +148,7 @@ class TurnClient:
             hosts = (self._relayable(host) for host, _ in addresses)
             self._permissions.want((host for host in hosts if host is not None), now)
 
-    def update_credentials(self, credentials: Credentials) -> None:
+    def update_credentials(self, credentials: TurnCredentials) -> None:
         """Newer credentials, for when the server refuses the ones the allocation was made with."""
         requests = self.requests
         requests.spare = None if credentials == requests.credentials else credentials

@@ -27,7 +27,7 @@ _CHALLENGES_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class TurnCredentials:
     """Who we are to a server."""
 
     username: str
@@ -75,7 +75,7 @@ class _Transaction:
     schedule: Schedule
     signed_schedule: Schedule
     transaction_id: bytes
-    credentials: Credentials
+    credentials: TurnCredentials
     data: bytes = b""
     key: bytes | None = None
     challenge: Challenge | None = None
@@ -96,21 +96,21 @@ class Requests:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: TurnCredentials,
         *,
         reliable: bool,
         rng: random.Random,
         challenge: Challenge | None = None,
     ) -> None:
         self.credentials = credentials
-        self.spare: Credentials | None = None
+        self.spare: TurnCredentials | None = None
         self.challenge = challenge
         self.outgoing: list[bytes] = []
         self.rtt: float | None = None
         self._reliable = reliable
         self._rng = rng
         self._under_way: dict[bytes, _Transaction] = {}
-        self._keys: dict[tuple[Credentials, str], bytes] = {}
+        self._keys: dict[tuple[TurnCredentials, str], bytes] = {}
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -251,7 +251,7 @@ class Requests:
         transaction.due = now + (schedule.total if self._reliable else schedule.rto)
         self.outgoing.append(transaction.data)
 
-    def _key(self, credentials: Credentials, realm: str) -> bytes:
+    def _key(self, credentials: TurnCredentials, realm: str) -> bytes:
         key = self._keys.get((credentials, realm))
         if key is None:
             if len(self._keys) >= 8:

@@ -9,13 +9,13 @@ from typing import Any
 from signaling.protocol.errors import Close, Refused
 from signaling.protocol.messages import PeerInfo
 from signaling.protocol.window import WindowExceeded
-from signaling.relay.rooms import Limits, ResumeToken, Session, joined_frame, left_frame, updated_frame
+from signaling.relay.rooms import Limits, PeerSession, ResumeToken, joined_frame, left_frame, updated_frame
 
 from .base import Backplane, SendResult
 
 __all__ = ["MemoryBackplane"]
 
-Room = dict[str, Session]
+Room = dict[str, PeerSession]
 
 
 class MemoryBackplane(Backplane):
@@ -41,7 +41,7 @@ class MemoryBackplane(Backplane):
     async def ready(self) -> bool:
         return True
 
-    async def join(self, session: Session) -> list[PeerInfo] | None:
+    async def join(self, session: PeerSession) -> list[PeerInfo] | None:
         room = self._rooms.get(session.room)
         if room is None:
             if len(self._rooms) >= self.limits.rooms:
@@ -58,7 +58,7 @@ class MemoryBackplane(Backplane):
         self._tell(others, joined_frame(session.info()))
         return [other.info() for other in others]
 
-    def _make_place_for(self, identity: str | None, present: list[Session]) -> None:
+    def _make_place_for(self, identity: str | None, present: list[PeerSession]) -> None:
         """Let the oldest session of an identity go that has as many as it may. Raises Refused if all are in use."""
         same = [session for session in present if identity is not None and session.identity == identity]
         if len(same) < self.limits.sessions_per_identity:
@@ -68,7 +68,7 @@ class MemoryBackplane(Backplane):
             raise Refused("too-many-sessions")
         self._remove(waiting, "lost")
 
-    async def resume(self, token: ResumeToken, received: int) -> tuple[Session, list[PeerInfo]]:
+    async def resume(self, token: ResumeToken, received: int) -> tuple[PeerSession, list[PeerInfo]]:
         room = self._rooms.get(token.room, {})
         session = room.get(token.id)
         if (
@@ -84,7 +84,7 @@ class MemoryBackplane(Backplane):
             session.connection = None
         return session, [other.info() for other in room.values() if other is not session]
 
-    async def send(self, session: Session, number: int, to: str | None, frame: str) -> SendResult:
+    async def send(self, session: PeerSession, number: int, to: str | None, frame: str) -> SendResult:
         room = self._rooms.get(session.room)
         if session.left or room is None:
             return SendResult.GONE
@@ -106,11 +106,11 @@ class MemoryBackplane(Backplane):
         self._tell(targets, frame)
         return SendResult.ACCEPTED
 
-    async def acknowledge(self, session: Session, number: int) -> bool:
+    async def acknowledge(self, session: PeerSession, number: int) -> bool:
         return session.outbox.acknowledge(number)
 
     async def update(
-        self, session: Session, number: int, name: str | None, metadata: dict[str, Any] | None
+        self, session: PeerSession, number: int, name: str | None, metadata: dict[str, Any] | None
     ) -> SendResult:
         room = self._rooms.get(session.room)
         if session.left or room is None:
@@ -126,12 +126,12 @@ class MemoryBackplane(Backplane):
         return SendResult.ACCEPTED
 
     async def renew(
-        self, session: Session, expires: float | None, permissions: frozenset[str] | None
+        self, session: PeerSession, expires: float | None, permissions: frozenset[str] | None
     ) -> None:
         session.expires = expires
         session.permissions = permissions
 
-    async def detach(self, session: Session) -> None:
+    async def detach(self, session: PeerSession) -> None:
         session.connection = None
         if session.left:
             return
@@ -142,18 +142,18 @@ class MemoryBackplane(Backplane):
         self._stop_waiting_for(session)
         self._away[session.id] = loop.call_later(self.limits.window_seconds, self._remove, session, "lost")
 
-    async def leave(self, session: Session, reason: str) -> None:
+    async def leave(self, session: PeerSession, reason: str) -> None:
         self._remove(session, reason)
 
     async def counts(self) -> tuple[int, int]:
         return len(self._rooms), sum(len(room) for room in self._rooms.values())
 
-    def _stop_waiting_for(self, session: Session) -> None:
+    def _stop_waiting_for(self, session: PeerSession) -> None:
         timer = self._away.pop(session.id, None)
         if timer is not None:
             timer.cancel()
 
-    def _remove(self, session: Session, reason: str) -> None:
+    def _remove(self, session: PeerSession, reason: str) -> None:
         self._stop_waiting_for(session)
         room = self._rooms.get(session.room)
         if session.left or room is None:
@@ -165,7 +165,7 @@ class MemoryBackplane(Backplane):
         else:
             del self._rooms[session.room]
 
-    def _tell(self, sessions: list[Session], frame: str) -> None:
+    def _tell(self, sessions: list[PeerSession], frame: str) -> None:
         for session in sessions:
             if session.left:
                 continue
@@ -174,7 +174,7 @@ class MemoryBackplane(Backplane):
             except WindowExceeded:
                 self._overrun(session)
 
-    def _overrun(self, session: Session) -> None:
+    def _overrun(self, session: PeerSession) -> None:
         connection, session.connection = session.connection, None
         if connection is not None:
             connection.ended("too-slow", Close.TOO_SLOW)

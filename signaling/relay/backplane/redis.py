@@ -26,7 +26,7 @@ import redis.asyncio as redis
 from signaling.protocol.errors import Close, Refused
 from signaling.protocol.messages import PeerInfo
 from signaling.protocol.window import Outbox
-from signaling.relay.rooms import Limits, ResumeToken, Session, joined_frame, updated_frame
+from signaling.relay.rooms import Limits, PeerSession, ResumeToken, joined_frame, updated_frame
 
 from .base import Backplane, SendResult
 from .room_script import RoomScript
@@ -82,7 +82,7 @@ class RedisBackplane(Backplane):
         self._script = RoomScript(
             self._redis, prefix=prefix, node=self.node, limits=self.limits, patience=patience
         )
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, PeerSession] = {}
         self._pending: dict[str, list[tuple[int, str]]] = {}
         """Deliveries for sessions that are just being taken over."""
         self._acknowledged: dict[str, int] = {}
@@ -156,7 +156,7 @@ class RedisBackplane(Backplane):
 
     # Steps of a session
 
-    async def join(self, session: Session) -> list[PeerInfo] | None:
+    async def join(self, session: PeerSession) -> list[PeerInfo] | None:
         if session.id in self._sessions:
             return None
         session.outbox = Outbox(max_frames=UNBOUNDED, max_size=UNBOUNDED)
@@ -191,7 +191,7 @@ class RedisBackplane(Backplane):
         self._deferred.pop(session.id, None)
         return [PeerInfo.model_validate_json(info) for info in answer[1]]
 
-    async def resume(self, token: ResumeToken, received: int) -> tuple[Session, list[PeerInfo]]:
+    async def resume(self, token: ResumeToken, received: int) -> tuple[PeerSession, list[PeerInfo]]:
         mine = self._sessions.get(token.id)
         pending = self._pending[token.id] = []
         answer: Any = None
@@ -217,9 +217,9 @@ class RedisBackplane(Backplane):
         self._sessions[token.id] = session
         return session, [PeerInfo.model_validate_json(info) for info in answer[1]]
 
-    def _take_over(self, token: ResumeToken, flat: list[str], frames: list[str]) -> Session:
+    def _take_over(self, token: ResumeToken, flat: list[str], frames: list[str]) -> PeerSession:
         state = dict(zip(flat[::2], flat[1::2], strict=True))
-        session = Session(
+        session = PeerSession(
             token,
             state["name"],
             Outbox(max_frames=UNBOUNDED, max_size=UNBOUNDED, start=int(state["ack"])),
@@ -236,13 +236,13 @@ class RedisBackplane(Backplane):
         self._acknowledged[token.id] = int(state["ack"])
         return session
 
-    async def send(self, session: Session, number: int, to: str | None, frame: str) -> SendResult:
+    async def send(self, session: PeerSession, number: int, to: str | None, frame: str) -> SendResult:
         if to == "":
             return SendResult.UNKNOWN_PEER
         return await self._step(session, number, "send", session.id, number, to or "", frame)
 
     async def update(
-        self, session: Session, number: int, name: str | None, metadata: dict[str, Any] | None
+        self, session: PeerSession, number: int, name: str | None, metadata: dict[str, Any] | None
     ) -> SendResult:
         before = session.name, session.metadata
         session.name = session.name if name is None else name
@@ -263,7 +263,7 @@ class RedisBackplane(Backplane):
             session.name, session.metadata = before
         return result
 
-    async def _step(self, session: Session, number: int, command: str, *arguments: Any) -> SendResult:
+    async def _step(self, session: PeerSession, number: int, command: str, *arguments: Any) -> SendResult:
         if session.left:
             return SendResult.GONE
         result = SendResult(await self._script.eventually(command, *arguments))
@@ -275,7 +275,7 @@ class RedisBackplane(Backplane):
                 await self._synchronise_one(session)
         return result
 
-    async def acknowledge(self, session: Session, number: int) -> bool:
+    async def acknowledge(self, session: PeerSession, number: int) -> bool:
         if not session.outbox.acknowledge(number):
             return False
         self._unflushed.add(session.id)
@@ -284,19 +284,19 @@ class RedisBackplane(Backplane):
         return True
 
     async def renew(
-        self, session: Session, expires: float | None, permissions: frozenset[str] | None
+        self, session: PeerSession, expires: float | None, permissions: frozenset[str] | None
     ) -> None:
         session.expires = expires
         session.permissions = permissions
         await self._script.eventually("renew", session.id, *_grant_fields(expires, permissions))
 
-    async def detach(self, session: Session) -> None:
+    async def detach(self, session: PeerSession) -> None:
         await self._let_go(session, "detach", session.id)
 
-    async def leave(self, session: Session, reason: str) -> None:
+    async def leave(self, session: PeerSession, reason: str) -> None:
         await self._let_go(session, "leave", session.id, reason)
 
-    async def _let_go(self, session: Session, *step: str) -> None:
+    async def _let_go(self, session: PeerSession, *step: str) -> None:
         session.connection = None
         if session.left:
             return
@@ -312,7 +312,7 @@ class RedisBackplane(Backplane):
         """
         self._deferred.setdefault(id_, ("detach", id_))
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: PeerSession) -> None:
         session.left = True
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
@@ -345,7 +345,7 @@ class RedisBackplane(Backplane):
         else:
             await self._synchronise_one(session)
 
-    def _end(self, session: Session, code: str, close: int) -> None:
+    def _end(self, session: PeerSession, code: str, close: int) -> None:
         connection, session.connection = session.connection, None
         self._forget(session)
         if connection is not None:
@@ -355,7 +355,7 @@ class RedisBackplane(Backplane):
         for session in list(self._sessions.values()):
             await self._synchronise_one(session)
 
-    async def _synchronise_one(self, session: Session) -> None:
+    async def _synchronise_one(self, session: PeerSession) -> None:
         last = session.outbox.last
         answer = await self._script.call("sync", session.id, last)
         if session.left or (answer[0] != "ok" and session.id in self._joining):
@@ -405,7 +405,7 @@ class RedisBackplane(Backplane):
             ids, self._unflushed = self._unflushed, set()
             await asyncio.gather(*(self._flush(self._sessions[id_]) for id_ in ids if id_ in self._sessions))
 
-    async def _flush(self, session: Session) -> None:
+    async def _flush(self, session: PeerSession) -> None:
         number = session.outbox.acknowledged
         try:
             await self._script.call("acknowledge", session.id, number)

@@ -17,7 +17,7 @@ from peer.ice.turn.message import (
     parse_message,
     peer_address,
 )
-from peer.ice.turn.requests import Challenge, Credentials
+from peer.ice.turn.requests import Challenge, TurnCredentials
 from tests.ice.turn.turn_exchange import TurnExchange
 from tests.ice.turn.turn_server import (
     ALICE,
@@ -66,7 +66,7 @@ def test_a_realm_that_changed_since_is_learnt() -> None:
 
 @pytest.mark.parametrize("challenge", [None, Challenge(REALM, b"nonce-1")])
 def test_wrong_credentials_are_refused_without_going_round_in_circles(challenge: Challenge | None) -> None:
-    exchange = TurnExchange(credentials=Credentials("alice", "wrong"), challenge=challenge)
+    exchange = TurnExchange(credentials=TurnCredentials("alice", "wrong"), challenge=challenge)
     exchange.allocate()
     assert exchange.events == [TurnRefused(401, "Unauthorized")]
     assert len(exchange.server.requests) == 2
@@ -397,7 +397,7 @@ def test_credentials_that_expire_do_not_end_an_allocation_before_its_time() -> N
 
 
 def test_newer_credentials_wait_until_the_old_ones_are_refused() -> None:
-    newer = Credentials("alice2", "looking-glass")
+    newer = TurnCredentials("alice2", "looking-glass")
     exchange = TurnExchange(TurnServerModel(users=[ALICE, newer]))
     exchange.allocate()
     exchange.client.update_credentials(newer)
@@ -411,7 +411,7 @@ def test_newer_credentials_wait_until_the_old_ones_are_refused() -> None:
 
 
 def test_newer_credentials_take_over_where_the_server_lets_them() -> None:
-    newer = Credentials("alice2", "looking-glass")
+    newer = TurnCredentials("alice2", "looking-glass")
     exchange = TurnExchange()
     exchange.allocate()
     exchange.client.update_credentials(newer)
@@ -425,7 +425,7 @@ def test_newer_credentials_take_over_where_the_server_lets_them() -> None:
 
 
 def test_same_username_with_a_newer_password_keeps_the_allocation() -> None:
-    newer = Credentials("alice", "looking-glass")
+    newer = TurnCredentials("alice", "looking-glass")
     exchange = TurnExchange()
     exchange.allocate()
     exchange.server.users[:] = [newer]

@@ -13,7 +13,7 @@ from peer.ice.network import Address
 from peer.ice.stun.message import ALTERNATE_SERVER, encode_error, encode_xor_address
 from peer.ice.turn.client import CLOSE_TIMEOUT, TurnClient
 from peer.ice.turn.message import Attribute, MessageClass, TurnMethod, encode_message, parse_message
-from peer.ice.turn.requests import Credentials
+from peer.ice.turn.requests import TurnCredentials
 from tests.ice.turn.turn_server import ALICE, REALM, RELAYED
 
 PEER: Address = ("192.0.2.1", 4000)
@@ -164,7 +164,7 @@ def test_a_flood_of_challenges_makes_no_flood_of_requests() -> None:
 
 def test_newer_credentials_do_not_make_it_one_either() -> None:
     client = TurnClient(ALICE, reliable=False, rng=random.Random(1))
-    client.update_credentials(Credentials("bob", "builder"))
+    client.update_credentials(TurnCredentials("bob", "builder"))
     client.allocate(0.0)
     sent = client.outgoing()
     for number in range(100):

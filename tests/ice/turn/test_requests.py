@@ -15,7 +15,7 @@ from peer.ice.turn.message import (
     encode_message,
     parse_message,
 )
-from peer.ice.turn.requests import Answer, Challenge, Credentials, Requests, TurnRefusal
+from peer.ice.turn.requests import Answer, Challenge, Requests, TurnCredentials, TurnRefusal
 from tests.ice.turn.turn_server import ALICE, REALM
 
 KEY = ALICE.key(REALM)
@@ -61,13 +61,13 @@ def test_a_request_is_signed_as_the_server_asked() -> None:
 
 
 def test_the_key_is_that_of_rfc_8489() -> None:
-    assert Credentials("user", "pass").key("realm") == md5(b"user:realm:pass").digest()
+    assert TurnCredentials("user", "pass").key("realm") == md5(b"user:realm:pass").digest()
 
 
 def test_credentials_beyond_ascii_are_brought_into_one_form() -> None:
-    composed, decomposed = Credentials("bj\u00f6rn", "\u00e9"), Credentials("bjo\u0308rn", "e\u0301")
+    composed, decomposed = TurnCredentials("bj\u00f6rn", "\u00e9"), TurnCredentials("bjo\u0308rn", "e\u0301")
     assert composed.key("r") == decomposed.key("r")
-    assert Credentials("a\u00a0b", "x\u00e9").key("r") == Credentials("a b", "x\u00e9").key("r")
+    assert TurnCredentials("a\u00a0b", "x\u00e9").key("r") == TurnCredentials("a b", "x\u00e9").key("r")
 
 
 def test_a_signed_answer_is_the_answer() -> None:

@@ -16,10 +16,10 @@ from peer.ice.turn.message import (
     lifetime,
     parse_message,
 )
-from peer.ice.turn.requests import Credentials
+from peer.ice.turn.requests import TurnCredentials
 
 REALM = "calls.example"
-ALICE = Credentials("alice", "wonderland")
+ALICE = TurnCredentials("alice", "wonderland")
 RELAYED: Address = ("198.51.100.1", 50000)
 RELAYED_6: Address = ("2001:db8::1", 50000)
 CLIENT: Address = ("203.0.113.9", 1234)
@@ -29,7 +29,7 @@ CLIENT: Address = ("203.0.113.9", 1234)
 class TurnServerModel:
     """Serves one client on one 5-tuple, as RFC 8656 says, unless `refuse` says otherwise."""
 
-    users: list[Credentials] = field(default_factory=lambda: [ALICE])
+    users: list[TurnCredentials] = field(default_factory=lambda: [ALICE])
     relayed: tuple[Address, ...] = (RELAYED,)
     lifetime: int = 600
     nonce: bytes = b"nonce-1"

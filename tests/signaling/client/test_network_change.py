@@ -122,7 +122,7 @@ async def test_what_there_is_to_say_follows_a_resume_without_waiting_for_its_ans
             link.recv = recv  # type: ignore[method-assign,assignment]
             return link
 
-        bob._life._open_socket = open_deaf
+        bob._reconnecting._open_socket = open_deaf
         bob.moved()
         for number in range(3):
             await bob.offer(alice.id, str(number))
@@ -157,7 +157,7 @@ async def test_a_resume_that_fails_costs_what_followed_it_and_no_more() -> None:
         assert len(lost.undelivered) == 30
         assert isinstance(welcome, Welcome)
         await client.message("and on it goes")
-        await eventually(lambda: not client._life.session.outbox, "it is acknowledged")
+        await eventually(lambda: not client._reconnecting.session.outbox, "it is acknowledged")
         assert client.links == 2
     await first.stop()
     await second.stop()

@@ -352,7 +352,7 @@ async def test_a_session_taken_over_elsewhere_closes_this_client_rather_than_fig
     _relay, join = join_links()
     async with join() as alice:
         thief = join()
-        thief._life.session.secret = alice._life.session.secret
+        thief._reconnecting.session.secret = alice._reconnecting.session.secret
         async with thief:
             assert thief.id == alice.id
             with pytest.raises(SignalingError, match="newer connection"):

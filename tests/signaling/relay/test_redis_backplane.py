@@ -16,7 +16,7 @@ from signaling.protocol.errors import Refused
 from signaling.protocol.window import Outbox
 from signaling.relay.backplane import SendResult
 from signaling.relay.backplane.redis import RedisBackplane
-from signaling.relay.rooms import Limits, ResumeToken, Session
+from signaling.relay.rooms import Limits, PeerSession, ResumeToken
 from tests.signaling.redis_server import RedisServer
 
 pytestmark = pytest.mark.real
@@ -86,8 +86,8 @@ def backplane(redis_server: RedisServer) -> Backplanes:
     return make
 
 
-def session(name: str = "", secret: str | None = None) -> Session:
-    return Session(
+def session(name: str = "", secret: str | None = None) -> PeerSession:
+    return PeerSession(
         ResumeToken.new("room", secret), name, Outbox(max_frames=10, max_size=10_000), resumable=True
     )
 

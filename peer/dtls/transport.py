@@ -21,6 +21,7 @@ import pylibsrtp
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsParameters
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
 from aiortc.rtp import is_rtcp
+from aiortc.stats import RTCStatsReport
 from OpenSSL import SSL, crypto
 
 from peer.aio.background import Background
@@ -28,7 +29,7 @@ from peer.aio.emitter import GuardedHandlers
 from peer.aio.seldom_log import SeldomLog
 from peer.exceptions import RTCError, RTCErrorDetail
 from peer.rtp.packet_reader import RtpReader
-from peer.rtp.router import Router
+from peer.rtp.router import Router, RtcpSink, RtpSink
 from peer.rtp.rtcp_reader import TransportFeedback, read_rtcp
 
 if TYPE_CHECKING:
@@ -132,6 +133,15 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             srtp_profile=self._ssl.get_selected_srtp_profile().decode(),
             group=self._ssl.get_group_name(),
         )
+
+    @property
+    def stats_id(self) -> str:
+        """The id of this transport in aiortc's statistics."""
+        return self._stats_id
+
+    def aiortc_stats(self) -> RTCStatsReport:
+        """Return the statistics aiortc has of its transport."""
+        return self._get_stats()
 
     @property
     def round_trip(self) -> float | None:
@@ -326,7 +336,8 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             for sink in self._rtp_router.route_rtcp(packet):
                 sink.receive_rtcp(packet)
 
-    def _register_rtp_receiver(self, receiver: Any, parameters: RTCRtpReceiveParameters) -> None:
+    def register_receiver(self, receiver: RtpSink, parameters: RTCRtpReceiveParameters) -> None:
+        """Give a receiver the packets that are its own by these parameters, or by other ones than before."""
         self._rtp_header_extensions_map.configure(parameters)
         ssrcs = [encoding.ssrc for encoding in parameters.encodings]
         ssrcs += [encoding.rtx.ssrc for encoding in parameters.encodings if encoding.rtx is not None]
@@ -334,11 +345,22 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._rtp_router.register_receiver(receiver, ssrcs, payload_types, parameters.muxId or None)
         self._rtp_reader.forget()
 
-    def _register_rtp_sender(self, sender: base.RtpSender, parameters: RTCRtpSendParameters) -> None:
-        super()._register_rtp_sender(sender, parameters)
+    def unregister_receiver(self, receiver: RtpSink) -> None:
+        """Give a receiver nothing more. Does nothing for one that is not known."""
+        self._rtp_router.unregister_receiver(receiver)
+
+    def register_sender(self, sender: RtcpSink, ssrc: int, parameters: RTCRtpSendParameters) -> None:
+        """Give a sender what the peer says of its stream."""
+        self._rtp_header_extensions_map.configure(parameters)
+        self._rtp_router.register_sender(sender, ssrc)
         self._rtp_reader.forget()
 
-    async def _send_rtp(self, data: bytes) -> None:
+    def unregister_sender(self, sender: RtcpSink) -> None:
+        """Give a sender nothing more. Does nothing for one that is not known."""
+        self._rtp_router.unregister_sender(sender)
+
+    def send_rtp(self, data: bytes) -> None:
+        """Encrypt an RTP or RTCP packet and hand it to ICE. Raises `ConnectionError` unless DTLS is connected."""
         if self._state != base.State.CONNECTED:
             raise ConnectionError("cannot send encrypted RTP: DTLS is not connected")
         protect = self._tx_srtp.protect_rtcp if is_rtcp(data) else self._tx_srtp.protect

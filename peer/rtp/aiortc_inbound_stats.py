@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from aiortc import clock
 from aiortc.stats import RTCInboundRtpStreamStats, RTCRemoteOutboundRtpStreamStats, RTCStatsReport
 
-if TYPE_CHECKING:
-    from .receiver import RTCRtpReceiver
+from .feedback import ReceiverFeedback
+from .receiver_reports import ReceiverReports
 
 __all__ = ["inbound_like_aiortc"]
 
 
-def inbound_like_aiortc(receiver: RTCRtpReceiver) -> RTCStatsReport:
+class ReportedReceiver(Protocol):
+    """What is reported of a receiver."""
+
+    kind: str
+    reports: ReceiverReports
+    feedback: ReceiverFeedback
+
+
+def inbound_like_aiortc(receiver: ReportedReceiver) -> RTCStatsReport:
     """Return what the packets of a receiver, and the reports of their sender, have told."""
     report = RTCStatsReport()
     transport = receiver.feedback.transport
@@ -26,7 +34,7 @@ def inbound_like_aiortc(receiver: RTCRtpReceiver) -> RTCStatsReport:
                 id=f"inbound-rtp_{id(receiver)}",
                 ssrc=ssrc,
                 kind=receiver.kind,
-                transportId=transport._stats_id,
+                transportId=transport.stats_id,
                 packetsReceived=stream.packets_received,
                 packetsLost=stream.packets_lost,
                 jitter=stream.jitter,
@@ -41,11 +49,11 @@ def inbound_like_aiortc(receiver: RTCRtpReceiver) -> RTCStatsReport:
                     id=f"remote-outbound-rtp_{id(receiver)}",
                     ssrc=ssrc,
                     kind=receiver.kind,
-                    transportId=transport._stats_id,
+                    transportId=transport.stats_id,
                     packetsSent=info.packet_count,
                     bytesSent=info.octet_count,
                     remoteTimestamp=clock.datetime_from_ntp(info.ntp_timestamp),
                 )
             )
-    report.update(transport._get_stats())
+    report.update(transport.aiortc_stats())
     return report

@@ -35,7 +35,7 @@ def outbound_like_aiortc(sender: ReportedSender) -> RTCStatsReport:
             id=f"outbound-rtp_{id(sender)}",
             ssrc=stream.ssrc,
             kind=sender.kind,
-            transportId=stream.transport._stats_id,
+            transportId=stream.transport.stats_id,
             packetsSent=stream.reports.packets,
             bytesSent=stream.reports.octets,
             trackId=str(id(sender.track)),
@@ -50,7 +50,7 @@ def outbound_like_aiortc(sender: ReportedSender) -> RTCStatsReport:
                 id=f"remote-inbound-rtp_{id(sender)}",
                 ssrc=reception.ssrc,
                 kind=sender.kind,
-                transportId=stream.transport._stats_id,
+                transportId=stream.transport.stats_id,
                 packetsReceived=stream.reports.packets - reception.packets_lost,
                 packetsLost=reception.packets_lost,
                 jitter=reception.jitter,
@@ -58,5 +58,5 @@ def outbound_like_aiortc(sender: ReportedSender) -> RTCStatsReport:
                 fractionLost=round(reception.fraction_lost * 256),
             )
         )
-    report.update(stream.transport._get_stats())
+    report.update(stream.transport.aiortc_stats())
     return report

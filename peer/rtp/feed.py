@@ -23,23 +23,31 @@ class Unbound:
 
     state = "new"
     _role = "auto"
-    _stats_id = "transport"
+    stats_id = "transport"
 
     round_trip = None
 
-    async def _send_rtp(self, data: bytes) -> None:
+    def send_rtp(self, data: bytes) -> None:
+        """Raises `ConnectionError`."""
         raise ConnectionError("there is no transport yet")
 
     def _unregister_data_receiver(self, receiver: object) -> None:
         pass
 
-    def _register_rtp_receiver(self, receiver: object, parameters: object) -> None:
+    def register_receiver(self, receiver: object, parameters: object) -> None:
         """Nothing comes this way."""
 
-    def _unregister_rtp_receiver(self, receiver: object) -> None:
+    def unregister_receiver(self, receiver: object) -> None:
         """Nothing has come this way."""
 
-    def _get_stats(self) -> RTCStatsReport:
+    def register_sender(self, sender: object, ssrc: int, parameters: object) -> None:
+        """Nobody reports of what goes nowhere."""
+
+    def unregister_sender(self, sender: object) -> None:
+        """Nobody has reported."""
+
+    def aiortc_stats(self) -> RTCStatsReport:
+        """Return an empty report."""
         return RTCStatsReport()
 
 

@@ -19,8 +19,6 @@ from aiortc.rtp import (
     pack_remb_fci,
 )
 
-from peer.aio.background import Background
-from peer.aio.run_until_blocked import begin
 from peer.aio.seldom_log import SeldomLog
 
 __all__ = ["ReceiverFeedback"]
@@ -45,7 +43,6 @@ class ReceiverFeedback:
         self.plis = 0
         self._reports = reports
         self._timer: asyncio.TimerHandle | None = None
-        self._background = Background("RTP receiver")
         self._log = SeldomLog(logger)
 
     def start(self) -> None:
@@ -58,10 +55,6 @@ class ReceiverFeedback:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    async def settled(self) -> None:
-        """Wait until what was being handed to the transport has been."""
-        await self._background.settled()
 
     def nack(self, media_ssrc: int, numbers: list[int]) -> None:
         """Ask for packets again, by their sequence numbers."""
@@ -92,19 +85,8 @@ class ReceiverFeedback:
 
     def _send(self, packet: AnyRtcpPacket) -> None:
         try:
-            # The transport's coroutine only hands the datagram to the kernel.
-            rest = begin(self.transport._send_rtp(bytes(packet)))
+            self.transport.send_rtp(bytes(packet))
         except ConnectionError:
             return  # there is no path just now
         except Exception as error:
             self._log.warning("RTCP was not sent: %s", error, error=error)
-            return
-        if rest is not None:
-            self._background.spawn(_finish(rest))
-
-
-async def _finish(sending: Any) -> None:
-    try:
-        await sending
-    except ConnectionError as error:
-        logger.debug("RTCP was not sent: %s", error)

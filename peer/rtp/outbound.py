@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import secrets
 import time
@@ -21,17 +20,12 @@ from aiortc.rtp import (
     wrap_rtx,
 )
 
-from peer.aio.background import Background
-from peer.aio.run_until_blocked import begin
-
 from .history import PacketHistory, RetransmissionBudget
 from .last_second import LastSecond
 from .pacer import Pacer
 from .reports import SenderReports, ntp_time
 
 __all__ = ["PACKET_MAX", "OutboundStream", "QueuedPacket", "first_sequence_number"]
-
-logger = logging.getLogger("peer.rtp")
 
 PACKET_MAX: Final = 1200
 """Bytes of a whole RTP packet: with IP, UDP and a TURN header it passes every path of 1 280 bytes (RFC 8200 §5)."""
@@ -87,7 +81,6 @@ class OutboundStream:
         self._budget = RetransmissionBudget()
         self._rtx_sequence_number = first_sequence_number()
         self._extension_bytes = 0
-        self._background = Background("RTP sender")
         self._report_timer: asyncio.TimerHandle | None = None
 
     def configure(self, parameters: RTCRtpSendParameters, codec: RTCRtpCodecParameters) -> None:
@@ -208,12 +201,9 @@ class OutboundStream:
     def transmit(self, data: bytes) -> None:
         """Hand one RTP or RTCP packet to the transport. What cannot be sent just now is lost, nothing more."""
         try:
-            # The transport's coroutine only hands the datagram to the kernel.
-            rest = begin(self.transport._send_rtp(data))
+            self.transport.send_rtp(data)
         except ConnectionError:
-            return
-        if rest is not None:
-            self._background.spawn(_finish(rest))
+            return  # there is no path just now
 
     def _report(self) -> None:
         # RFC 3550 §6.2: at random within half to one and a half times the interval, so that reports do not coincide.
@@ -228,17 +218,6 @@ class OutboundStream:
             self._report_timer = None
         self._send_rtcp(SenderReports.goodbye(self.ssrc))
 
-    async def settled(self) -> None:
-        """Wait until what was being handed to the transport has been."""
-        await self._background.settled()
-
     def _send_rtcp(self, packets: list[AnyRtcpPacket]) -> None:
         if packets:
             self.transmit(b"".join(bytes(packet) for packet in packets))
-
-
-async def _finish(sending: Any) -> None:
-    try:
-        await sending
-    except ConnectionError as error:
-        logger.debug("a packet was not sent: %s", error)

@@ -137,8 +137,8 @@ class RTCRtpReceiver(ABC):
         before = self.feedback.transport
         self.feedback.transport = transport
         if self._parameters is not None and before is not transport:
-            before._unregister_rtp_receiver(self)
-            transport._register_rtp_receiver(self, self._parameters)
+            before.unregister_receiver(self)
+            transport.register_receiver(self, self._parameters)
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
         """Receive with these parameters; again, to change them. Does nothing once the track has ended."""
@@ -146,17 +146,16 @@ class RTCRtpReceiver(ABC):
             return
         self._parameters = parameters
         self._codecs = {c.payloadType: c for c in parameters.codecs if c.payloadType is not None}
-        self.feedback.transport._register_rtp_receiver(self, parameters)
+        self.feedback.transport.register_receiver(self, parameters)
         self.feedback.start()
 
     async def stop(self) -> None:
         """Stop for good; the track ends."""
         self.feedback.stop()
         if self._parameters is not None:
-            self.feedback.transport._unregister_rtp_receiver(self)
+            self.feedback.transport.unregister_receiver(self)
         self._track.stop()
         self._release()
-        await self.feedback.settled()
 
     @abstractmethod
     def receive_rtp(self, packet: RtpPacket, now: float) -> None:

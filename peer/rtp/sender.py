@@ -321,10 +321,10 @@ class RTCRtpSender(EventEmitter):
         """Send over another transport from now on."""
         before = self.stream.transport
         if self.started and before is not transport:
-            before._unregister_rtp_sender(self)
+            before.unregister_sender(self)
         self.stream.transport = transport
         if self.started and before is not transport:
-            transport._register_rtp_sender(self, self._parameters)
+            transport.register_sender(self, self.stream.ssrc, self._parameters)
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         """Send with these parameters, and the codec the encoding asks for or else the first; again, to change them."""
@@ -351,7 +351,7 @@ class RTCRtpSender(EventEmitter):
             self._forget_encoder()
         self._codec = codec
         self.stream.configure(parameters, codec)
-        self.stream.transport._register_rtp_sender(self, parameters)
+        self.stream.transport.register_sender(self, self.stream.ssrc, parameters)
 
     def _format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
         """What our descriptions say of a codec, where the application has wishes; None for what is usual."""
@@ -363,12 +363,11 @@ class RTCRtpSender(EventEmitter):
         task, self._task = self._task, None
         if task is None:
             return
-        self.stream.transport._unregister_rtp_sender(self)
+        self.stream.transport.unregister_sender(self)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
         self.stream.close()
-        await self.stream.settled()
         self._forget_encoder()
 
     async def _run(self) -> None:

@@ -36,7 +36,7 @@ class Wire:
     """One end of the pipe; `other` is where what is sent arrives. Stands where aiortc expects its DTLS transport."""
 
     state = "connected"
-    _stats_id = "transport"
+    stats_id = "transport"
     _role = "auto"
     round_trip = None
 
@@ -58,7 +58,7 @@ class Wire:
         self.sent: list[tuple[float, RtpPacket]] = []
         self._handles: set[asyncio.TimerHandle] = set()
 
-    async def _send_rtp(self, data: bytes) -> None:
+    def send_rtp(self, data: bytes) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         if not is_rtcp(data):
@@ -79,7 +79,7 @@ class Wire:
         if receiver is not None:
             receiver.receive_rtp(rtp, asyncio.get_running_loop().time())
 
-    def _register_rtp_receiver(self, receiver: Any, parameters: RTCRtpReceiveParameters) -> None:
+    def register_receiver(self, receiver: Any, parameters: RTCRtpReceiveParameters) -> None:
         self.extensions.configure(parameters)
         self.router.register_receiver(
             receiver,
@@ -87,17 +87,17 @@ class Wire:
             payload_types=[codec.payloadType or 0 for codec in parameters.codecs],
         )
 
-    def _unregister_rtp_receiver(self, receiver: Any) -> None:
+    def unregister_receiver(self, receiver: Any) -> None:
         self.router.unregister_receiver(receiver)
 
-    def _register_rtp_sender(self, sender: Any, parameters: RTCRtpSendParameters) -> None:
+    def register_sender(self, sender: Any, ssrc: int, parameters: RTCRtpSendParameters) -> None:
         self.extensions.configure(parameters)
-        self.router.register_sender(sender, ssrc=sender._ssrc)
+        self.router.register_sender(sender, ssrc)
 
-    def _unregister_rtp_sender(self, sender: Any) -> None:
+    def unregister_sender(self, sender: Any) -> None:
         self.router.unregister_sender(sender)
 
-    def _get_stats(self) -> RTCStatsReport:
+    def aiortc_stats(self) -> RTCStatsReport:
         return RTCStatsReport()
 
 

@@ -20,6 +20,7 @@ from OpenSSL import SSL
 from peer.dtls.certificate import RTCCertificate as PeerCertificate
 from peer.dtls.transport import DATAGRAM_MAX, _split_records
 from peer.exceptions import RTCError
+from peer.rtp.router import RtpSink
 from tests.simnet import in_virtual_time
 from tests.support.dtls_pair import ORIGIN, Pair, Receiver
 
@@ -214,7 +215,7 @@ async def test_two_tracks_of_a_kind_without_announced_ssrc_are_routed_by_mid(pai
     codec = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48000, channels=2, payloadType=96)
     tracks = {mid: Track() for mid in ("a", "b")}
     for mid, track in tracks.items():
-        pair.server._register_rtp_receiver(
+        pair.server.register_receiver(
             track, RTCRtpReceiveParameters(codecs=[codec], headerExtensions=[extension], muxId=mid)
         )
     extensions = HeaderExtensionsMap()
@@ -223,15 +224,15 @@ async def test_two_tracks_of_a_kind_without_announced_ssrc_are_routed_by_mid(pai
         for number, carried in enumerate((mid, None)):  # a sender may stop repeating it
             packet = RtpPacket(payload_type=96, sequence_number=number, ssrc=ssrc, payload=b"x")
             packet.extensions.mid = carried
-            await pair.client._send_rtp(packet.serialize(extensions))
+            pair.client.send_rtp(packet.serialize(extensions))
     assert {(await tracks["b"].packets.get()).ssrc for _ in range(2)} == {1}
     assert {(await tracks["a"].packets.get()).ssrc for _ in range(2)} == {2}
 
 
-def receive_audio(pair: Pair, receiver: object) -> None:
+def receive_audio(pair: Pair, receiver: RtpSink) -> None:
     """Of payload type 96, at the server."""
     codec = RTCRtpCodecParameters(mimeType="audio/opus", clockRate=48000, channels=2, payloadType=96)
-    pair.server._register_rtp_receiver(receiver, RTCRtpReceiveParameters(codecs=[codec]))
+    pair.server.register_receiver(receiver, RTCRtpReceiveParameters(codecs=[codec]))
 
 
 async def protected(pair: Pair, *numbers: int) -> list[bytes]:
@@ -241,7 +242,7 @@ async def protected(pair: Pair, *numbers: int) -> list[bytes]:
     before = len(wire.sent)
     for number in numbers:
         packet = RtpPacket(payload_type=96, sequence_number=number, ssrc=1, payload=b"x")
-        await pair.client._send_rtp(packet.serialize())
+        pair.client.send_rtp(packet.serialize())
     return wire.sent[before:]
 
 

@@ -64,7 +64,7 @@ class Recorder:
     """Stands where the DTLS transport does, and keeps what it is to send."""
 
     state = "connected"
-    _stats_id = "transport"
+    stats_id = "transport"
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
@@ -73,7 +73,7 @@ class Recorder:
         self.answer_reports_after: float | None = None
         self.sender: VideoSender | None = None
 
-    async def _send_rtp(self, data: bytes) -> None:
+    def send_rtp(self, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
         if not is_rtcp(data):
             self.sent.append(Sent(now, RtpPacket.parse(data, self.extensions), len(data) + SRTP_TAG_MAX))
@@ -89,12 +89,12 @@ class Recorder:
             reception(report.ssrc, lsr=report.sender_info.ntp_timestamp >> 16 & 0xFFFFFFFF, dlsr=1)
         )
 
-    def _register_rtp_sender(self, sender: Any, parameters: RTCRtpSendParameters) -> None:
+    def register_sender(self, sender: Any, ssrc: int, parameters: RTCRtpSendParameters) -> None:
         self.extensions.configure(parameters)
 
-    def _unregister_rtp_sender(self, sender: Any) -> None: ...
+    def unregister_sender(self, sender: Any) -> None: ...
 
-    def _get_stats(self) -> RTCStatsReport:
+    def aiortc_stats(self) -> RTCStatsReport:
         return RTCStatsReport()
 
 

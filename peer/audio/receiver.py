@@ -10,6 +10,7 @@ from aiortc import RTCRtpCodecParameters
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
 from aiortc.rtp import RtpPacket
 
+from peer.rtp.line import Line
 from peer.rtp.media_stream import RemoteStreamTrack
 from peer.rtp.receiver import RTCRtpReceiver
 from peer.rtp.sequence import timestamp_difference
@@ -62,10 +63,17 @@ class RemoteAudioTrack(BlockTrack, RemoteStreamTrack):
 class AudioReceiver(RTCRtpReceiver):
     """An `RTCRtpReceiver` for audio. No thread; nothing waits; bounded by one second of packets."""
 
-    def __init__(self, kind: str = "audio", transport: Any = None, *, track_id: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: str = "audio",
+        transport: Any = None,
+        *,
+        track_id: str | None = None,
+        line: Line | None = None,
+    ) -> None:
         if kind != "audio":
             raise ValueError(f"AudioReceiver receives audio, not {kind}")
-        super().__init__(kind, transport, track_id=track_id)
+        super().__init__(kind, transport, track_id=track_id, line=line)
         self._playout: Playout | None = None
         self._codec: RTCRtpCodecParameters | None = None
         self._payload_type: int | None = None
@@ -105,7 +113,7 @@ class AudioReceiver(RTCRtpReceiver):
 
     def receive_rtp(self, packet: RtpPacket, now: float) -> None:
         """Take a packet as it comes from the network, and play it in its time."""
-        if not self._enabled or self._track.readyState != "live":
+        if not self.line.received.enabled or self._track.readyState != "live":
             return
         ssrc = packet.ssrc
         if packet.payload_type != self._payload_type and not self._use_codec(packet.payload_type):

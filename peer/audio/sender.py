@@ -16,6 +16,7 @@ from av import AudioFrame
 from av.packet import Packet
 
 from peer.rtp.fanout import FanoutTrack
+from peer.rtp.line import Line
 from peer.rtp.reports import ntp_time
 from peer.rtp.sender import RTCRtpSender
 
@@ -38,12 +39,14 @@ class AudioSender(RTCRtpSender):
     directly. `opus` holds the wishes; what the far end's description says comes first.
     """
 
-    def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
+    def __init__(
+        self, trackOrKind: MediaStreamTrack | str, transport: Any = None, *, line: Line | None = None
+    ) -> None:
         kind = trackOrKind.kind if isinstance(trackOrKind, MediaStreamTrack) else trackOrKind
         if kind != "audio":
             raise ValueError(f"AudioSender sends audio, not {kind}")
         self._opus = self._limited_opus = OpusSettings()
-        super().__init__(trackOrKind, transport)
+        super().__init__(trackOrKind, transport, line=line)
         self._packetizer: Packetizer | None = None
         self._packetizer_for: tuple[Any, ...] | None = None
         self._sent_at: float | None = None
@@ -76,7 +79,7 @@ class AudioSender(RTCRtpSender):
         else:
             self._limited_opus = self._opus
 
-    def _format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
+    def format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
         return dict(self._opus.format_parameters()) if mime_type.lower() == "audio/opus" else None
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
@@ -105,7 +108,7 @@ class AudioSender(RTCRtpSender):
                 if feed.source is not pulled:
                     self._rebase_clock()
                     pulled = feed.source
-                if self._enabled:
+                if self.enabled:
                     self._send_data(data)
         finally:
             if self._packetizer is not None:
@@ -122,7 +125,7 @@ class AudioSender(RTCRtpSender):
     def block(self, block: AudioBlock) -> None:
         """A `BlockListener`'s: called by the track for every block."""
         source = self._feed.source
-        if not self._enabled or source is None or source.readyState != "live":
+        if not self.enabled or source is None or source.readyState != "live":
             return
         try:
             self._push(block.samples, block.sample_rate, block.pts)
@@ -132,9 +135,9 @@ class AudioSender(RTCRtpSender):
     def ended(self) -> None:
         """A `BlockListener`'s: the track has ended. The sender waits for another one."""
 
-    _sends_telephone_events = True
+    sends_telephone_events = True
 
-    def _telephone_event_timestamp(self, clock_rate: int) -> int:
+    def telephone_event_timestamp(self, clock_rate: int) -> int:
         """Now, on the RTP clock of a format of that rate."""
         position = (
             0.0 if self._packetizer is None else self._packetizer.position / self._packetizer.clock_rate
@@ -143,7 +146,7 @@ class AudioSender(RTCRtpSender):
             position += self._event_loop.time() - self._sent_at
         return self.stream.timestamp_origin + round(position * clock_rate) & 0xFFFFFFFF
 
-    def _send_telephone_event(
+    def send_telephone_event(
         self, codec: RTCRtpCodecParameters, payload: bytes, timestamp: int, *, marker: bool, end: bool
     ) -> None:
         """A packet of RFC 4733, in the sequence of the audio, whose place the tone takes as long as it lasts."""
@@ -169,7 +172,7 @@ class AudioSender(RTCRtpSender):
             packetizer.restart(self._event_loop.time() - self._sent_at)
 
     def _use_packetizer(self) -> Packetizer:
-        codec = self._codec
+        codec = self.codec
         assert codec is not None
         wanted = (codec.mimeType, codec.clockRate, codec.parameters, self._limited_opus)
         packetizer = self._packetizer
@@ -214,7 +217,7 @@ class AudioSender(RTCRtpSender):
             self._send_packet(packet)
 
     def _send_packet(self, encoded: EncodedPacket) -> None:
-        codec = self._codec
+        codec = self.codec
         assert codec is not None
         if self._quiet_until and self._event_loop.time() < self._quiet_until:
             return
@@ -283,5 +286,5 @@ class AudioSender(RTCRtpSender):
 
 def _block_track(track: MediaStreamTrack) -> BlockTrack | None:
     if isinstance(track, FanoutTrack):
-        track = track._fanout.track
+        track = track.source
     return track if isinstance(track, BlockTrack) else None

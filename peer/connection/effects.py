@@ -132,9 +132,9 @@ class Effects:
             case e.Mute():
                 line.mute()
             case e.RemoveFromStream(stream):
-                media.remote_stream(stream)._remove_remote(track)
+                media.remove_from_stream(stream, track)
             case e.AddToStream(stream):
-                media.remote_stream(stream)._add_remote(track)
+                media.add_to_stream(stream, track)
             case e.TellTrack(_, streams):
                 self._owner.tell_track(
                     RTCTrackEvent(

@@ -45,7 +45,7 @@ async def _start_rtp(session: Session, media: Media, section: MediaSection) -> N
     if receives(line.current) and (receiving := receive_parameters(line, section)) is not None:
         await live.receiver.receive(receiving)
     if sends(line.current) and (sending := send_parameters(line, section, session.cname)) is not None:
-        live.sender._limit(section.max_bitrate)
+        live.sender.limit_bitrate(section.max_bitrate)
         await live.sender.send(sending)
 
 

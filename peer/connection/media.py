@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,6 +38,8 @@ class Media:
         self._behaviour = owner.behaviour
         self._on_channel = on_channel
         self._lines: dict[int, MediaLine] = {}
+        self._senders: weakref.WeakSet[RTCRtpSender] = weakref.WeakSet()
+        """Every sender there has been."""
         self._default_stream = session.random_id()
         self.sctp: RTCSctpTransport | None = None
         self.sctp_started = False
@@ -70,6 +73,7 @@ class Media:
     ) -> MediaLine:
         """Make the live half of a line. `track` is what it sends, `track_id` the id of what it receives."""
         made = self._lines[line.key] = MediaLine(line, self._owner, track, track_id=track_id)
+        self._senders.add(made.sender)
         return made
 
     def drop(self, key: int) -> None:
@@ -105,11 +109,11 @@ class Media:
         self._owner.changed()
         return chosen.sender
 
-    def remove_track(self, sender: RTCRtpSender, connection: object) -> None:
+    def remove_track(self, sender: RTCRtpSender) -> None:
         """W3C `removeTrack`."""
         found = next((each for each in self.lines if each.sender is sender), None)
         if found is None:
-            if getattr(sender, "_owner", connection) is connection:
+            if sender in self._senders:
                 return  # its transceiver was stopped and is gone
             raise InvalidAccessError("the sender was not made by this connection")
         if sender.track is None or found.line.is_stopped:
@@ -124,7 +128,6 @@ class Media:
         direction: str | None,
         streams: list[MediaStream] | None,
         encodings: list[Any] | None,
-        connection: object,
         assert_open: Callable[[], None] = lambda: None,
     ) -> RTCRtpTransceiver:
         """W3C `addTransceiver`, with the members of its dictionary."""
@@ -140,13 +143,12 @@ class Media:
             self._assert_has_no_sender(track)
         given = initial_encodings(str(kind), encodings)
         made = self.create(self._session.add_line(str(kind), direction, "addTransceiver"), track)
-        made.sender._owner = connection
         made.set_streams(list(dict.fromkeys(stream.id for stream in streams or ())))
         made.set_encodings(given)
         self._owner.changed()
         return made.transceiver
 
-    def offer_to_receive(self, kind: str, wanted: bool, connection: object) -> None:
+    def offer_to_receive(self, kind: str, wanted: bool) -> None:
         """The legacy `offerToReceiveAudio` and `offerToReceiveVideo` (W3C WebRTC §4.4.3.2)."""
         lines = [each.line for each in self.lines if each.line.kind == kind and not each.line.is_stopped]
         if not wanted:
@@ -154,11 +156,25 @@ class Media:
                 if receives(line.direction):
                     line.direction = make_direction(line.direction == "sendrecv", False)
         elif not any(receives(line.direction) for line in lines):
-            self.add_transceiver(kind, "recvonly", None, None, connection)
+            self.add_transceiver(kind, "recvonly", None, None)
 
     def remote_stream(self, id: str) -> MediaStream:
         """The stream of the peer's with this id."""
         return self.remote_streams.setdefault(id, MediaStream(id=id))
+
+    def add_to_stream(self, id: str, track: MediaStreamTrack) -> None:
+        """Add a remote track to the stream of the peer's with this id, and tell the stream's listeners."""
+        stream = self.remote_stream(id)
+        if track not in stream.getTracks():
+            stream.addTrack(track)
+            stream.emit("addtrack", track)
+
+    def remove_from_stream(self, id: str, track: MediaStreamTrack) -> None:
+        """Take a remote track out of the stream of the peer's with this id, and tell the stream's listeners."""
+        stream = self.remote_stream(id)
+        if track in stream.getTracks():
+            stream.removeTrack(track)
+            stream.emit("removetrack", track)
 
     def _assert_has_no_sender(self, track: MediaStreamTrack) -> None:
         if any(each.sender.track is track for each in self.lines if not each.line.is_stopped):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import uuid
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from peer.jsep.mline import MLine, Sending
 from peer.rtp.codecs import local_codecs
 from peer.rtp.encodings import scale_down
 from peer.rtp.feed import UNBOUND
+from peer.rtp.line import Settled
 from peer.rtp.receiver import RTCRtpReceiver
 from peer.rtp.sender import RTCRtpSender
 from peer.rtp.transceiver import RTCRtpTransceiver
@@ -67,18 +69,17 @@ class MediaLine:
         create_receiver, create_sender = _audio_classes() if line.kind == "audio" else _video_classes()
         self.line = line
         self._owner = owner
+        self.cname: str | None = owner.cname
+        self.chain = None if owner.behaviour.replaces_tracks_at_once else owner.chain
+        self.sent = Settled()
+        self.received = Settled()
+        self._track_id = str(uuid.uuid4()) if track is None else track.id
+        self._streams: list[str] = []
         self.shows_last_direction = owner.behaviour.shows_last_direction
-        self.receiver = create_receiver(line.kind, track_id=track_id)
-        self.sender = create_sender(track or line.kind)
+        self.receiver = create_receiver(line.kind, track_id=track_id, line=self)
+        self.sender = create_sender(track or line.kind, line=self)
         self.transceiver = RTCRtpTransceiver(line, self.sender, self.receiver, self)
-        self.sender._closed = lambda: owner.is_closed
-        self.sender._changed = self.changed
-        self.sender._cname = owner.cname
-        if not owner.behaviour.reports_as_aiortc:
-            self.sender._stats = self.receiver._stats = owner.stats_of
-        if not owner.behaviour.replaces_tracks_at_once:
-            self.sender._chain = owner.chain
-        self.receiver._set_rtcp_ssrc(self.sender._ssrc)
+        self.receiver.feedback.ssrc = self.sender.stream.ssrc
         self.observe()
 
     # What descriptions need to know
@@ -87,15 +88,15 @@ class MediaLine:
         """Write what the sender is set to onto the line."""
         sender = self.sender
         types = {codec.mimeType.lower() for codec in local_codecs(self.line.kind)}
-        formats = {name: own for name in types if (own := sender._format_parameters(name)) is not None}
+        formats = {name: own for name in types if (own := sender.format_parameters(name)) is not None}
         self.line.sending = Sending(
-            track_id=sender._track_id,
-            streams=tuple(sender._streams),
-            ssrc=sender._ssrc,
-            rtx_ssrc=sender._rtx_ssrc,
+            track_id=self._track_id,
+            streams=tuple(self._streams),
+            ssrc=sender.stream.ssrc,
+            rtx_ssrc=sender.stream.rtx_ssrc,
             formats=formats,
         )
-        self.line.encodings = sender._encodings
+        self.line.encodings = sender.encodings
 
     # The application's wishes
 
@@ -109,16 +110,20 @@ class MediaLine:
         self.observe()
         self._owner.changed()
 
+    def report(self, id: str) -> Awaitable[RTCStatsReport] | None:
+        """Return the connection's statistics of the sender or receiver with this id; None to report as aiortc."""
+        return None if self._owner.behaviour.reports_as_aiortc else self._owner.stats_of(id)
+
     def send_track(self, track: MediaStreamTrack | None) -> None:
         """Send another track, or none."""
-        self.sender._replace(track)
+        self.sender.use_track(track)
         if track is not None:
-            self.sender._track_id = track.id
+            self._track_id = track.id
         self.observe()
 
     def set_streams(self, ids: list[str]) -> None:
         """Name the streams that the peer shall find the track in."""
-        self.sender._streams = ids
+        self._streams = ids
         self.observe()
 
     def stop(self) -> Completion[None]:
@@ -138,41 +143,41 @@ class MediaLine:
 
     def hide_transport(self, hidden: bool) -> None:
         """Show no transport, while it is only offered."""
-        self.sender._hidden = self.receiver._hidden = hidden
+        self.sent.hidden = self.received.hidden = hidden
 
     def name_track(self, id: str) -> None:
         """Give the remote track the id that the peer uses."""
-        self.receiver.track._id = id
+        self.receiver.track.rename(id)
 
     def set_direction(self, direction: str | None) -> None:
         """Send and receive as has been agreed on."""
         stopping = self.line.stopping
-        self.sender._enabled = sends(direction) and not stopping
-        self.receiver._enabled = receives(direction) and not stopping
+        self.sent.enabled = sends(direction) and not stopping
+        self.received.enabled = receives(direction) and not stopping
 
     def set_receptive(self, receptive: bool) -> None:
         """Take what arrives for the peer's track, or no longer."""
-        self.receiver._receptive = receptive
+        self.received.receptive = receptive
 
     def agree(self, agreed: Agree) -> None:
         """Let `getParameters` of both tell what has been agreed on."""
         extensions = list(agreed.extensions)
-        self.sender._use_agreed(RTCRtpParameters(codecs=list(agreed.sent), headerExtensions=extensions))
-        self.receiver._agreed = RTCRtpParameters(codecs=list(agreed.received), headerExtensions=extensions)
+        self.sender.agree(RTCRtpParameters(codecs=list(agreed.sent), headerExtensions=extensions))
+        self.receiver.agree(RTCRtpParameters(codecs=list(agreed.received), headerExtensions=extensions))
 
     def set_encodings(self, encodings: list[Any]) -> None:
         """Send these encodings."""
         scale_down(self.line.kind, encodings)
-        self.sender._set_encodings(encodings)
+        self.sender.use_encodings(encodings)
         self.line.encodings = encodings
 
     def forget_parameters(self) -> None:
         """Let no `setParameters` follow an earlier `getParameters`."""
-        self.sender._transaction.forget()
+        self.sender.forget_parameters()
 
     def mute(self) -> None:
         """The peer sends no more."""
-        self.receiver.track._set_muted(True)
+        self.receiver.track.set_muted(True)
 
     def stop_for_good(self) -> None:
         """ "Stop the RTCRtpTransceiver" (W3C WebRTC §5.4): by rejection, or because the connection closes."""
@@ -191,11 +196,11 @@ class MediaLine:
 
     def _stop_sending_and_receiving(self) -> None:
         self.line.stopping = True
-        if self.sender._dtmf is not None:
-            self.sender._dtmf._stop()
-        self.sender._stopped = True
-        self.sender._enabled = False
-        self.receiver._enabled = False
+        if self.sender.dtmf is not None:
+            self.sender.dtmf.stop()
+        self.sent.stopped = True
+        self.sent.enabled = False
+        self.received.enabled = False
         if self._owner.behaviour.ends_tracks_at_once or self._owner.is_closed:
             self.receiver.track.stop()
         else:

@@ -73,7 +73,7 @@ class RTCPeerConnection(EventEmitter):
         for kind in ("audio", "video"):
             wanted = given.get(f"offerToReceive{kind.capitalize()}")
             if wanted is not None:
-                self._media.offer_to_receive(kind, bool(wanted), self)
+                self._media.offer_to_receive(kind, bool(wanted))
         return await self._parts.negotiator.create_offer(ice_restart=bool(given.get("iceRestart")))
 
     async def createAnswer(self, options: Mapping[str, Any] | None = None) -> RTCSessionDescription:
@@ -221,7 +221,7 @@ class RTCPeerConnection(EventEmitter):
         if not isinstance(sender, RTCRtpSender):
             raise InvalidArgumentError(f"removeTrack takes an RTCRtpSender, not {sender!r:.100}")
         self._parts.assert_open()
-        self._media.remove_track(sender, self)
+        self._media.remove_track(sender)
 
     def addTransceiver(
         self,
@@ -244,7 +244,7 @@ class RTCPeerConnection(EventEmitter):
         elif init is not None:
             direction = init
         return self._media.add_transceiver(
-            trackOrKind, direction, streams, sendEncodings, self, self._parts.assert_open
+            trackOrKind, direction, streams, sendEncodings, self._parts.assert_open
         )
 
     def getTransceivers(self) -> list[RTCRtpTransceiver]:

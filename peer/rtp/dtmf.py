@@ -49,7 +49,7 @@ class ToneLine(Protocol):
 class ToneSender(Protocol):
     """The audio sender in whose stream the tones go out."""
 
-    _sends_telephone_events: bool
+    sends_telephone_events: bool
 
     @property
     def transport(self) -> Any: ...
@@ -58,11 +58,11 @@ class ToneSender(Protocol):
     def track(self) -> Any: ...
 
     @property
-    def _enabled(self) -> bool: ...
+    def enabled(self) -> bool: ...
 
-    def _telephone_event_timestamp(self, clock_rate: int) -> int: ...
+    def telephone_event_timestamp(self, clock_rate: int) -> int: ...
 
-    def _send_telephone_event(
+    def send_telephone_event(
         self, codec: RTCRtpCodecParameters, payload: bytes, timestamp: int, *, marker: bool, end: bool
     ) -> None: ...
 
@@ -113,10 +113,10 @@ class RTCDTMFSender(EventEmitter):
 
     @property
     def _may_send(self) -> bool:
-        return not self._line.is_stopped and self._sender._enabled
+        return not self._line.is_stopped and self._sender.enabled
 
     def _codec(self) -> RTCRtpCodecParameters | None:
-        sends = self._sender._sends_telephone_events
+        sends = self._sender.sends_telephone_events
         return telephone_event(self._line.agreed_codecs) if sends else None
 
     def _play_after(self, seconds: float) -> None:
@@ -135,8 +135,8 @@ class RTCDTMFSender(EventEmitter):
             self._event = TelephoneEvent(TONES.index(tone), self._duration, codec, self._sender)
         self.emit("tonechange", RTCDTMFToneChangeEvent(tone))
 
-    def _stop(self) -> None:
-        """The transceiver is stopped: nothing more comes."""
+    def stop(self) -> None:
+        """Send no more tones, for the transceiver is stopped."""
         self._tones = ""
         if self._playout is not None:
             self._playout.cancel()
@@ -158,7 +158,7 @@ class TelephoneEvent:
         self._code = code
         self._codec = codec
         self._sender = sender
-        self._timestamp = sender._telephone_event_timestamp(codec.clockRate)
+        self._timestamp = sender.telephone_event_timestamp(codec.clockRate)
         self._loop = asyncio.get_running_loop()
         self._begun = self._segment = self._loop.time()
         self._until = self._begun + duration
@@ -186,7 +186,7 @@ class TelephoneEvent:
 
     def _emit(self, lasted: int, *, end: bool, marker: bool) -> None:
         payload = struct.pack("!BBH", self._code, end << 7 | VOLUME, lasted)
-        self._sender._send_telephone_event(self._codec, payload, self._timestamp, marker=marker, end=end)
+        self._sender.send_telephone_event(self._codec, payload, self._timestamp, marker=marker, end=end)
 
 
 def telephone_event(codecs: list[RTCRtpCodecParameters]) -> RTCRtpCodecParameters | None:

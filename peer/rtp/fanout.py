@@ -87,8 +87,13 @@ class FanoutTrack(GuardedHandlers, MediaStreamTrack):
         self._source_ended = False
         self._failure: Exception | None = None
 
+    @property
+    def source(self) -> MediaStreamTrack:
+        """The track that is read for all readers."""
+        return self._fanout.track
+
     async def recv(self) -> Any:
-        """The next frame. Raises `MediaStreamError` once the source has ended or this end was stopped.
+        """Return the next frame. Raises `MediaStreamError` once the source has ended or this end was stopped.
 
         What `recv()` of the source has raised is raised here too, once, in every reader.
         """

@@ -34,7 +34,7 @@ class RemoteStreamTrack(GuardedHandlers, aiortc.MediaStreamTrack):
         if id is not None:
             self._id = id
         self._frames = FrameQueue(FRAMES_KEPT.get(kind, 30), UNREAD_PICTURE_BYTES)
-        self._read: Callable[[], None] = lambda: None
+        self.on_read: Callable[[], None] = lambda: None
         """Is told whenever somebody reads."""
         self._frames_decoded = 0
         self.enabled = True
@@ -60,6 +60,11 @@ class RemoteStreamTrack(GuardedHandlers, aiortc.MediaStreamTrack):
         return self._muted
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for the next frame."""
+        return self._frames.is_awaited
+
+    @property
     def framesDropped(self) -> int:
         """Number of decoded frames that nobody read in time."""
         return self._frames.dropped
@@ -77,15 +82,20 @@ class RemoteStreamTrack(GuardedHandlers, aiortc.MediaStreamTrack):
         """
         if self.readyState != "live":
             raise aiortc.mediastreams.MediaStreamError
-        self._read()
+        self.on_read()
         return await self._frames.get()
 
-    def _decoded(self, frame: Any, size: int) -> None:
+    def put(self, frame: Any, size: int) -> None:
         """Take a decoded frame of `size` bytes."""
         self._frames_decoded += 1
         self._frames.put(frame, size)
 
-    def _set_muted(self, muted: bool) -> None:
+    def rename(self, id: str) -> None:
+        """Take the id that the peer's description gives."""
+        self._id = id
+
+    def set_muted(self, muted: bool) -> None:
+        """Mute or unmute the track, and tell of it if that is new."""
         if muted != self._muted and self.readyState == "live":
             self._muted = muted
             self.emit("mute" if muted else "unmute")
@@ -152,13 +162,3 @@ class MediaStream(EventEmitter):
 
     def __iter__(self) -> Any:
         return iter(self._tracks)
-
-    def _add_remote(self, track: aiortc.MediaStreamTrack) -> None:
-        if track not in self._tracks:
-            self._tracks.append(track)
-            self.emit("addtrack", track)
-
-    def _remove_remote(self, track: aiortc.MediaStreamTrack) -> None:
-        if track in self._tracks:
-            self._tracks.remove(track)
-            self.emit("removetrack", track)

@@ -11,7 +11,6 @@ import asyncio
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiortc.rtcrtpparameters import (
@@ -32,6 +31,7 @@ from .counters import FramePace, Measured
 from .encodings import parameter_members
 from .feed import UNBOUND
 from .feedback import ReceiverFeedback
+from .line import Alone, Line
 from .media_stream import RemoteStreamTrack
 from .receiver_reports import ReceiverReports, StreamStatistics
 from .sources import RTCRtpContributingSource, RTCRtpSynchronizationSource, Sources
@@ -45,7 +45,10 @@ _numbers: Final = itertools.count(1)
 class RTCRtpReceiver(ABC):
     """Receives what the peer sends for one media section, and decodes it into its `track`."""
 
-    def __init__(self, kind: str, transport: Any = None, *, track_id: str | None = None) -> None:
+    def __init__(
+        self, kind: str, transport: Any = None, *, track_id: str | None = None, line: Line | None = None
+    ) -> None:
+        self.line: Line = Alone() if line is None else line
         self.kind = kind
         self._track = self._create_track(track_id)
         self._track.receiver = self
@@ -54,11 +57,7 @@ class RTCRtpReceiver(ABC):
         """What may come, by payload type."""
         self._agreed = RTCRtpParameters()
         """What has been negotiated, whether or not it is in use yet."""
-        self._hidden = False
-        self._receptive = True
-        self._enabled = True
         self.stats_id = f"I{next(_numbers)}"
-        self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
         self._sources = Sources()
         self.reports = ReceiverReports()
         self.feedback = ReceiverFeedback(self.reports.reports)
@@ -87,7 +86,7 @@ class RTCRtpReceiver(ABC):
     def transport(self) -> Any:
         """The RTCDtlsTransport it arrives over, or None while nothing has been described."""
         transport = self.feedback.transport
-        return None if transport is UNBOUND or self._hidden else transport
+        return None if transport is UNBOUND or self.line.received.hidden else transport
 
     @property
     def started(self) -> bool:
@@ -117,12 +116,17 @@ class RTCRtpReceiver(ABC):
 
     async def getStats(self) -> RTCStatsReport:
         """Return what `RTCPeerConnection.getStats` reports of this receiver, and what that refers to."""
-        return inbound_like_aiortc(self) if self._stats is None else await self._stats(self.stats_id)
+        report = self.line.report(self.stats_id)
+        return inbound_like_aiortc(self) if report is None else await report
 
     def getParameters(self) -> Members:
         """Return what is received: `codecs`, `headerExtensions`, `rtcp`."""
         codecs, extensions = parameter_members(self._agreed)
         return Members(codecs=codecs, headerExtensions=extensions, rtcp=Members(reducedSize=True))
+
+    def agree(self, agreed: RTCRtpParameters) -> None:
+        """Take what a negotiation has agreed on, for `getParameters` to tell."""
+        self._agreed = agreed
 
     def getContributingSources(self) -> list[RTCRtpContributingSource]:
         """Return those a mixer named in the last ten seconds, newest first (W3C WebRTC §5.3.1)."""
@@ -165,7 +169,7 @@ class RTCRtpReceiver(ABC):
         """Take what the peer says of the streams it sends here (see `peer.rtp.router.RtcpSink`)."""
         if isinstance(packet, RtcpByePacket):
             # The peer may only be changing its SSRC, so that the track lives on (W3C WebRTC §5.3).
-            self._track._set_muted(True)
+            self._track.set_muted(True)
         elif isinstance(packet, RtcpSrPacket):
             stream = self.reports.get(packet.ssrc)
             if stream is not None:
@@ -188,12 +192,13 @@ class RTCRtpReceiver(ABC):
     def _release(self) -> None:
         """Give back what decoding has taken."""
 
-    def _set_rtcp_ssrc(self, ssrc: int) -> None:
-        self.feedback.ssrc = ssrc
-
     def _takes(self, packet: RtpPacket) -> bool:
         """Whether a packet is wanted, as things are."""
-        return self._enabled and self._track.readyState == "live" and packet.payload_type in self._codecs
+        return (
+            self.line.received.enabled
+            and self._track.readyState == "live"
+            and packet.payload_type in self._codecs
+        )
 
     def _count(self, packet: RtpPacket, clock_rate: int, now: float) -> StreamStatistics:
         """Count a packet that is this receiver's, for statistics and reports."""
@@ -208,8 +213,8 @@ class RTCRtpReceiver(ABC):
             self.measured.audio_packet(-level[1], packet.timestamp, clock_rate)
         self.last_payload_type = packet.payload_type
         self._sources.heard(packet, at)
-        if self._track.muted and self._receptive:
-            self._track._set_muted(False)
+        if self._track.muted and self.line.received.receptive:
+            self._track.set_muted(False)
         return statistics
 
 

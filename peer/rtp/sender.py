@@ -8,8 +8,6 @@ import dataclasses
 import itertools
 import logging
 import struct
-import uuid
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from aiortc.codecs import get_encoder
@@ -39,7 +37,6 @@ from av import AudioFrame
 
 from peer.aio.completion import Completion
 from peer.aio.emitter import EventEmitter
-from peer.aio.operations_chain import OperationsChain
 from peer.aio.seldom_log import SeldomLog
 from peer.exceptions import (
     InvalidArgumentError,
@@ -53,6 +50,7 @@ from .aiortc_stats import outbound_like_aiortc
 from .codecs import capabilities
 from .encodings import ParametersTransaction, initial_encodings, parameter_members, same_codec
 from .feed import UNBOUND, SenderFeed
+from .line import Alone, Line
 from .media_stream import MediaStream
 from .outbound import OutboundStream
 from .timeline import Timeline, seconds_of
@@ -75,7 +73,9 @@ class RTCRtpSender(EventEmitter):
     Nothing more is sent of that track; another one can take its place.
     """
 
-    def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
+    def __init__(
+        self, trackOrKind: MediaStreamTrack | str, transport: Any = None, *, line: Line | None = None
+    ) -> None:
         super().__init__()
         track = trackOrKind if isinstance(trackOrKind, MediaStreamTrack) else None
         kind = trackOrKind if isinstance(trackOrKind, str) else trackOrKind.kind
@@ -84,9 +84,9 @@ class RTCRtpSender(EventEmitter):
         self._feed = self._create_feed(kind)
         self.stream = OutboundStream(UNBOUND if transport is None else transport)
         """The RTP stream it sends."""
-        self._streams: list[str] = []
-        self._stopped = False
-        self._ever_sent = False
+        self.line: Line = Alone() if line is None else line
+        self.dtmf: RTCDTMFSender | None = None
+        """What sends DTMF tones; None for video."""
         self.stats_id = f"O{next(_numbers)}"
         self.measured = self._feed.measured
         self.track_failure: Exception | None = None
@@ -95,26 +95,13 @@ class RTCRtpSender(EventEmitter):
         self.plis_received = 0
         self.firs_received = 0
         self.frames_encoded = 0
-        self._stats: Callable[[str], Awaitable[RTCStatsReport]] | None = None
-        self._changed: Callable[[], None] = lambda: None
-        self._chain: OperationsChain | None = None
-        """The connection's operations, or None where everything takes effect at once, as in aiortc."""
-        self._cname: str | None = None
-        self._dtmf: RTCDTMFSender | None = None
-        self._closed: Callable[[], bool] = lambda: False
-        self._hidden = False
-        """Whether the transport is only what the peer has offered so far (W3C WebRTC §5.2)."""
         self._agreed = RTCRtpParameters()
         """What has been negotiated, whether or not it is in use yet."""
-        self._owner: Any = None
-        """The connection that made it."""
-        self._codec: RTCRtpCodecParameters | None = None
+        self.codec: RTCRtpCodecParameters | None = None
+        """The codec in use."""
         self._parameters: RTCRtpSendParameters | None = None
         self._transaction = ParametersTransaction(kind, initial_encodings(kind, None))
         self._taken: int | None = None
-        self._negotiated = True
-        self._track_id = str(uuid.uuid4()) if track is None else track.id
-        self._stream_id = str(uuid.uuid4())
         self._log = SeldomLog(logger)
         self._event_loop = asyncio.get_running_loop()
         self._timeline = Timeline()
@@ -150,29 +137,21 @@ class RTCRtpSender(EventEmitter):
     def transport(self) -> Any:
         """The RTCDtlsTransport it is sent over, or None while nothing has been described."""
         transport = self.stream.transport
-        return None if transport is UNBOUND or self._hidden else transport
+        return None if transport is UNBOUND or self.line.sent.hidden else transport
 
-    @property
-    def _ssrc(self) -> int:
-        return self.stream.ssrc
+    sends_telephone_events = False
 
-    @property
-    def _rtx_ssrc(self) -> int:
-        return self.stream.rtx_ssrc
+    def telephone_event_timestamp(self, clock_rate: int) -> int:
+        """Return the time of a telephone event that begins now, in units of its clock.
 
-    @property
-    def dtmf(self) -> RTCDTMFSender | None:
-        """What sends DTMF tones; None for video."""
-        return self._dtmf
-
-    _sends_telephone_events = False
-
-    def _telephone_event_timestamp(self, clock_rate: int) -> int:
+        Raises `NotSupportedError` without the extra `audio`.
+        """
         raise NotSupportedError("telephone events need 'webrtc-peer[audio]'")
 
-    def _send_telephone_event(
+    def send_telephone_event(
         self, codec: RTCRtpCodecParameters, payload: bytes, timestamp: int, *, marker: bool, end: bool
     ) -> None:
+        """Send one packet of a telephone event (RFC 4733). Raises `NotSupportedError` without the extra `audio`."""
         raise NotSupportedError("telephone events need 'webrtc-peer[audio]'")
 
     @property
@@ -201,21 +180,23 @@ class RTCRtpSender(EventEmitter):
                 )
             if track.kind != self._feed.kind:
                 raise InvalidArgumentError(f"a {self._feed.kind} sender can not send a {track.kind} track")
-        if self._stopped:
+        if self.line.sent.stopped:
             raise InvalidStateError("the sender is stopped")
-        if self._chain is None:
-            self._replace(track)
+        chain = self.line.chain
+        if chain is None:
+            self.use_track(track)
             return Completion.done(None)
 
         async def replace() -> None:
-            if self._stopped:
+            if self.line.sent.stopped:
                 raise InvalidStateError("the sender is stopped")
             await asyncio.sleep(0)
-            self._replace(track)
+            self.use_track(track)
 
-        return Completion(asyncio.ensure_future(self._chain.run(replace)))
+        return Completion(asyncio.ensure_future(chain.run(replace)))
 
-    def _replace(self, track: MediaStreamTrack | None) -> None:
+    def use_track(self, track: MediaStreamTrack | None) -> None:
+        """Send another track from now on, or none."""
         if track is not self._feed.source:
             self.track_failure = None
             self._timeline.restart()
@@ -223,23 +204,25 @@ class RTCRtpSender(EventEmitter):
 
     async def getStats(self) -> RTCStatsReport:
         """What `RTCPeerConnection.getStats` reports of this sender, and what that refers to."""
-        return outbound_like_aiortc(self) if self._stats is None else await self._stats(self.stats_id)
+        report = self.line.report(self.stats_id)
+        return outbound_like_aiortc(self) if report is None else await report
 
     def setStreams(self, *streams: MediaStream) -> None:
         """The streams the peer finds the track in, from the next offer or answer on, which it asks for.
 
         Raises `InvalidStateError` when the connection is closed.
         """
-        if self._closed():
+        if self.line.is_closed:
             raise InvalidStateError("RTCPeerConnection is closed")
-        self._streams = list(dict.fromkeys(stream.id for stream in streams))
-        self._changed()
+        self.line.set_streams(list(dict.fromkeys(stream.id for stream in streams)))
+        self.line.changed()
 
     def getParameters(self) -> Members:
         """How the track is encoded: `encodings` (with `active`, `maxBitrate`, `maxFramerate`, `scaleResolutionDownBy`),
         `codecs`, `headerExtensions`, `rtcp`, and the `transactionId` that ties a `setParameters` to it."""
         codecs, extensions = parameter_members(self._agreed)
-        rtcp = Members(reducedSize=True, **({} if self._cname is None else {"cname": self._cname}))
+        cname = self.line.cname
+        rtcp = Members(reducedSize=True, **({} if cname is None else {"cname": cname}))
         return self._transaction.get(codecs, extensions, rtcp)
 
     def setParameters(self, parameters: Any, options: Any = None) -> Completion[None]:
@@ -253,47 +236,57 @@ class RTCRtpSender(EventEmitter):
         Raises `InvalidStateError` when stopped or without a `getParameters` just before, `InvalidModificationError`
         for what can not be changed, `InvalidRangeError` and `InvalidArgumentError` for values that can not be.
         """
-        if self._stopped:
+        if self.line.sent.stopped:
             raise InvalidStateError("the sender is stopped")
         wanted = (options or {}).get("encodingOptions") or []
-        if wanted and len(wanted) != len(self._encodings):
+        if wanted and len(wanted) != len(self.encodings):
             raise InvalidModificationError("encodingOptions has one entry for each encoding")
         done = self._transaction.set(parameters)
         self._use_encoding()
-        for sender, each in zip(self._streams_sent, wanted, strict=False):
+        for sender, each in zip(self.senders, wanted, strict=False):
             if each.get("keyFrame"):
                 sender._request_key_frame()
         return Completion(done)
 
     @property
-    def _streams_sent(self) -> list[RTCRtpSender]:
-        """Who sends each of the encodings."""
+    def senders(self) -> list[RTCRtpSender]:
+        """The senders of the encodings, in their order: this one, and one more for each layer of simulcast."""
         return [self]
 
     @property
-    def _encodings(self) -> list[Members]:
+    def encodings(self) -> list[Members]:
+        """The encodings of the track, as `getParameters` shows them."""
         return self._transaction.encodings
 
-    def _set_encodings(self, encodings: list[Members]) -> None:
+    def use_encodings(self, encodings: list[Members]) -> None:
+        """Send these encodings from now on."""
         self._transaction.encodings = encodings
         self._use_encoding()
 
-    def _use_agreed(self, agreed: RTCRtpParameters) -> None:
-        """A negotiation is done: what can be sent from now on."""
+    def forget_parameters(self) -> None:
+        """Let no `setParameters` follow an earlier `getParameters` (W3C WebRTC §4.4.1.5)."""
+        self._transaction.forget()
+
+    def agree(self, agreed: RTCRtpParameters) -> None:
+        """Take what a negotiation has agreed on."""
         self._agreed = agreed
         self._transaction.codecs_agreed(parameter_members(agreed)[0])
 
     @property
-    def _encoding(self) -> Members:
+    def encoding(self) -> Members:
+        """The encoding that this sender sends itself."""
         return self._transaction.encodings[0]
 
     def _use_encoding(self) -> None:
         if self._parameters is not None:
             self._use_parameters(self._chosen(self._parameters))
-        self._feed.max_framerate = self._encoding.get("maxFramerate")
+        self._feed.max_framerate = self.encoding.get("maxFramerate")
 
-    def _limit(self, bitrate: int | None) -> None:
-        """The peer takes so many bits per second, of everything that is sent for the track; None: as many as come."""
+    def limit_bitrate(self, bitrate: int | None) -> None:
+        """Cap all encodings of the track together at `bitrate` bits per second, as the peer's `b=` line asks.
+
+        None removes the limit.
+        """
         if bitrate != self._taken:
             self._taken = bitrate
             self._use_encoding()
@@ -301,7 +294,7 @@ class RTCRtpSender(EventEmitter):
     @property
     def _max_bitrate(self) -> int | None:
         """What this encoding may have, by the application's limit and the peer's."""
-        limits = (self._encoding.get("maxBitrate"), self._share_of_taken)
+        limits = (self.encoding.get("maxBitrate"), self._share_of_taken)
         return min((limit for limit in limits if limit is not None), default=None)
 
     @property
@@ -309,13 +302,9 @@ class RTCRtpSender(EventEmitter):
         return self._taken
 
     @property
-    def _enabled(self) -> bool:
+    def enabled(self) -> bool:
         """Whether anything is sent: by what was negotiated, and by what the application set."""
-        return self._negotiated and bool(self._encoding.get("active", True))
-
-    @_enabled.setter
-    def _enabled(self, negotiated: bool) -> None:
-        self._negotiated = negotiated
+        return self.line.sent.enabled and bool(self.encoding.get("active", True))
 
     def setTransport(self, transport: Any) -> None:
         """Send over another transport from now on."""
@@ -328,7 +317,7 @@ class RTCRtpSender(EventEmitter):
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         """Send with these parameters, and the codec the encoding asks for or else the first; again, to change them."""
-        if self._stopped:
+        if self.line.sent.stopped:
             return
         self._parameters = parameters
         self._use_parameters(self._chosen(parameters))
@@ -336,7 +325,7 @@ class RTCRtpSender(EventEmitter):
             self._task = asyncio.ensure_future(self._run())
 
     def _chosen(self, parameters: RTCRtpSendParameters) -> RTCRtpSendParameters:
-        wanted = self._encoding.get("codec")
+        wanted = self.encoding.get("codec")
         if wanted is None:
             return parameters
         members = parameter_members(parameters)[0]
@@ -346,20 +335,20 @@ class RTCRtpSender(EventEmitter):
         return dataclasses.replace(parameters, codecs=codecs)
 
     def _use_parameters(self, parameters: RTCRtpSendParameters) -> None:
-        codec, before = parameters.codecs[0], self._codec
+        codec, before = parameters.codecs[0], self.codec
         if before is not None and _format(codec) != _format(before):
             self._forget_encoder()
-        self._codec = codec
+        self.codec = codec
         self.stream.configure(parameters, codec)
         self.stream.transport.register_sender(self, self.stream.ssrc, parameters)
 
-    def _format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
-        """What our descriptions say of a codec, where the application has wishes; None for what is usual."""
+    def format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
+        """Return what our descriptions say of a codec, where the application has wishes; None for what is usual."""
         return None
 
     async def stop(self) -> None:
         """Stop for good. The application's track is left as it is."""
-        self._stopped = True
+        self.line.sent.stopped = True
         task, self._task = self._task, None
         if task is None:
             return
@@ -374,7 +363,7 @@ class RTCRtpSender(EventEmitter):
         """Read, encode and send for as long as the sender lives, whatever becomes of a frame or a track."""
         while True:
             data = await self._feed.recv()
-            if not self._enabled:
+            if not self.enabled:
                 continue  # read all the same, so that frames do not gather
             try:
                 await self._send_media(data)
@@ -388,7 +377,7 @@ class RTCRtpSender(EventEmitter):
 
     async def _send_media(self, data: Any) -> None:
         """Encode and send one frame, or send a packet as it is."""
-        codec = self._codec
+        codec = self.codec
         assert codec is not None
         if self._encoder is None:
             self._encoder = get_encoder(codec)

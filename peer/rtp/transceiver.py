@@ -71,7 +71,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         self._owner = owner
         receiver.track.transceiver = self
         if line.kind == "audio":
-            sender._dtmf = RTCDTMFSender(sender, line)
+            sender.dtmf = RTCDTMFSender(sender, line)
 
     @property
     def mid(self) -> str | None:

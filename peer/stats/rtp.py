@@ -67,7 +67,7 @@ def sender_stats(report: RTCStatsReport, transport: str | None, live: MediaLine,
         )
     if not sender.started and not sends(live.line.current):
         return
-    for index, stream in enumerate(sender._streams_sent):
+    for index, stream in enumerate(sender.senders):
         _outbound(report, transport, live.line, stream, index, source, now)
 
 
@@ -83,7 +83,7 @@ def _outbound(
     """One encoding, and what the peer reports of it."""
     kind = line.kind
     owner = sender.stats_id
-    used = sender._codec or next((codec for codec in line.agreed_codecs if is_media_codec(codec)), None)
+    used = sender.codec or next((codec for codec in line.agreed_codecs if is_media_codec(codec)), None)
     codec = _codec(report, transport, used, now)
     stream = sender.stream
     remote = stream.reports.reception
@@ -92,7 +92,7 @@ def _outbound(
     if isinstance(sender, EncodingSender):
         encoded, encoder, sent = sender.encoded, sender.encoder, sender.sent
         video = {
-            "rid": sender._encoding.get("rid"),
+            "rid": sender.encoding.get("rid"),
             "pliCount": sender.plis_received,
             "firCount": sender.firs_received,
             "framesEncoded": encoded.frames,
@@ -112,7 +112,7 @@ def _outbound(
         owner,
         "outbound-rtp",
         now,
-        ssrc=sender._ssrc,
+        ssrc=stream.ssrc,
         kind=kind,
         mediaType=kind,
         mid=line.mid,
@@ -121,7 +121,7 @@ def _outbound(
         codecId=codec,
         mediaSourceId=source,
         remoteId=remote_id if remote is not None else None,
-        active=sender._enabled,
+        active=sender.enabled,
         packetsSent=stream.reports.packets,
         bytesSent=stream.reports.octets,
         headerBytesSent=stream.header_bytes,
@@ -131,12 +131,12 @@ def _outbound(
         **video,
     )
     if remote is not None:
-        rate = sender._codec.clockRate if sender._codec is not None else 90000
+        rate = sender.codec.clockRate if sender.codec is not None else 90000
         report.put(
             remote_id,
             "remote-inbound-rtp",
             now,
-            ssrc=sender._ssrc,
+            ssrc=stream.ssrc,
             kind=kind,
             transportId=transport,
             codecId=codec,

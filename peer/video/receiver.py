@@ -23,6 +23,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParamete
 from aiortc.rtp import RtpPacket
 
 from peer.rtp.codecs import is_rtx
+from peer.rtp.line import Line
 from peer.rtp.nack import NackGenerator
 from peer.rtp.receiver import RTCRtpReceiver
 from peer.rtp.remb import RembEstimator
@@ -92,10 +93,17 @@ class VideoStream:
 class VideoReceiver(RTCRtpReceiver):
     """An `RTCRtpReceiver` for video. Without numpy sound comes this way too, each packet as a frame."""
 
-    def __init__(self, kind: str = "video", transport: Any = None, *, track_id: str | None = None) -> None:
-        super().__init__(kind, transport, track_id=track_id)
+    def __init__(
+        self,
+        kind: str = "video",
+        transport: Any = None,
+        *,
+        track_id: str | None = None,
+        line: Line | None = None,
+    ) -> None:
+        super().__init__(kind, transport, track_id=track_id, line=line)
         self.decoder = FrameDecoder(self._picture, self._need_key_frame)
-        self._track._read = self._read
+        self._track.on_read = self._read
         self._streams: OrderedDict[int, VideoStream] = OrderedDict()
         self._shown: VideoStream | None = None
         self._order: dict[int, int] = {}
@@ -261,7 +269,7 @@ class VideoReceiver(RTCRtpReceiver):
         frame.timestamp = self._presentation.place(stream.ssrc, frame.timestamp, frame.arrived)
         if frame.key:
             self._picture_loss.answered()
-        if self.decoder.is_reading and not self._track._frames.is_awaited:
+        if self.decoder.is_reading and not self._track.is_awaited:
             now = asyncio.get_running_loop().time()
             if now - self._read_at > UNREAD_AFTER:
                 self.decoder.pause()
@@ -288,7 +296,7 @@ class VideoReceiver(RTCRtpReceiver):
         return round_trip
 
     def _need_key_frame(self) -> None:
-        if self._shown is None or not self._enabled:
+        if self._shown is None or not self.line.received.enabled:
             return
         if self._picture_loss.may_ask(asyncio.get_running_loop().time()):
             self.feedback.picture_loss(self._shown.ssrc)
@@ -308,7 +316,7 @@ class VideoReceiver(RTCRtpReceiver):
         if self.kind == "video":
             self.measured.video(picture.width, picture.height)
             self.pace.frame(asyncio.get_running_loop().time())
-        self._track._decoded(picture, sum(plane.buffer_size for plane in picture.planes))
+        self._track.put(picture, sum(plane.buffer_size for plane in picture.planes))
 
     def _release(self) -> None:
         self._set_timer()

@@ -13,6 +13,7 @@ from av import VideoFrame
 
 from peer.rtp.counters import Measured
 from peer.rtp.feed import SenderFeed
+from peer.rtp.line import Line
 from peer.rtp.sender import RTCRtpSender
 from peer.webidl import Members
 
@@ -52,8 +53,10 @@ class LayerFeed(SenderFeed):
 class EncodingSender(RTCRtpSender):
     """Sends one encoding, and says in its packets which."""
 
-    def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
-        super().__init__(trackOrKind, transport)
+    def __init__(
+        self, trackOrKind: MediaStreamTrack | str, transport: Any = None, *, line: Line | None = None
+    ) -> None:
+        super().__init__(trackOrKind, transport, line=line)
         self.encoded = EncoderCounters()
         self.sent = Measured()
         """The size and the pace of what is encoded."""
@@ -72,7 +75,7 @@ class EncodingSender(RTCRtpSender):
         self._pictures = None
 
     async def _send_media(self, data: Any) -> None:
-        codec = self._codec
+        codec = self.codec
         assert codec is not None
         if self._pictures is None:
             self._pictures = VideoEncoder(codec, self.encoded)
@@ -86,7 +89,7 @@ class EncodingSender(RTCRtpSender):
 
     async def _encode(self, codec: RTCRtpCodecParameters, frame: VideoFrame, pictures: VideoEncoder) -> None:
         captured_at, position = self._place(frame)
-        pacer, scale = self.stream.pacer, float(self._encoding.get("scaleResolutionDownBy", 1.0))
+        pacer, scale = self.stream.pacer, float(self.encoding.get("scaleResolutionDownBy", 1.0))
         self.rate.maximum = self._max_bitrate
         self.rate.size(int(frame.width / scale), int(frame.height / scale))
         pacer.rate = self.rate.pace
@@ -132,20 +135,22 @@ class EncodingSender(RTCRtpSender):
 
     def _use_parameters(self, parameters: RTCRtpSendParameters) -> None:
         super()._use_parameters(parameters)
-        self.stream.name(self._encoding.get("rid"))
+        self.stream.name(self.encoding.get("rid"))
 
     def _use_encoding(self) -> None:
         super()._use_encoding()
-        self.stream.name(self._encoding.get("rid"))
+        self.stream.name(self.encoding.get("rid"))
 
 
 class VideoSender(EncodingSender):
     """An `RTCRtpSender` for video. It sends its first encoding itself, and the others through `layers`."""
 
-    def __init__(self, trackOrKind: MediaStreamTrack | str, transport: Any = None) -> None:
+    def __init__(
+        self, trackOrKind: MediaStreamTrack | str, transport: Any = None, *, line: Line | None = None
+    ) -> None:
         self.layers: list[LayerSender] = []
         self._ending: set[asyncio.Task[None]] = set()
-        super().__init__(trackOrKind, transport)
+        super().__init__(trackOrKind, transport, line=line)
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
         await super().send(parameters)
@@ -153,7 +158,7 @@ class VideoSender(EncodingSender):
             await layer.send_beside(parameters)
 
     @property
-    def _streams_sent(self) -> list[RTCRtpSender]:
+    def senders(self) -> list[RTCRtpSender]:
         return [self, *self.layers]
 
     def setTransport(self, transport: Any) -> None:
@@ -169,11 +174,11 @@ class VideoSender(EncodingSender):
 
     def _use_encoding(self) -> None:
         super()._use_encoding()
-        while len(self.layers) > len(self._encodings) - 1:
+        while len(self.layers) > len(self.encodings) - 1:
             self._end(self.layers.pop())
         for layer in self.layers:
             layer._use_encoding()
-        while len(self.layers) < len(self._encodings) - 1:
+        while len(self.layers) < len(self.encodings) - 1:
             layer = LayerSender(self, len(self.layers) + 1)
             layer.setTransport(self.stream.transport)
             self.layers.append(layer)
@@ -182,7 +187,7 @@ class VideoSender(EncodingSender):
     @property
     def _share_of_taken(self) -> int | None:
         # Alike: they differ in size, and how much each needs is not known before it is sent.
-        active = sum(bool(encoding.get("active", True)) for encoding in self._encodings)
+        active = sum(bool(encoding.get("active", True)) for encoding in self.encodings)
         return None if self._taken is None else self._taken // max(1, active)
 
     def _end(self, layer: LayerSender) -> None:
@@ -199,7 +204,7 @@ class LayerSender(EncodingSender):
     def __init__(self, owner: VideoSender, index: int) -> None:
         self._owner_sender = owner
         self._index = index
-        super().__init__("video")
+        super().__init__("video", line=owner.line)
         self.stats_id = f"{owner.stats_id}_{index}"
         self._use_encoding()
 
@@ -208,17 +213,9 @@ class LayerSender(EncodingSender):
         return self._layer_feed
 
     @property
-    def _encoding(self) -> Members:
-        encodings = self._owner_sender._encodings
+    def encoding(self) -> Members:
+        encodings = self._owner_sender.encodings
         return encodings[self._index] if self._index < len(encodings) else Members(active=False)
-
-    @property
-    def _enabled(self) -> bool:
-        return self._owner_sender._negotiated and bool(self._encoding.get("active", True))
-
-    @_enabled.setter
-    def _enabled(self, negotiated: bool) -> None:
-        """Its owner knows."""
 
     @property
     def _share_of_taken(self) -> int | None:
@@ -226,5 +223,5 @@ class LayerSender(EncodingSender):
 
     async def send_beside(self, parameters: RTCRtpSendParameters) -> None:
         """Send with the parameters of the owner."""
-        rtcp = RTCRtcpParameters(cname=parameters.rtcp.cname, mux=True, ssrc=self._ssrc)
+        rtcp = RTCRtcpParameters(cname=parameters.rtcp.cname, mux=True, ssrc=self.stream.ssrc)
         await self.send(dataclasses.replace(parameters, rtcp=rtcp))

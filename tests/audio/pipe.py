@@ -121,7 +121,7 @@ class OneWayCall:
         self.codec = codec
         self.sender = sender(track, self.near)
         self.receiver = receiver("audio", self.far)
-        self.receiver._set_rtcp_ssrc(4711)
+        self.receiver.feedback.ssrc = 4711
 
     @property
     def track(self) -> Any:
@@ -132,7 +132,9 @@ class OneWayCall:
             RTCRtpReceiveParameters(
                 codecs=[self.codec],
                 encodings=[
-                    RTCRtpDecodingParameters(ssrc=self.sender._ssrc, payloadType=self.codec.payloadType or 0)
+                    RTCRtpDecodingParameters(
+                        ssrc=self.sender.stream.ssrc, payloadType=self.codec.payloadType or 0
+                    )
                 ],
             )
         )

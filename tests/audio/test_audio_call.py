@@ -119,7 +119,7 @@ async def test_muting_the_source_is_silence_not_loss() -> None:
     source = AudioSource(48000)
     async with OneWayCall(source) as call:
         call.sender.opus = OpusSettings(dtx=True)
-        call.sender._codec.parameters = {"useinbandfec": 1, "usedtx": 1}
+        call.sender.codec.parameters = {"useinbandfec": 1, "usedtx": 1}
         sink = AudioSink(call.track)
         await source.write(voice(0.9))
         await asyncio.sleep(10)
@@ -183,12 +183,12 @@ async def test_a_disabled_sender_sends_nothing_and_a_disabled_receiver_hears_not
     source = AudioSource()
     async with OneWayCall(source) as call:
         await asyncio.sleep(0.2)
-        call.sender._enabled = False
+        call.sender.line.sent.enabled = False
         sent = len(call.near.sent)
         await asyncio.sleep(1.0)
         assert len(call.near.sent) == sent
-        call.sender._enabled = True
-        call.receiver._enabled = False
+        call.sender.line.sent.enabled = True
+        call.receiver.line.received.enabled = False
         before = call.receiver.playout.buffer.counters.received
         await asyncio.sleep(1.0)
         assert len(call.near.sent) > sent + 40
@@ -204,11 +204,11 @@ async def test_bye_mutes_and_the_next_packet_unmutes() -> None:
         for name in ("mute", "unmute"):
             call.track.on(name, lambda name=name: events.append(name))
         await asyncio.sleep(0.3)
-        call.sender._enabled = False
+        call.sender.line.sent.enabled = False
         await asyncio.sleep(0.1)
-        call.receiver.receive_rtcp(RtcpByePacket(sources=[call.sender._ssrc]))
+        call.receiver.receive_rtcp(RtcpByePacket(sources=[call.sender.stream.ssrc]))
         assert call.track.muted
-        call.sender._enabled = True
+        call.sender.line.sent.enabled = True
         await asyncio.sleep(0.1)
         assert events == ["unmute", "mute", "unmute"]
         assert call.track.readyState == "live"
@@ -341,7 +341,7 @@ async def test_capture_times_follow_the_senders_clock_once_it_has_reported() -> 
     async with OneWayCall(track) as call:
         sink = AudioSink(call.track, 48000)
         await asyncio.sleep(3.0)
-        assert call.receiver.reports[call.sender._ssrc].sender_report is not None
+        assert call.receiver.reports[call.sender.stream.ssrc].sender_report is not None
         chunks = await collect(sink, 40)
         times = np.array([chunk.captured_at for chunk in chunks])
         assert np.abs(times - time.time()).max() < 60  # wall time does not run with the virtual clock

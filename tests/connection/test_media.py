@@ -260,7 +260,7 @@ async def test_a_section_without_a_common_codec_is_rejected_and_the_rest_accepte
 async def test_a_reader_that_never_reads_costs_no_memory() -> None:
     track: Any = peer.RemoteStreamTrack("audio")
     for number in range(1000):
-        track._decoded(number, 1920)
+        track.put(number, 1920)
     assert len(track._frames) == 50
     assert track.framesDropped == 950
     assert await track.recv() == 950

@@ -136,7 +136,7 @@ async def test_a_packet_can_be_repeated_a_second_after_a_thousand_others() -> No
     async with Lane(Camera(moving(640, 480))) as lane:
         lane.sender.rate.maximum = None
         lane.estimate(4_000_000)
-        lane.sender._set_encodings([{**lane.sender._encodings[0], "maxBitrate": 4_000_000}])  # type: ignore[list-item]
+        lane.sender.use_encodings([{**lane.sender.encodings[0], "maxBitrate": 4_000_000}])  # type: ignore[list-item]
         await asyncio.sleep(2.0)
         past = next(each for each in lane.media if each.at > lane.media[-1].at - 0.9)
         assert lane.media[-1].packet.sequence_number - past.packet.sequence_number & 0xFFFF > 128
@@ -155,9 +155,9 @@ async def test_a_packet_can_be_repeated_a_second_after_a_thousand_others() -> No
 async def test_a_limit_is_kept_in_every_second(codec: RTCRtpCodecParameters, limit: int, by: str) -> None:
     lane = Lane(Camera(moving(640, 480)), codec)
     if by == "maxBitrate":
-        lane.sender._set_encodings([{**lane.sender._encodings[0], "maxBitrate": limit}])  # type: ignore[list-item]
+        lane.sender.use_encodings([{**lane.sender.encodings[0], "maxBitrate": limit}])  # type: ignore[list-item]
     elif by == "description":
-        lane.sender._limit(limit)
+        lane.sender.limit_bitrate(limit)
     else:
         lane.estimate(limit)
     async with lane:
@@ -173,7 +173,7 @@ async def test_a_limit_is_kept_in_every_second(codec: RTCRtpCodecParameters, lim
 @in_virtual_time
 async def test_a_limit_below_the_estimate_holds_and_makes_no_key_frames(codec: RTCRtpCodecParameters) -> None:
     lane = Lane(Camera(moving(320, 240)), codec)
-    lane.sender._limit(300_000)
+    lane.sender.limit_bitrate(300_000)
     async with lane:
         for _ in range(40):
             lane.estimate(9_000_000)
@@ -204,7 +204,7 @@ async def test_more_than_a_megabit_and_a_half_is_sent_at_once_where_it_may_be(
     codec: RTCRtpCodecParameters,
 ) -> None:
     lane = Lane(Camera(moving(640, 480)), codec)
-    lane.sender._set_encodings([{**lane.sender._encodings[0], "maxBitrate": 3_000_000}])  # type: ignore[list-item]
+    lane.sender.use_encodings([{**lane.sender.encodings[0], "maxBitrate": 3_000_000}])  # type: ignore[list-item]
     async with lane:
         lane.estimate(4_000_000)
         await asyncio.sleep(3.0)

@@ -132,7 +132,7 @@ async def test_inactive_encoding_sends_nothing_and_scaled_ones_are_smaller(pcs: 
     assert parameters.rtcp.cname
     parameters.encodings[0].active = False
     await sender.setParameters(parameters)
-    assert not sender._enabled
+    assert not sender.enabled
 
 
 async def test_capabilities() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from signaling.client.backoff import Backoff
 from signaling.client.client import SignalingClient
 from signaling.client.events import ClientEvent, JoinRefused, SessionLost, SignalingClosed, SignalingError
+from signaling.protocol.frames import MalformedMessage
 from signaling.protocol.messages import (
     Answer,
     AppMessage,
@@ -19,7 +20,6 @@ from signaling.protocol.messages import (
     ErrorMessage,
     Hangup,
     IceCandidate,
-    MalformedMessage,
     Offer,
     PeerInfo,
     PeerJoined,

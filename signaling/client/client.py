@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from websockets.asyncio.client import ClientConnection as WebSocket
 from websockets.asyncio.client import connect
 
+from signaling.protocol.frames import to_json
 from signaling.protocol.messages import (
     Answer,
     AppMessage,
@@ -22,7 +23,6 @@ from signaling.protocol.messages import (
     PeerInfo,
     Update,
     Welcome,
-    to_json,
 )
 
 from .access_token import AccessToken, TokenSource

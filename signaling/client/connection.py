@@ -13,21 +13,19 @@ from pydantic import BaseModel
 from websockets.asyncio.client import ClientConnection as WebSocket
 
 from signaling.protocol.acknowledgements import Acknowledgements
+from signaling.protocol.frames import MalformedMessage, parse_relay_message, to_json
 from signaling.protocol.messages import (
     Ack,
     ErrorMessage,
     GoingAway,
     Join,
     Leave,
-    MalformedMessage,
     Pong,
     Refresh,
     Refreshed,
     RelayMessage,
     Resume,
     Welcome,
-    parse_relay_message,
-    to_json,
 )
 
 from .access_token import AccessToken

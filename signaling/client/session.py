@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
+from signaling.protocol.frames import parse_client_message
 from signaling.protocol.messages import (
     PeerInfo,
     PeerJoined,
@@ -14,7 +15,6 @@ from signaling.protocol.messages import (
     RelayMessage,
     ResumeOffer,
     Welcome,
-    parse_client_message,
 )
 from signaling.protocol.window import Outbox
 

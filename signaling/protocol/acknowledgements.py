@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from .messages import Ack, to_json
+from .frames import to_json
+from .messages import Ack
 
 __all__ = ["Acknowledgements"]
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from .errors import CLOSE_CODES, ERROR_CODES
-from .messages import client_message_adapter, relay_message_adapter
+from .frames import client_message_adapter, relay_message_adapter
 
 __all__ = ["protocol_schema", "protocol_schema_text"]
 

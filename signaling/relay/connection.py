@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from signaling.protocol.acknowledgements import Acknowledgements
 from signaling.protocol.errors import ERROR_CODES, Close, Refused
+from signaling.protocol.frames import MalformedMessage, forwarded, parse_client_message, to_json
 from signaling.protocol.messages import (
     Ack,
     AppMessage,
@@ -22,16 +23,12 @@ from signaling.protocol.messages import (
     GoingAway,
     Join,
     Leave,
-    MalformedMessage,
     PeerMessage,
     Ping,
     Refresh,
     Refreshed,
     Resume,
     Update,
-    forwarded,
-    parse_client_message,
-    to_json,
 )
 
 from .admission import Admission, check_metadata, join, refresh, resume

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from signaling.protocol.errors import Refused
-from signaling.protocol.messages import PeerInfo, PeerJoined, PeerLeft, PeerUpdated, to_json
+from signaling.protocol.frames import to_json
+from signaling.protocol.messages import PeerInfo, PeerJoined, PeerLeft, PeerUpdated
 from signaling.protocol.window import Outbox
 
 __all__ = ["Attached", "Limits", "PeerSession", "ResumeToken", "joined_frame", "left_frame", "updated_frame"]

@@ -11,13 +11,8 @@ from typing import Any
 from uvicorn.server import ServerState
 
 from signaling import MalformedMessage, RelaySettings
-from signaling.protocol.messages import (
-    PeerMessage,
-    forwarded,
-    parse_client_message,
-    parse_relay_message,
-    to_json,
-)
+from signaling.protocol.frames import forwarded, parse_client_message, parse_relay_message, to_json
+from signaling.protocol.messages import PeerMessage
 from signaling.relay.relay import Relay
 from signaling.relay.sockets import Doorkeeper, GuardedConfig, GuardedWebSocket
 from tests.fuzz.engine import Target

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from signaling import MalformedMessage, RelayServer
 from signaling.protocol.errors import ERROR_CODES
-from signaling.protocol.messages import parse_client_message, to_json
+from signaling.protocol.frames import parse_client_message, to_json
 from tests.signaling.figures import note
 from tests.signaling.raw import RawPeer
 from tests.signaling.settings import relay_settings

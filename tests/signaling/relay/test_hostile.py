@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from signaling import JWTAuthenticator, MalformedMessage, RelayServer, RelaySettings, mint_token
-from signaling.protocol.messages import parse_client_message
+from signaling.protocol.frames import parse_client_message
 from signaling.relay.command import app as command
 from signaling.relay.logs import TextFormatter
 from tests.signaling.raw import RawPeer

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 from websockets.asyncio.client import ClientConnection as WebSocket
+from websockets.exceptions import ConnectionClosed
 
 from signaling.protocol.acknowledgements import Acknowledgements
 from signaling.protocol.frames import MalformedMessage, parse_relay_message, to_json
@@ -27,6 +28,7 @@ from signaling.protocol.messages import (
     Resume,
     Welcome,
 )
+from signaling.tasks import Tasks, until_one_ends
 
 from .access_token import AccessToken
 from .events import ClientEvent, JoinRefused
@@ -77,7 +79,8 @@ class ClientConnection:
         self._wake = asyncio.Event()
         self._acknowledgements = Acknowledgements(self._say_soon)
         self._move_timer: asyncio.TimerHandle | None = None
-        self._probe: asyncio.Task[None] | None = None
+        self._tasks = Tasks("signalling connection")
+        self._proving = False
         self._leaving = False
         self._moving = False
         self.progress = False
@@ -95,8 +98,9 @@ class ClientConnection:
         """The host's addresses have changed: end a connection that has lost its own; ask any other whether it lives."""
         if not _is_ours(self._ws.local_address):
             self.abandon("its local address is gone")
-        elif self._probe is None:
-            self._probe = asyncio.create_task(self._prove_alive())
+        elif not self._proving:
+            self._proving = True
+            self._tasks.spawn(self._prove_alive())
 
     def abandon(self, why: str) -> None:
         """End this connection without a word, for another one at once."""
@@ -136,33 +140,23 @@ class ClientConnection:
 
     async def run(self) -> None:
         """Carry messages until the connection ends. Raises what ended it, if it was not we who wanted it."""
-        tasks = [
-            asyncio.create_task(self._read()),
-            asyncio.create_task(self._write()),
-            asyncio.create_task(self._owner.token.refresh(self._hand_over)),
-        ]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await until_one_ends(self._read(), self._write(), self._owner.token.refresh(self._hand_over))
         finally:
             self._acknowledgements.end()
             if self._move_timer is not None:
                 self._move_timer.cancel()
-            if self._probe is not None:
-                tasks.append(self._probe)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+            await self._tasks.aclose()
 
     async def _prove_alive(self) -> None:
-        answered = await self._ws.ping()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
-                await answered
+                await (await self._ws.ping())
+        except ConnectionClosed:
+            return  # which `run` hears of too
         except TimeoutError:
             self.abandon("it has not survived a change of network")
-        self._probe = None
+        self._proving = False
 
     async def _say(self, message: BaseModel) -> None:
         await self._ws.send(to_json(message))

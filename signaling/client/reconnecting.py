@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection as WebSocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from signaling.protocol.messages import Welcome
+from signaling.tasks import Tasks
 
 from .access_token import AccessToken
 from .backoff import Backoff
@@ -73,6 +74,7 @@ class Reconnecting:
         self._leaving = False
         self.error: SignalingError | None = None
         self._entered: asyncio.Future[None] | None = None
+        self._tasks = Tasks("signalling client")
         self._runner: asyncio.Task[None] | None = None
         self.hurry = asyncio.Event()
         self._attempt: asyncio.Timeout | None = None
@@ -194,7 +196,7 @@ class Reconnecting:
         Raises SignalingError if the relay cannot be reached in time, JoinRefused if it says no.
         """
         self._entered = asyncio.get_running_loop().create_future()
-        self._runner = asyncio.create_task(self._run())
+        self._runner = self._tasks.spawn(self._run())
         try:
             await self._entered
         except BaseException:
@@ -255,9 +257,7 @@ class Reconnecting:
                     logger.exception("on_state(%r) failed", state)
 
     async def _stop(self) -> None:
-        if self._runner is not None and not self._runner.done():
-            self._runner.cancel()
-            await asyncio.wait((self._runner,))
+        await self._tasks.aclose()
         self._finish()
 
     def _finish(self) -> None:

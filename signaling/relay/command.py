@@ -14,6 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from signaling.protocol.schema import protocol_schema_text
+from signaling.tasks import until_one_ends
 
 from .auth import mint_token
 from .logs import configure_logs
@@ -185,9 +186,4 @@ async def _serve(server: RelayServer) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
             loop.add_signal_handler(number, again.set)
-        drain = asyncio.create_task(server.drain())
-        hurry = asyncio.create_task(again.wait())
-        await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
-        for task in (drain, hurry):
-            task.cancel()
-        await asyncio.gather(drain, hurry, return_exceptions=True)
+        await until_one_ends(server.drain(), again.wait())

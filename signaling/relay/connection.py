@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from signaling.protocol.acknowledgements import Acknowledgements
 from signaling.protocol.errors import ERROR_CODES, Close, Refused
@@ -30,22 +30,20 @@ from signaling.protocol.messages import (
     Resume,
     Update,
 )
+from signaling.tasks import until_one_ends
 
 from .admission import Admission, check_metadata, join, refresh, resume
 from .backplane import SendResult
-from .rates import TokenBucket
+from .intake import Intake, Receive
 from .rooms import PeerSession
 from .services import Services
-from .writer import Event, Send, Writer
+from .writer import Send, Writer
 
 __all__ = ["Connection"]
-
-Receive = Callable[[], Awaitable[Event]]
 
 logger = logging.getLogger("signaling.connection")
 
 BAD_FRAMES_BEFORE_JOIN = 10
-NOTICE_INTERVAL = 1.0
 
 
 class Connection:
@@ -61,22 +59,15 @@ class Connection:
         on_joined: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_joined` is called once the peer is in a room."""
-        settings = services.settings
-        now = time.monotonic()
         self._services = services
         self.address = address
         self._on_joined = on_joined
         self._headers = headers
-        self._receive = receive
-        self._messages = TokenBucket(settings.messages_per_second, settings.message_burst, now)
-        self._bytes = TokenBucket(
-            settings.bytes_per_second, max(settings.bytes_per_second, 4.0 * settings.max_message_bytes), now
-        )
-        self._noticed = -NOTICE_INTERVAL
         self._session: PeerSession | None = None
         self._resuming = False
         """What follows a resume without waiting is of the session that may be over: then it is passed over."""
         self._writer = Writer(send, self._written)
+        self._intake = Intake(services, receive, self._writer, error=self._error, too_large=self._too_large)
         self._acknowledgements = Acknowledgements(self._writer.say)
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._restart_timer: asyncio.TimerHandle | None = None
@@ -97,25 +88,21 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until either side closes."""
-        writer = asyncio.create_task(self._writer.run())
-        reader = asyncio.create_task(self._read())
         code = 1006
+
+        async def read() -> None:
+            nonlocal code
+            code = await self._read()
+
         try:
-            await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
-            if reader.done() and not reader.cancelled() and reader.exception() is None:
-                code = reader.result()
+            with contextlib.suppress(OSError):
+                await until_one_ends(read(), self._writer.run())
         finally:
-            for task in (reader, writer):
-                task.cancel()
             self._acknowledgements.end()
             for timer in (self._expiry_timer, self._restart_timer):
                 if timer is not None:
                     timer.cancel()
             await self._depart(code)
-            results = await asyncio.gather(reader, writer, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception) and not isinstance(result, OSError):
-                raise result
 
     def go_away(self, seconds: float) -> None:
         """Tell the peer to move, and close after that many seconds."""
@@ -140,12 +127,12 @@ class Connection:
         if code is not None:
             return code
         while True:
-            event = await self._receive()
+            event = await self._intake.next()
             if event["type"] == "websocket.disconnect":
                 return int(event.get("code") or 1005)
             if self._writer.closing is not None:
                 continue
-            text = await self._text_of(event)
+            text = await self._intake.text_of(event)
             if text is not None:
                 await self._take(text)
 
@@ -153,10 +140,10 @@ class Connection:
         """Read until the peer is in a room. Returns a close code if the connection ends before."""
         bad = 0
         while self._session is None and self._writer.closing is None:
-            event = await self._receive()
+            event = await self._intake.next()
             if event["type"] == "websocket.disconnect":
                 return int(event.get("code") or 1005)
-            text = await self._text_of(event)
+            text = await self._intake.text_of(event)
             if text is None:
                 bad += 1
             else:
@@ -184,35 +171,6 @@ class Connection:
             if bad >= BAD_FRAMES_BEFORE_JOIN:
                 self._writer.close(Close.NO_JOIN, "too many frames without a join")
         return None
-
-    async def _text_of(self, event: Event) -> str | None:
-        """The frame's text, at the pace this connection may go; None and an error if it cannot be taken."""
-        text = event.get("text")
-        data = event.get("bytes")
-        size = len(data) if data is not None else len(text or "")
-        await self._pace(size)
-        await self._writer.room()
-        if text is None:
-            self._error("not-text", "a binary frame came: send JSON as text frames")
-            return None
-        limit = self._services.settings.max_message_bytes
-        if size > limit or (size * 4 > limit and len(text.encode()) > limit):
-            await self._too_large(text, limit)
-            return None
-        return str(text)
-
-    async def _pace(self, size: int) -> None:
-        now = time.monotonic()
-        delay = max(self._messages.take(now), self._bytes.take(now, size))
-        if delay <= 0:
-            return
-        self._services.metrics.throttled.inc()
-        if now - self._noticed >= NOTICE_INTERVAL:
-            self._noticed = now
-            self._error("rate-limited", f"reading waits {delay:.2f} s")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._writer.over.wait()
 
     async def _too_large(self, text: str, limit: int) -> None:
         session = self._session

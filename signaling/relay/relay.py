@@ -16,7 +16,8 @@ from signaling.protocol.errors import Close, Refused
 
 from .auth import AllowAnyone, Authenticator, JWTAuthenticator
 from .backplane import Backplane, MemoryBackplane
-from .connection import Connection, Receive
+from .connection import Connection
+from .intake import Receive
 from .rates import AddressLimiter, subscriber
 from .services import Services
 from .settings import RelaySettings

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from signaling.protocol.errors import Close, Refused
+from signaling.tasks import Tasks
 
 from .auth import Authenticator, Grant
 from .backplane import Backplane
@@ -25,7 +25,7 @@ class Services:
         self.authenticator = authenticator
         self.backplane = backplane
         self.metrics = Metrics()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks("signaling relay")
 
     async def authenticate(self, token: str | None, headers: Mapping[str, str]) -> Grant:
         """What the bearer of a token may do. Raises Refused, closing."""
@@ -43,11 +43,8 @@ class Services:
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do something that outlives the connection that asked for it."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.spawn(work)
 
     async def finish(self) -> None:
         """Wait for what was spawned."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.settled()

@@ -194,6 +194,21 @@ async def test_remove_track_mutes_it_at_the_other_end_and_takes_it_out_of_its_st
         assert track.readyState == "live"
 
 
+@pytest.mark.parametrize("added_by", ["addTrack", "addTransceiver"])
+async def test_removing_the_track_of_a_transceiver_that_is_gone_does_nothing(added_by: str) -> None:
+    async with pair() as (a, b):
+        track = Level(1000)
+        sender = a.addTrack(track) if added_by == "addTrack" else a.addTransceiver(track).sender
+        await negotiate(a, b)
+        a.getTransceivers()[0].stop()
+        await negotiate(a, b)
+        assert a.getTransceivers() == []
+        a.removeTrack(sender)
+        assert sender.track is track
+        with pytest.raises(peer.InvalidAccessError):
+            b.removeTrack(sender)
+
+
 async def test_no_more_is_sent_than_the_peer_takes() -> None:
     limits = {"audio": "b=TIAS:12000", "video": "b=AS:400"}
     async with pair() as (a, b):

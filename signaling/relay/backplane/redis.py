@@ -27,7 +27,9 @@ from signaling.protocol.errors import Close, Refused
 from signaling.protocol.messages import PeerInfo
 from signaling.protocol.window import Outbox
 from signaling.relay.rooms import Limits, PeerSession, ResumeToken, joined_frame, updated_frame
+from signaling.tasks import Tasks
 
+from .acknowledgement_flush import AcknowledgementFlush
 from .base import Backplane, SendResult
 from .room_script import RoomScript
 from .script_calls import UNREACHABLE
@@ -39,8 +41,6 @@ logger = logging.getLogger("signaling.backplane")
 
 UNBOUNDED = 2**62
 """The mirror has no bounds of its own: Redis keeps them."""
-ACK_INTERVAL = 0.1
-ACK_EVERY = 64
 
 
 class RedisBackplane(Backplane):
@@ -85,10 +85,7 @@ class RedisBackplane(Backplane):
         self._sessions: dict[str, PeerSession] = {}
         self._pending: dict[str, list[tuple[int, str]]] = {}
         """Deliveries for sessions that are just being taken over."""
-        self._acknowledged: dict[str, int] = {}
-        """By session, how far Redis has heard acknowledgements."""
-        self._unflushed: set[str] = set()
-        self._flush_now = asyncio.Event()
+        self._flush = AcknowledgementFlush(self._script, self._sessions)
         self._deferred: dict[str, tuple[str, ...]] = {}
         """What could not be told to Redis when it happened: the last step of a session, by its id."""
         self._joining: set[str] = set()
@@ -100,7 +97,7 @@ class RedisBackplane(Backplane):
             # This node's own beats come along here.
             silence=max(5.0, 4 * beat),
         )
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks("rooms in Redis")
 
     # Life
 
@@ -111,11 +108,8 @@ class RedisBackplane(Backplane):
             await self._script.aclose()
             await self._redis.aclose()
             raise ConnectionError(f"Redis cannot be reached: {error}") from error
-        self._tasks = [
-            asyncio.create_task(self._subscription.run()),
-            asyncio.create_task(self._keep_beating()),
-            asyncio.create_task(self._keep_flushing()),
-        ]
+        for work in (self._subscription.run(), self._keep_beating(), self._flush.run()):
+            self._tasks.spawn(work)
         try:
             await self._subscription.alive.wait()
         except BaseException:
@@ -123,9 +117,7 @@ class RedisBackplane(Backplane):
             raise
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.aclose()
         with contextlib.suppress(*UNREACHABLE):
             await self._script.call("bye")
         await self._script.aclose()
@@ -233,7 +225,7 @@ class RedisBackplane(Backplane):
         )
         for frame in frames:
             session.outbox.append(frame)
-        self._acknowledged[token.id] = int(state["ack"])
+        self._flush.begin(token.id, int(state["ack"]))
         return session
 
     async def send(self, session: PeerSession, number: int, to: str | None, frame: str) -> SendResult:
@@ -278,9 +270,7 @@ class RedisBackplane(Backplane):
     async def acknowledge(self, session: PeerSession, number: int) -> bool:
         if not session.outbox.acknowledge(number):
             return False
-        self._unflushed.add(session.id)
-        if number - self._acknowledged.get(session.id, 0) >= ACK_EVERY:
-            self._flush_now.set()
+        self._flush.acknowledged(session.id, number)
         return True
 
     async def renew(
@@ -316,8 +306,7 @@ class RedisBackplane(Backplane):
         session.left = True
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
-            self._unflushed.discard(session.id)
-            self._acknowledged.pop(session.id, None)
+            self._flush.forget(session.id)
 
     # Deliveries
 
@@ -393,27 +382,6 @@ class RedisBackplane(Backplane):
             except BaseException:
                 self._deferred.setdefault(id_, step)
                 raise
-
-    async def _keep_flushing(self) -> None:
-        """Tell Redis what peers have acknowledged, together and a little later: it only frees memory
-        there.
-        """
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._flush_now.wait(), ACK_INTERVAL)
-            self._flush_now.clear()
-            ids, self._unflushed = self._unflushed, set()
-            await asyncio.gather(*(self._flush(self._sessions[id_]) for id_ in ids if id_ in self._sessions))
-
-    async def _flush(self, session: PeerSession) -> None:
-        number = session.outbox.acknowledged
-        try:
-            await self._script.call("acknowledge", session.id, number)
-        except UNREACHABLE:
-            self._unflushed.add(session.id)
-        else:
-            if session.id in self._sessions:
-                self._acknowledged[session.id] = number
 
 
 def _digest(secret: str) -> str:

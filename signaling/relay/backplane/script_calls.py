@@ -9,6 +9,8 @@ from typing import Any
 import redis.asyncio as redis
 from redis.exceptions import NoScriptError, RedisError
 
+from signaling.tasks import Tasks
+
 __all__ = ["UNREACHABLE", "ScriptCalls"]
 
 UNREACHABLE = (RedisError, OSError, TimeoutError)
@@ -28,21 +30,21 @@ class ScriptCalls:
         self._script = script
         self._sha = hashlib.sha1(script.encode()).hexdigest()
         self._waiting: list[tuple[list[Any], asyncio.Future[Any]]] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._sending = False
+        self._tasks = Tasks("calls to Redis")
 
     async def call(self, *arguments: Any) -> Any:
         """What the script answers. Raises what redis raises; then it may have run or not."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((list(arguments), future))
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send(), name="signaling: calls to Redis")
+        if not self._sending:
+            self._sending = True
+            self._tasks.spawn(self._send())
         return await future
 
     async def aclose(self) -> None:
         """Give up on calls that wait."""
-        if self._sender is not None:
-            self._sender.cancel()
-            await asyncio.gather(self._sender, return_exceptions=True)
+        await self._tasks.aclose()
 
     async def _send(self) -> None:
         batch: list[tuple[list[Any], asyncio.Future[Any]]] = []
@@ -63,7 +65,7 @@ class ScriptCalls:
                 batch = []
         finally:
             # In the same turn as the look at what waits, so that no call is left behind.
-            self._sender = None
+            self._sending = False
             for _, future in (*batch, *self._waiting):
                 future.cancel()
             self._waiting = []

@@ -10,7 +10,6 @@ from typing import Final
 
 import aiortc
 import aiortc.codecs
-import aiortc.rtcpeerconnection
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 PINNED: Final = "1.16"
@@ -32,7 +31,6 @@ _METHODS: Final[dict[type, tuple[str, ...]]] = {
 }
 
 _FUNCTIONS: Final = (
-    (aiortc.rtcpeerconnection, "is_codec_compatible"),
     (aiortc.codecs, "CODECS"),
     (aiortc.codecs, "HEADER_EXTENSIONS"),
     (aiortc.codecs, "is_rtx"),
@@ -57,7 +55,6 @@ def check() -> None:
 
 check()
 
-is_codec_compatible: Final = aiortc.rtcpeerconnection.is_codec_compatible
 is_rtx: Final = aiortc.codecs.is_rtx
 
 

@@ -29,8 +29,9 @@ class Behaviour:
     """aiortc raises for an offer whose section has no codec in common, where the W3C has the section rejected."""
     takes_unknown_in_bundle: bool = False
     """aiortc does not mind a BUNDLE group that names sections which are not there."""
-    offers_telephone_events: bool = True
-    """aiortc knows no telephone events (RFC 4733), and programs compare its codecs with what they expect."""
+    offers_more_codecs: bool = True
+    """aiortc knows neither telephone events (RFC 4733) nor H.264 in Main profile or packetization mode 0, and programs
+    compare its codecs with what they expect."""
 
     # Transports
 
@@ -84,7 +85,7 @@ AIORTC: Final = Behaviour(
     matches_any_transceiver=True,
     refuses_without_common_codec=True,
     takes_unknown_in_bundle=True,
-    offers_telephone_events=False,
+    offers_more_codecs=False,
     gathers_for_every_section=True,
     shows_offered_transports=True,
     skips_connected=True,

@@ -48,7 +48,7 @@ def settings_of(given: RTCConfiguration, transports: Transports, behaviour: Beha
         handshake_options=ICE_OPTIONS if transports.options.dtls_in_stun else (),
         encodings_max=ENCODINGS_MAX,
         matches_any_transceiver=behaviour.matches_any_transceiver,
-        offers_telephone_events=behaviour.offers_telephone_events,
+        offers_more_codecs=behaviour.offers_more_codecs,
         refuses_without_common_codec=behaviour.refuses_without_common_codec,
         shows_offered_transports=behaviour.shows_offered_transports,
         takes_unknown_in_bundle=behaviour.takes_unknown_in_bundle,

@@ -95,7 +95,7 @@ def plan_remote(session: Session, kind: SdpType, sdp: SessionDescription) -> Rem
             preferred = line.preferred if line is not None and kind == "offer" else []
             if not section.rejected:
                 codecs = common_codecs(
-                    section.kind, section.codecs, preferred, events=settings.offers_telephone_events
+                    section.kind, section.codecs, preferred, more=settings.offers_more_codecs
                 )
                 if not codecs and (kind != "offer" or settings.refuses_without_common_codec):
                     raise OperationError(f"Failed to set remote {section.kind} description send parameters")

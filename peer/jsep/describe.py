@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from peer.exceptions import InvalidStateError
-from peer.rtp.codecs import common_extensions, copy_codec, local_codecs, preferred
+from peer.rtp.codecs import common_extensions, copy_codec, offered_codecs, preferred
 from peer.sdp.description import Group, MediaSection, SessionDescription, Setup, Ssrc
 from peer.sdp.direction import and_direction, reverse_direction, sends
 
@@ -107,7 +107,7 @@ class _Offer:
     def _media(self, line: MLine, mid: str) -> MediaSection:
         settings = self._session.settings
         section = _media_section(line, mid, line.wanted)
-        codecs = local_codecs(line.kind, events=settings.offers_telephone_events)
+        codecs = offered_codecs(line.kind, line.agreed_codecs, more=settings.offers_more_codecs)
         section.codecs = self._numbers.number_codecs(preferred(codecs, line.preferred))
         _describe_formats(section, line)
         section.header_extensions = self._numbers.number_extensions(line.kind)

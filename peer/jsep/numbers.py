@@ -8,7 +8,7 @@ from typing import Final
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 
-from peer.rtp.codecs import HEADER_EXTENSIONS, copy_codec, is_rtx
+from peer.rtp.codecs import HEADER_EXTENSIONS, codec_key, copy_codec, is_rtx
 
 # RFC 3551 §6 with RFC 5761 §4: 64 to 95 could be taken for RTCP.
 _DYNAMIC: Final = (*range(96, 128), *range(35, 64))
@@ -48,8 +48,8 @@ class Numbers:
         if is_rtx(codec):
             apt = codec.parameters.get("apt")
             base = siblings.get(apt) if isinstance(apt, int) else None
-            return ("rtx", _key(base) if base is not None else apt)
-        return _key(codec)
+            return ("rtx", codec_key(base) if base is not None else apt)
+        return codec_key(codec)
 
     def number_codecs(self, codecs: list[RTCRtpCodecParameters]) -> list[RTCRtpCodecParameters]:
         """Copies of the codecs, under numbers that clash with nothing in use."""
@@ -65,7 +65,7 @@ class Numbers:
             if number is None:
                 wish = codec.payloadType
                 free = (n for n in _DYNAMIC if n not in taken)
-                number = wish if wish is not None and wish not in taken else next(free, None)
+                number = wish if wish is not None and wish < 128 and wish not in taken else next(free, None)
             if number is None:
                 continue  # all 61 numbers are taken: the codec is not offered
             renumbered[codec.payloadType] = number
@@ -92,8 +92,3 @@ class Numbers:
                 taken[number] = extension.uri
                 out.append(RTCRtpHeaderExtensionParameters(id=number, uri=extension.uri))
         return out
-
-
-def _key(codec: RTCRtpCodecParameters) -> tuple[object, ...]:
-    profile = (codec.parameters.get("profile-level-id"), codec.parameters.get("packetization-mode"))
-    return codec.mimeType.lower(), codec.clockRate, codec.channels if codec.channels != 1 else None, profile

@@ -26,8 +26,8 @@ class Settings:
     # Where another implementation decides otherwise. The defaults are the W3C's and the RFCs'.
     matches_any_transceiver: bool = False
     """Whether a remote section takes any transceiver of its kind, and not only one that `addTrack` made."""
-    offers_telephone_events: bool = True
-    """Whether audio sections offer the events of RFC 4733."""
+    offers_more_codecs: bool = True
+    """Whether offers have telephone events, and H.264 in forms that aiortc does not know."""
     refuses_without_common_codec: bool = False
     """Whether an offer without a codec in common fails, where its section would only be rejected."""
     shows_offered_transports: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -15,9 +15,11 @@ from aiortc.rtcrtpparameters import (
     RTCRtpHeaderExtensionParameters,
 )
 
-from peer.aiortc_seams import codecs_of, is_codec_compatible
+from peer.aiortc_seams import codecs_of
 from peer.aiortc_seams import is_rtx as is_rtx
 from peer.sdp.description import format_parameters, parse_parameters
+
+from .h264 import H264Format, H264Profile
 
 OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {"minptime": 10, "useinbandfec": 1}
 """RFC 7587 §6.1: what we can decode. Without it a browser sends no forward error correction."""
@@ -52,29 +54,90 @@ HEADER_EXTENSIONS: Final = {
 TELEPHONE_EVENTS: Final = {48000: 110, 8000: 101}
 """Clock rate → payload type: RFC 4733 events go by the clock of the codec beside them."""
 
+MORE_H264: Final = {
+    112: H264Format(H264Profile.BASELINE, 0),
+    114: H264Format(H264Profile.CONSTRAINED_BASELINE, 0),
+    116: H264Format(H264Profile.MAIN, 1),
+    118: H264Format(H264Profile.MAIN, 0),
+}
+"""Payload type → form, beside aiortc's, which browsers offer too. Retransmissions have the next number."""
 
-def is_telephone_event(codec: RTCRtpCodecParameters) -> bool:
+
+def is_telephone_event(codec: RTCRtpCodecParameters | RTCRtpCodecCapability) -> bool:
     """Whether it is the format of RFC 4733, which is no media by itself."""
     return codec.mimeType.lower() == "audio/telephone-event"
 
 
-def is_media_codec(codec: RTCRtpCodecParameters) -> bool:
+def is_media_codec(codec: RTCRtpCodecParameters | RTCRtpCodecCapability) -> bool:
     """Whether there is sound or picture in it: neither retransmission nor telephone events."""
     return not is_rtx(codec) and not is_telephone_event(codec)
 
 
-def local_codecs(kind: str, *, events: bool = True) -> list[RTCRtpCodecParameters]:
-    """Every codec of a kind, with the payload types of a first offer; `events`: telephone events too."""
+def is_h264(codec: RTCRtpCodecParameters | RTCRtpCodecCapability) -> bool:
+    """Whether it is a form of H.264."""
+    return codec.mimeType.lower() == "video/h264"
+
+
+def local_codecs(kind: str, *, more: bool = True) -> list[RTCRtpCodecParameters]:
+    """Every codec of a kind, with the payload types of a first offer.
+
+    `more`: beside those of aiortc telephone events, and H.264 in its other forms.
+    """
     codecs = [copy_codec(codec) for codec in codecs_of(kind)]
-    if kind == "audio" and events:
+    if kind == "audio" and more:
         codecs += [
             RTCRtpCodecParameters("audio/telephone-event", rate, 1, number)
             for rate, number in TELEPHONE_EVENTS.items()
         ]
+    h264 = next(filter(is_h264, codecs), None)
+    for number, form in MORE_H264.items() if more and h264 is not None else ():
+        assert h264 is not None
+        codecs.append(replace(copy_codec(h264), payloadType=number, parameters=form.parameters))
+        codecs.append(
+            RTCRtpCodecParameters("video/rtx", h264.clockRate, None, number + 1, parameters={"apt": number})
+        )
     for codec in codecs:
         if codec.mimeType.lower() == "audio/opus":
             codec.parameters = dict(OPUS_PARAMETERS)
     return codecs
+
+
+def offered_codecs(
+    kind: str, agreed: Sequence[RTCRtpCodecParameters], *, more: bool = True
+) -> list[RTCRtpCodecParameters]:
+    """Every codec of a kind, and what else has been agreed on: an offer takes back nothing that is in use.
+
+    Payload types are those of a first offer; of what else there is they are above all that can be given, and only say
+    which retransmission belongs to which codec.
+    """
+    codecs = local_codecs(kind, more=more)
+    known = {codec_key(codec) for codec in codecs}
+    numbers: dict[int | None, int] = {}
+    for codec in agreed:
+        if is_media_codec(codec) and codec_key(codec) not in known:
+            numbers[codec.payloadType] = 128 + len(numbers)
+            codecs.append(replace(copy_codec(codec), payloadType=numbers[codec.payloadType]))
+    repairs = [codec for codec in agreed if is_rtx(codec)]
+    for codec in repairs:
+        apt = codec.parameters.get("apt")
+        if isinstance(apt, int) and apt in numbers:
+            number = 128 + len(numbers) + repairs.index(codec)
+            codecs.append(replace(codec, payloadType=number, parameters={"apt": numbers[apt]}))
+    return codecs
+
+
+def codec_key(codec: RTCRtpCodecParameters | RTCRtpCodecCapability) -> tuple[object, ...]:
+    """What makes a codec another one: name, clock, channels, and the form of H.264."""
+    form: object = None
+    if is_h264(codec):
+        try:
+            form = H264Format.of(codec.parameters).key
+        except ValueError:
+            form = tuple(sorted(codec.parameters.items(), key=str))
+    name = codec.mimeType.lower()
+    channels = codec.channels if codec.channels != 1 else None
+    # Opus always has two (RFC 7587 §7), and not all write them.
+    return name, codec.clockRate, 2 if name == "audio/opus" else channels, form
 
 
 def copy_codec(codec: RTCRtpCodecParameters) -> RTCRtpCodecParameters:
@@ -129,51 +192,19 @@ def preferred(
     """The codecs a transceiver's preferences leave, in their order."""
     if not preferences:
         return codecs
-    # In an answer a codec carries what both sides agreed on, so only the name and, where there are several
-    # profiles, the profile tell which preference it is.
-    return _pick(codecs, preferences, _is_exactly) or _pick(codecs, preferences, _is_codec)
-
-
-def _pick(
-    codecs: list[RTCRtpCodecParameters],
-    preferences: Sequence[RTCRtpCodecCapability],
-    matches: Callable[[RTCRtpCodecParameters, RTCRtpCodecCapability], bool],
-) -> list[RTCRtpCodecParameters]:
+    # In an answer a codec carries what both sides have agreed on: only what makes it another one tells which it is.
     out: list[RTCRtpCodecParameters] = []
     rtx = [codec for codec in codecs if is_rtx(codec)]
     keeps_rtx = any(is_rtx(preference) for preference in preferences)
     for preference in preferences:
+        if is_rtx(preference):
+            continue
         for codec in codecs:
-            if (
-                not is_rtx(codec)
-                and not is_rtx(preference)
-                and matches(codec, preference)
-                and codec not in out
-            ):
+            if not is_rtx(codec) and codec not in out and codec_key(codec) == codec_key(preference):
                 out.append(codec)
                 if keeps_rtx:
                     out += [other for other in rtx if other.parameters.get("apt") == codec.payloadType]
     return out
-
-
-def _is_exactly(codec: RTCRtpCodecParameters, preference: RTCRtpCodecCapability) -> bool:
-    return (
-        codec.mimeType.lower() == preference.mimeType.lower()
-        and codec.clockRate == preference.clockRate
-        and codec.parameters == preference.parameters
-    )
-
-
-def _is_codec(codec: RTCRtpCodecParameters, preference: RTCRtpCodecCapability) -> bool:
-    return is_codec_compatible(
-        codec,
-        RTCRtpCodecParameters(
-            mimeType=preference.mimeType,
-            clockRate=preference.clockRate,
-            channels=preference.channels,
-            parameters=preference.parameters,
-        ),
-    )
 
 
 def common_codecs(
@@ -181,13 +212,13 @@ def common_codecs(
     remote: list[RTCRtpCodecParameters],
     preferences: Sequence[RTCRtpCodecCapability],
     *,
-    events: bool = True,
+    more: bool = True,
 ) -> list[RTCRtpCodecParameters]:
     """What both sides can do, under the remote's payload types and in its order, unless there are preferences.
 
     Empty, or nothing but retransmission, when there is nothing in common.
     """
-    common = preferred(_matching(local_codecs(kind, events=events), remote), preferences)
+    common = preferred(_matching(local_codecs(kind, more=more), remote), preferences)
     return common if any(is_media_codec(codec) for codec in common) else []
 
 
@@ -208,6 +239,8 @@ def _matching(
             codec = copy_codec(known)
             codec.payloadType = number
             codec.rtcpFeedback = [f for f in codec.rtcpFeedback if f in theirs.rtcpFeedback]
+            if is_h264(codec):
+                codec.parameters = H264Format.of(theirs.parameters).agreed().parameters
             found[number] = codec
     out = []
     for theirs in remote:
@@ -222,12 +255,13 @@ def _matching(
 
 
 def _compatible(ours: RTCRtpCodecParameters, theirs: RTCRtpCodecParameters) -> bool:
-    if ours.channels != theirs.channels and ours.name.lower() != "opus":
-        return False  # Opus always has two (RFC 7587 §7), and not all write them
-    try:
-        return is_codec_compatible(ours, theirs)
-    except (TypeError, ValueError):
-        return False  # parameters that are none: a=fmtp:99 packetization-mode
+    if is_h264(theirs):
+        try:
+            H264Format.of(theirs.parameters)
+        except ValueError:
+            return False  # of another profile, or parameters that are none: a=fmtp:99 packetization-mode
+        return is_h264(ours) and ours.clockRate == theirs.clockRate
+    return codec_key(ours) == codec_key(theirs)
 
 
 def common_extensions(

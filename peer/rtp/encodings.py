@@ -19,10 +19,10 @@ from peer.exceptions import (
     InvalidStateError,
     OperationError,
 )
-from peer.sdp.description import format_parameters, parse_parameters
+from peer.sdp.description import format_parameters
 from peer.webidl import Members
 
-from .codecs import capabilities, codec_capability
+from .codecs import capabilities, codec_capability, codec_key, is_media_codec
 
 ENCODINGS_MAX: Final = 3
 """How many encodings of one track are sent: browsers send as many."""
@@ -120,14 +120,10 @@ def check_codec(encoding: Members, choosable: Sequence[Mapping[str, Any]], error
 def same_codec(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """Whether two codecs are one, in what makes them incompatible: name, clock, channels, profile."""
 
-    def key(codec: Mapping[str, Any]) -> tuple[Any, ...]:
-        line = codec.get("sdpFmtpLine")
-        parameters = codec.get("parameters", {}) if line is None else parse_parameters(str(line))
-        profile = str(parameters.get("profile-level-id", ""))[:4].lower()
-        mode = str(parameters.get("packetization-mode", "")) if profile else ""
-        return codec["mimeType"].lower(), codec["clockRate"], codec.get("channels") or 1, profile, mode
-
-    return key(wanted) == key(known) and not wanted["mimeType"].lower().endswith(("/rtx", "/telephone-event"))
+    one, other = codec_capability(wanted), codec_capability(known)
+    if one is None or other is None or not is_media_codec(one):
+        return False
+    return codec_key(one) == codec_key(other)
 
 
 def _default(kind: str) -> Members:

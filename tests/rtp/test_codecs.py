@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 
-from peer.rtp.codecs import common_codecs, common_extensions
+from peer.jsep.numbers import Numbers
+from peer.rtp.codecs import (
+    capabilities,
+    codec_capability,
+    common_codecs,
+    common_extensions,
+    local_codecs,
+    offered_codecs,
+    preferred,
+)
+from peer.sdp.description import format_parameters
 from tests.sdp.test_description import parse
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -55,9 +65,17 @@ def test_payload_types_below_96_are_the_peers_to_give(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", ["packetization-mode", "packetization-mode=x", "profile-level-id=zz", ""]
+    "parameters",
+    [
+        "packetization-mode",
+        "packetization-mode=x",
+        "packetization-mode=2",
+        "profile-level-id=zz",
+        "profile-level-id=42e01f00",
+        "profile-level-id=6e001f",
+    ],
 )
-def test_h264_with_parameters_that_are_none_is_not_ours(parameters: str) -> None:
+def test_h264_that_is_interleaved_in_another_profile_or_none_is_not_ours(parameters: str) -> None:
     lines = ["a=rtpmap:96 H264/90000", f"a=fmtp:96 {parameters}"]
     assert common_codecs("video", parse(*lines, kind="video").codecs, []) == []
 
@@ -89,3 +107,92 @@ def test_feedback_is_what_both_sides_have() -> None:
     lines = ["a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 nack pli", "a=rtcp-fb:96 transport-cc"]
     (codec,) = common_codecs("video", parse(*lines, kind="video").codecs, [])
     assert [(f.type, f.parameter) for f in codec.rtcpFeedback] == [("nack", "pli")]
+
+
+def h264(number: int, fmtp: str | None = None) -> list[RTCRtpCodecParameters]:
+    lines = [f"a=rtpmap:{number} H264/90000"] + ([] if fmtp is None else [f"a=fmtp:{number} {fmtp}"])
+    return parse(*lines, kind="video", formats=str(number)).codecs
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        # What Chromium answers to each of these, but for the order.
+        (None, "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f"),
+        (
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f",
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f",
+        ),
+        (
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d0033",
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f",
+        ),
+        (
+            "profile-level-id=42e01f;level-asymmetry-allowed=1",
+            "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f",
+        ),
+        (
+            "packetization-mode=1;profile-level-id=42C00C",
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e00c",
+        ),
+        # As cameras say it.
+        (
+            "packetization-mode=1;profile-level-id=4D4028;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==",
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=4d001f",
+        ),
+        (
+            "packetization-mode=1;profile-level-id=640029",
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=64001f",
+        ),
+    ],
+)
+def test_h264_is_agreed_on_in_the_form_the_peer_has(theirs: str | None, ours: str) -> None:
+    (codec,) = common_codecs("video", h264(96, theirs), [])
+    assert codec.payloadType == 96
+    assert format_parameters(codec.parameters) == ours
+
+
+def test_a_preference_is_for_a_profile_and_a_mode_whatever_the_level() -> None:
+    offered = [*h264(96, "packetization-mode=1;profile-level-id=42e00c"), codec("VP8", 97)]
+    h264_1 = codec_capability(
+        {
+            "mimeType": "video/H264",
+            "clockRate": 90000,
+            "sdpFmtpLine": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+        }
+    )
+    vp8 = codec_capability({"mimeType": "video/VP8", "clockRate": 90000})
+    assert h264_1 is not None
+    assert vp8 is not None
+    assert [c.payloadType for c in common_codecs("video", offered, [h264_1, vp8])] == [96, 97]
+    assert common_codecs("video", h264(96, "profile-level-id=42e01f"), [h264_1]) == []  # of another mode
+
+
+def test_an_offer_has_the_forms_of_h264_that_browsers_have() -> None:
+    forms = {(c.parameters["packetization-mode"], str(c.parameters["profile-level-id"]))
+             for c in local_codecs("video") if c.name == "H264"}  # fmt: skip
+    assert forms == {(mode, profile) for mode in "01" for profile in ("42001f", "42e01f", "4d001f")}
+    numbers = [c.payloadType for c in local_codecs("video")]
+    assert len(set(numbers)) == len(numbers)
+    each = [c for c in capabilities("video").codecs if c.mimeType == "video/H264"]
+    assert [len(preferred(local_codecs("video"), [one])) for one in each] == [1] * 6
+
+
+def test_an_offer_has_what_is_in_use_under_its_number() -> None:
+    theirs = parse(
+        "a=rtpmap:97 H264/90000",
+        "a=fmtp:97 packetization-mode=1;profile-level-id=640029",
+        "a=rtpmap:99 rtx/90000",
+        "a=fmtp:99 apt=97",
+        kind="video",
+        formats="97 99",
+    ).codecs
+    numbers = Numbers()
+    numbers.learn(theirs, [])
+    agreed = common_codecs("video", theirs, [])
+    offered = numbers.number_codecs(offered_codecs("video", agreed))
+    in_use = {c.payloadType: c for c in offered if c.payloadType in (97, 99)}
+    assert in_use[97].parameters["profile-level-id"] == "64001f"
+    assert in_use[99].parameters == {"apt": 97}
+    assert len({c.payloadType for c in offered}) == len(offered) == len(local_codecs("video")) + 2
+    assert all(96 <= (c.payloadType or 0) <= 127 for c in offered)

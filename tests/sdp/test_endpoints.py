@@ -44,7 +44,8 @@ ANSWERED = {
     "chromium": [
         "trickles, active, bundle 0 1 2",
         "audio recvonly opus/111 G722/9 PCMU/0 PCMA/8 telephone-event/110 telephone-event/126",
-        "video recvonly VP8/96 rtx/97 H264/102 rtx/103 H264/108 rtx/109",
+        "video recvonly VP8/96 rtx/97 H264/102 rtx/103 H264/104 rtx/107 H264/108 rtx/109 H264/114 rtx/115 "
+        "H264/116 rtx/117 H264/39 rtx/40",
         "application webrtc-datachannel",
     ],
     "chromium_data": [
@@ -54,7 +55,8 @@ ANSWERED = {
     "chromium_simulcast": [
         "trickles, active, bundle 0 1",
         "audio recvonly opus/111 G722/9 PCMU/0 PCMA/8 telephone-event/110 telephone-event/126",
-        "video recvonly VP8/96 rtx/97 H264/102 rtx/103 H264/108 rtx/109",
+        "video recvonly VP8/96 rtx/97 H264/102 rtx/103 H264/104 rtx/107 H264/108 rtx/109 H264/114 rtx/115 "
+        "H264/116 rtx/117 H264/39 rtx/40",
     ],
     "duplicate_payload_types": [
         "is complete, active, bundle 0 1",
@@ -147,7 +149,7 @@ ANSWERED = {
     "safari": [
         "trickles, active, bundle 0 1 2",
         "audio recvonly opus/111 G722/9 PCMU/0 PCMA/8 telephone-event/110 telephone-event/126",
-        "video recvonly H264/98 rtx/99 VP8/102 rtx/103",
+        "video recvonly H264/96 rtx/97 H264/98 rtx/99 VP8/102 rtx/103",
         "application webrtc-datachannel",
     ],
     "sip_without_bundle": [

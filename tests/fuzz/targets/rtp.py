@@ -147,7 +147,7 @@ def packed(packets: list[bytes]) -> bytes:
 
 
 def unpacked(given: bytes) -> list[bytes]:
-    packets = []
+    packets: list[bytes] = []
     while len(given) >= 2 and len(packets) < PACKETS_MAX:
         length = int.from_bytes(given[:2])
         packets.append(given[2 : 2 + length])

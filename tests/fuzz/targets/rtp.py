@@ -66,24 +66,24 @@ class Transport:
         self.extensions = HeaderExtensionsMap()
         self.reader = RtpReader(self.extensions)
 
-    async def _send_rtp(self, data: bytes) -> None:
+    def send_rtp(self, data: bytes) -> None:
         if is_rtcp(data):
             self.sent += len(data)
 
-    def _register_rtp_receiver(self, receiver: Any, parameters: RTCRtpReceiveParameters) -> None:
+    def register_receiver(self, receiver: Any, parameters: RTCRtpReceiveParameters) -> None:
         self.extensions.configure(parameters)
         ssrcs = [each.ssrc for each in parameters.encodings]
         ssrcs += [each.rtx.ssrc for each in parameters.encodings if each.rtx is not None]
         numbers = [codec.payloadType for codec in parameters.codecs if codec.payloadType is not None]
         self.router.register_receiver(receiver, ssrcs, numbers, parameters.muxId)
 
-    def _unregister_rtp_receiver(self, receiver: Any) -> None:
+    def unregister_receiver(self, receiver: Any) -> None:
         self.router.unregister_receiver(receiver)
 
-    def _register_rtp_sender(self, sender: Any, parameters: RTCRtpSendParameters) -> None:
-        self.router.register_sender(sender, sender.stream.ssrc)
+    def register_sender(self, sender: Any, ssrc: int, parameters: RTCRtpSendParameters) -> None:
+        self.router.register_sender(sender, ssrc)
 
-    def _unregister_rtp_sender(self, sender: Any) -> None:
+    def unregister_sender(self, sender: Any) -> None:
         self.router.unregister_sender(sender)
 
     def rtp(self, data: bytes, now: float) -> None:
@@ -108,7 +108,7 @@ class Transport:
 
 async def receiver_on(transport: Transport) -> VideoReceiver:
     receiver = VideoReceiver("video", transport)
-    receiver._set_rtcp_ssrc(OURS)
+    receiver.feedback.ssrc = OURS
     await receiver.receive(
         RTCRtpReceiveParameters(
             codecs=CODECS,

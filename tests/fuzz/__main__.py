@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz [--seconds N] [--seed S] [target …]`: fuzz for as long as one likes, each target in turn."""
+"""`python -m tests.fuzz [--seconds N | --inputs N] [--seed S] [target …]`: fuzz for as long as one likes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tests.fuzz.targets import targets
 def main() -> int:
     known = targets()
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60, help="for each target (default: 60)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, default=60, help="for each target (default: 60)")
+    length.add_argument("--inputs", type=int, help="for each target, however long they take")
     parser.add_argument("--seed", type=int, help="of the inputs (default: another each time)")
     parser.add_argument("target", nargs="*", help=f"all of them, or some of {', '.join(sorted(known))}")
     options = parser.parse_args()
@@ -29,19 +31,30 @@ def main() -> int:
         fuzzer = Fuzzer(known[name], seed)
         began = time.monotonic()
         try:
-            asyncio.run(_fuzz(fuzzer, began + options.seconds))
+            asyncio.run(_fuzz(fuzzer, options.inputs, began + options.seconds))
         except Failure as failure:
             failures += 1
-            print(f"FAILED {failure}\n  kept as {remember(known[name], failure.data)} (seed {seed})")
+            kept = remember(known[name], failure.data)
+            print(
+                f"FAILED after {fuzzer.tried} inputs: {failure}\n  kept as {kept} (seed {seed})", flush=True
+            )
         else:
             rate = fuzzer.tried / (time.monotonic() - began)
-            print(f"{name}: {fuzzer.tried} inputs, {rate:.0f}/s, none failed (seed {seed})")
+            parts = "" if fuzzer.parts == fuzzer.tried else f" of {fuzzer.parts} datagrams or messages"
+            print(
+                f"{name}: {fuzzer.tried} inputs{parts}, {rate:.0f}/s, the dearest {fuzzer.slowest * 1000:.0f} ms, "
+                f"none failed (seed {seed})",
+                flush=True,
+            )
     return 1 if failures else 0
 
 
-async def _fuzz(fuzzer: Fuzzer, until: float) -> None:
+async def _fuzz(fuzzer: Fuzzer, count: int | None, until: float) -> None:
     await fuzzer.corpus()
-    await fuzzer.inputs(until=until)
+    if count is None:
+        await fuzzer.inputs(until=until)
+    else:
+        await fuzzer.inputs(count)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.deadline import TookTooLong, at_most
+from tests.support.deadline import TookTooLong, Watch
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 SECONDS_PER_INPUT: Final = 0.05
@@ -52,6 +52,10 @@ class Target(ABC):
 
     async def close(self) -> None:  # noqa: B027
         """Give back what was prepared."""
+
+    def parts(self, data: bytes) -> int:
+        """How many datagrams or messages an input brings, one after another."""
+        return 1
 
     def mutate(self, rng: random.Random, data: bytes, other: bytes) -> bytes:
         """Make another input from one, or two."""
@@ -104,6 +108,11 @@ class Fuzzer:
     def __init__(self, target: Target, seed: int = 1) -> None:
         self.target = target
         self.tried = 0
+        self.parts = 0
+        """Datagrams or messages in the inputs that were tried."""
+        self.slowest = 0.0
+        """Seconds of processor time that the dearest input took, at its best try."""
+        self._watch = Watch()
         self._rng = random.Random(f"{target.name} {seed}")
         self._known: list[bytes] = []
         self._reported: list[Any] = []
@@ -136,13 +145,17 @@ class Fuzzer:
         await self.target.open()
         collecting = gc.isenabled()
         gc.disable()  # its pauses are nobody's fault
+        gc.freeze()  # and what was here before need not be looked through
         try:
-            for data in inputs:
-                await self._try(data)
-                self.tried += 1
-                if self.tried % 500 == 0:
-                    gc.collect()
+            with self._watch:
+                for data in inputs:
+                    await self._try(data)
+                    self.tried += 1
+                    self.parts += self.target.parts(data)
+                    if self.tried % 500 == 0:
+                        gc.collect()
         finally:
+            gc.unfreeze()
             if collecting:
                 gc.enable()
             await self.target.close()
@@ -151,8 +164,9 @@ class Fuzzer:
     async def _try(self, data: bytes) -> None:
         for chance in range(TRIES):
             try:
-                with at_most(self.target.seconds_per_input):
+                with self._watch.at_most(self.target.seconds_per_input):
                     await self.target.run(data)
+                self.slowest = max(self.slowest, self._watch.took)
                 break
             except TookTooLong as exc:
                 if exc.hung or chance == TRIES - 1:

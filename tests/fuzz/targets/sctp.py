@@ -74,6 +74,9 @@ class Packets(Target):
             packed([chunk(3, b"\0\0\0\6" + bytes(4) + b"\1\x18\0\0" + b"\0\0\xff\xff" * 280)]),
         ]
 
+    def parts(self, data: bytes) -> int:
+        return len(unpacked(data))
+
     def mutate(self, rng: random.Random, data: bytes, other: bytes) -> bytes:
         packets = unpacked(data)
         for _ in range(rng.choice((1, 1, 2, 3))):

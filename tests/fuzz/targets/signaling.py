@@ -60,6 +60,9 @@ DEEP = [
 ]
 
 
+FRAMES_MAX = 40
+
+
 class ClientMessage(Target):
     name = "signaling-client-message"
 
@@ -103,6 +106,9 @@ class Connection(Target):
             *DEEP,
         ]
 
+    def parts(self, data: bytes) -> int:
+        return min(data.count(b"\n") + 1, FRAMES_MAX)
+
     async def open(self) -> None:
         self._relay = Relay(
             RelaySettings(
@@ -115,7 +121,7 @@ class Connection(Target):
         await self._relay.stop()
 
     async def run(self, data: bytes) -> None:
-        frames = iter(data.split(b"\n")[:40])
+        frames = iter(data.split(b"\n")[:FRAMES_MAX])
         told: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:

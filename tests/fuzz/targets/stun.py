@@ -81,6 +81,9 @@ class Binding(Target):
         ]
         return [*(_packed([message]) for message in messages), _packed(messages)]
 
+    def parts(self, data: bytes) -> int:
+        return len(_unpacked(data))
+
     def mutate(self, rng: random.Random, data: bytes, other: bytes) -> bytes:
         messages = _unpacked(data) or _unpacked(other)
         at = rng.randrange(len(messages))

@@ -31,6 +31,8 @@ class RTCIceTransport(GuardedHandlers):
         self._engine = engine
         self._tasks = tasks
         self._told_gathering_state: GatheringState = "new"
+        self.gathered_fragment: str | None = None
+        """The username fragment whose gathering was last told to be complete."""
         self._told_state: AgentState = "new"
         self._passing = False
         self._selected: RTCIceCandidatePair | None = None
@@ -103,12 +105,16 @@ class RTCIceTransport(GuardedHandlers):
         self.emit("statechange")
 
     def _gathering_state_changed(self) -> None:
-        self._tasks.queue(partial(self._tell_gathering_state, self._engine.gathering_state))
+        local = self._engine.local_credentials
+        fragment = None if local is None else local.username_fragment
+        self._tasks.queue(partial(self._tell_gathering_state, self._engine.gathering_state, fragment))
 
-    def _tell_gathering_state(self, state: GatheringState) -> None:
+    def _tell_gathering_state(self, state: GatheringState, fragment: str | None) -> None:
         if self._engine.state == "closed" or state == self._told_gathering_state:
             return
         self._told_gathering_state = state
+        if state == "complete":
+            self.gathered_fragment = fragment
         self.emit("gatheringstatechange")
 
 

@@ -109,9 +109,8 @@ class Parts:
 
     async def gathering(self) -> None:
         """Wait until all candidates have been gathered. Raises `InvalidStateError` when closed meanwhile."""
-        if self.states.ice_gathering == "complete" or (
-            not self.transports.all and self.session.local is not None
-        ):
+        # The state is told in a queued task: after a restart it still is that of the gathering before.
+        if self.session.all_gathered:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gathered.append(waiter)

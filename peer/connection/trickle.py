@@ -41,8 +41,9 @@ class Trickle:
             self._note_end(transport)
 
     def _note_end(self, transport: Transport) -> None:
-        if transport.shown.gatheringState == "complete":
-            trickle.gathering_complete(self._session, self._session.transports[transport.id])
+        fragment = transport.shown.gathered_fragment
+        if fragment is not None:
+            trickle.gathering_complete(self._session, self._session.transports[transport.id], fragment)
 
 
 def signalled(candidate: RTCIceCandidate | None) -> SignalledCandidate | None:

@@ -119,6 +119,20 @@ class Session:
         return self.pending_remote or self.current_remote
 
     @property
+    def all_gathered(self) -> bool:
+        """Whether the local description has every candidate there will be, those of the last restart included."""
+        return self.local is not None and all(
+            transport.gathered[-1] in transport.complete
+            for transport in self.transports.values()
+            if transport.gathered
+        )
+
+    @property
+    def peer_prefers_ipv4(self) -> bool:
+        """Whether the peer's description, if there is one, prefers IPv4."""
+        return self.remote is not None and self.remote.sdp.ipv4_first
+
+    @property
     def agreed(self) -> tuple[Description | None, Description | None]:
         """Our description and the peer's that both sides have settled on, for now if one is a provisional answer.
 

@@ -36,10 +36,10 @@ def record_local(session: Session, transport: TransportState, candidate: Candida
     return None
 
 
-def gathering_complete(session: Session, transport: TransportState) -> None:
-    """The newest generation of a transport has all its candidates."""
-    if transport.gathered:
-        transport.complete.add(transport.gathered[-1])
+def gathering_complete(session: Session, transport: TransportState, ufrag: str) -> None:
+    """The generation of a transport with this username fragment has all its candidates."""
+    if ufrag in transport.gathered:
+        transport.complete.add(ufrag)
     refresh_local(session, transport)
 
 

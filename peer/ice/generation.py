@@ -31,9 +31,6 @@ logger = logging.getLogger(__name__)
 NAMES_AT_ONCE: Final = 32
 """Remote candidates whose names may be looked up at the same time; more are ignored."""
 
-PEER_ADDRESSES_MAX: Final = 200
-"""Addresses of a peer that TURN servers are asked to let through."""
-
 EARLY_DATAGRAMS: Final = 16
 """Payload kept while its sender has yet to prove who it is: a ClientHello may overtake the answer to a check."""
 
@@ -349,11 +346,12 @@ class Generation:
         if not self._filter.takes(candidate):
             logger.info("%s ignores remote %s", self.local.username_fragment, candidate.to_sdp())
             return
-        if candidate.protocol == "udp" and len(self._peer_addresses) < PEER_ADDRESSES_MAX:
+        taken = self.agent.add_remote_candidate(candidate, self._network.time())
+        # TURN servers are asked to let through what we check, and nothing else that a peer names.
+        if taken and candidate.protocol == "udp":
             peer = (candidate.address, candidate.port)
             self._peer_addresses[peer] = None
             self._permit(list(self._bases), [peer])
-        self.agent.add_remote_candidate(candidate, self._network.time())
         self._paths.clear()
         self._pump()
         if self._early:

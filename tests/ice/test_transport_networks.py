@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from peer.ice.candidate import Candidate
 from peer.ice.gathering.gatherer import IceCandidateError
 from peer.ice.options import IceOptions
 from peer.ice.servers import parse_server
@@ -110,6 +111,25 @@ async def test_behind_two_symmetric_nats_a_relay_carries_and_is_given_back() -> 
         assert "relay" in (selected.local.type, selected.remote.type)
         assert net.turn.allocations
     net.everything_is_closed()
+
+
+@in_virtual_time
+async def test_a_relay_is_asked_to_let_through_no_more_addresses_than_are_checked() -> None:
+    net = Internet()
+    net.left.attach("198.51.100.1", net.world.internet)
+    net.right.attach("198.51.100.2", net.world.internet)
+    async with transports(net.options(TURN, policy="relay"), network=net.networks) as pair:
+        pair.left.gather(ice_parameters())
+        await until(pair.left, "gatheringstatechange", lambda: pair.left.gathering_state == "complete")
+        pair.left.start(ice_parameters())
+        for number in range(300):
+            address = f"203.0.{113 + number // 200}.{1 + number % 200}"
+            pair.left.add_remote_candidate(Candidate("1", 1, "udp", 2130706431, address, 9000, "host"))
+        await asyncio.sleep(2)
+        known = {candidate.address for candidate in pair.left.remote_candidates()}
+        (allocation,) = net.turn.allocations.values()
+        assert set(allocation.permissions) == known
+        assert len(known) == 200
 
 
 @in_virtual_time

@@ -143,6 +143,7 @@ class IceAgent:
         if self._states.is_over or not self._table.add_local(candidate, base):
             return
         self._enter(now)
+        self._deadlines.candidate_at = now
         # A reflexive candidate is sent from its base, which is paired already (RFC 8445 §6.1.2.4).
         if self._table.bases[base] == [candidate]:
             for remote in self._table.remote:
@@ -198,17 +199,17 @@ class IceAgent:
         self._hold()
         self._advance(now)
 
-    def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
-        """The peer signalled a candidate. Raises `ValueError` if its address is a name: resolve that first.
+    def add_remote_candidate(self, candidate: Candidate, now: float) -> bool:
+        """The peer signalled a candidate. Whether it was taken. Raises `ValueError` if its address is a name.
 
         Those beyond the 200th, of another component, or that no peer can have, are ignored.
         """
         address = ipaddress.ip_address(candidate.address)
         if self._states.is_over or candidate.component != 1 or address.is_unspecified or address.is_multicast:
-            return
+            return False
         # An active candidate has no port of its own (RFC 6544 §4.5): it shows itself by connecting.
         if candidate.port == 0 or (candidate.protocol == "tcp" and candidate.tcp_type == "active"):
-            return
+            return False
         self._enter(now)
         candidate = replace(candidate, address=str(address))
         known = self._table.find_remote(candidate)
@@ -216,11 +217,14 @@ class IceAgent:
             # RFC 8838 §11.4: what was peer-reflexive has now been signalled.
             if known.type == "prflx":
                 self._rename_remote(known, candidate)
-        elif self._table.add_remote(candidate):
+        elif not self._table.add_remote(candidate):
+            return False
+        else:
             self._deadlines.candidate_at = now
             for base, locals_ in self._table.bases.items():
                 self._pair_up(locals_[0], candidate, base)
         self._advance(now)
+        return True
 
     def end_of_remote_candidates(self, now: float) -> None:
         """The peer will signal no more candidates (RFC 8838 §14)."""

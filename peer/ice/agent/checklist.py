@@ -160,11 +160,6 @@ class CheckList:
         return min(failed, key=lambda pair: pair.failed_at + rest(pair), default=None)
 
     @property
-    def holds_pairs(self) -> bool:
-        """Whether there is anything to check."""
-        return bool(self._pairs)
-
-    @property
     def unfinished(self) -> bool:
         """Whether a pair is still to be checked, or being checked."""
         return any(pair.state in ("frozen", "waiting", "in-progress") for pair in self._pairs.values())

@@ -44,14 +44,15 @@ class Deadlines:
         timings = self._context.timings
         if self._selection.lost:
             return self._selection.granted_at + timings.consent_timeout
-        if self._states.current == "checking" and self._both_ended and self._checklist.exhausted:
-            assert self.started_at is not None
-            return self.started_at + timings.patience
-        if self._states.current == "checking" and self._checklist.holds_pairs and self._checklist.exhausted:
-            # A peer that never says it has named all its candidates is not waited for without end.
-            assert self.started_at is not None
-            return max(self.started_at, self.candidate_at) + timings.hopeless_after
-        return None
+        if self._states.current != "checking":
+            return None
+        assert self.started_at is not None
+        # A peer that never says it has named all its candidates is not waited for without end, nor one that keeps
+        # the list busy with checks from ever new addresses and answers none of ours.
+        patient_until = self.started_at + timings.patience
+        if self._both_ended and self._checklist.exhausted:
+            return patient_until
+        return max(patient_until, max(self.started_at, self.candidate_at) + timings.hopeless_after)
 
     def next(self) -> float | None:
         """The earliest, the end of consent on any pair included (RFC 7675 §5.1)."""

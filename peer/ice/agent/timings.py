@@ -30,8 +30,8 @@ class IceTimings:
     patience: float = 39.5
     """No failure earlier than this after checks started (RFC 8863 §4)."""
     hopeless_after: float = 60.0
-    """No failure later than this after the last new candidate, while no pair works and nobody has said that there will
-    be no more candidates."""
+    """No failure later than this after the last new candidate of either side, while no pair works: whatever there is
+    left to check, and whether or not the peer has said that it has no more candidates."""
     consent_interval: float = 5.0
     """Between consent checks, times 0.8 to 1.2 at random (RFC 7675 §5.1)."""
     consent_timeout: float = 30.0

@@ -532,6 +532,45 @@ def test_it_fails_only_when_both_sides_ended_and_patience_did() -> None:
     assert hand.agent.timer() is None
 
 
+def test_it_fails_in_a_minute_however_a_peer_that_answers_nothing_keeps_the_list_busy() -> None:
+    hand = Hand()
+    hand.remote("10.0.0.2")
+    for second in range(59):
+        hand.run(1)
+        hand.check(("198.51.100.66", 5000 + second))
+    assert hand.state == "checking"
+    hand.run(1.1)
+    assert hand.state == "failed"
+
+
+def test_it_fails_in_a_minute_without_any_candidate() -> None:
+    hand = Hand()
+    hand.run(59.9)
+    assert hand.state == "checking"
+    hand.run(0.2)
+    assert hand.state == "failed"
+
+
+def test_patience_that_is_longer_than_the_search_is_kept() -> None:
+    hand = Hand(timings=IceTimings(patience=100))
+    hand.remote("10.0.0.2")
+    hand.run(99.9)
+    assert hand.state == "checking"
+    hand.run(0.2)
+    assert hand.state == "failed"
+
+
+def test_whether_a_candidate_of_the_peers_was_taken_is_told() -> None:
+    hand = Hand()
+    taken = [
+        hand.agent.add_remote_candidate(candidate("198.51.100.1", 1000 + number), hand.now)
+        for number in range(250)
+    ]
+    assert taken == [True] * 200 + [False] * 50
+    assert hand.agent.add_remote_candidate(candidate("198.51.100.1", 1000), hand.now)
+    assert not hand.agent.add_remote_candidate(candidate("198.51.100.2", 0), hand.now)
+
+
 def test_a_late_candidate_gives_the_search_another_minute() -> None:
     hand = Hand()
     hand.remote("10.0.0.2")

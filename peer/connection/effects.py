@@ -50,8 +50,8 @@ class Effects:
                 transports.discard(transport)
             case e.SetIceRole(transport, role):
                 transports[transport].ice.set_role(role)
-            case e.Gather(transport, ufrag, pwd):
-                transports[transport].ice.gather(IceCredentials(ufrag, pwd))
+            case e.Gather(transport, ufrag, pwd, ipv4_first):
+                transports[transport].ice.gather(IceCredentials(ufrag, pwd), ipv4_first=ipv4_first)
             case e.UndoGathering(transport):
                 transports[transport].ice.rollback()
             case e.ForgetPeer(transport):

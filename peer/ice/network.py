@@ -28,6 +28,8 @@ class Interface:
     kind: InterfaceKind = "unknown"
     scope_id: int = 0
     """The zone of a link-local IPv6 address."""
+    routed: bool = True
+    """Whether the routing table has a way into the world from here."""
 
 
 class DatagramReceiver(Protocol):

@@ -171,16 +171,17 @@ class IceTransport(EventEmitter):
         if self._pool is not None:
             self._discard_pool()
 
-    def gather(self, credentials: IceCredentials) -> None:
+    def gather(self, credentials: IceCredentials, *, ipv4_first: bool = False) -> None:
         """Begin a generation with these credentials. Again with the same ones: nothing happens.
 
         With others it is an ICE restart, or a fresh beginning if the last generation never learnt its peer.
+        `ipv4_first` gives IPv4 addresses the higher priority, unless a pool has been gathered already.
         """
         if self._closed or any(each.local == credentials for each in self._generations):
             return
         gatherer, self._pool = self._pool, None
         if gatherer is None:
-            gatherer = Gatherer(self._options, self._network, self._rng)
+            gatherer = Gatherer(self._options, self._network, self._rng, ipv4_first=ipv4_first)
             gatherer.start()
         agent = IceAgent(
             controlling=self.role == "controlling",

@@ -65,7 +65,7 @@ def apply_local(session: Session, kind: SdpType, sdp: SessionDescription, now: f
     for transport, section in session.tagged(sdp):
         effects += transport.take_role("controlling" if kind == "offer" else "controlled")
         if kind != "offer" or not may_be_superfluous(session, sdp, transport, section):
-            effects += transport.gather(Credentials.of(section))
+            effects += transport.gather(Credentials.of(section), ipv4_first=session.peer_prefers_ipv4)
     if kind != "offer":
         effects += connect(session, sdp, ours=True)
     if kind == "answer":
@@ -140,7 +140,7 @@ def apply_remote(
         unbundle_rejected(session, sdp)
         for transport, section in session.tagged(session.local.sdp) if session.local else []:
             if not transport.gathered:
-                effects += transport.gather(Credentials.of(section))
+                effects += transport.gather(Credentials.of(section), ipv4_first=session.peer_prefers_ipv4)
         effects += connect(session, sdp, ours=False)
     if kind == "answer":
         effects += _settle(session, told, now)

@@ -45,6 +45,8 @@ class Gather:
     transport: str
     ufrag: str
     pwd: str
+    ipv4_first: bool = False
+    """The peer's description prefers IPv4."""
 
 
 @dataclass(frozen=True)

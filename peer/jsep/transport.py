@@ -78,14 +78,14 @@ class TransportState:
         self.has_role = True
         return [SetIceRole(self.id, role)]
 
-    def gather(self, credentials: Credentials) -> list[Effect]:
-        """The description with these credentials is in force: gather for it."""
+    def gather(self, credentials: Credentials, *, ipv4_first: bool) -> list[Effect]:
+        """The description with these credentials is in force: gather for it. `ipv4_first`: as the peer prefers."""
         assert credentials.ufrag is not None
         if credentials.ufrag not in self.gathered:
             self.gathered.append(credentials.ufrag)
         self.local = credentials
         self.restart_offer = self.restart_answer = None
-        return [Gather(self.id, credentials.ufrag, credentials.pwd or "")]
+        return [Gather(self.id, credentials.ufrag, credentials.pwd or "", ipv4_first)]
 
     def roll_back(self, local: Credentials, generations: int) -> list[Effect]:
         """Forget what was gathered for descriptions that have been rolled back."""

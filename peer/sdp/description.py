@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
+from typing import Final
 
 from .section import (
     DATA_PROTOCOLS,
@@ -30,6 +32,8 @@ __all__ = [
     "format_parameters",
     "parse_parameters",
 ]
+
+_UNSPECIFIED: Final = ("0.0.0.0", "::")
 
 
 @dataclass
@@ -65,6 +69,20 @@ class SessionDescription:
         """Whether the sender can do with candidates that come later (RFC 8838 §4.1)."""
         return any("trickle" in section.ice_options for section in self.media)
 
+    @property
+    def ipv4_first(self) -> bool:
+        """Whether the sender would rather have IPv4: its best candidate, or without any its default address, is IPv4.
+
+        Names tell nothing, nor does the unspecified address that goes before candidates that trickle.
+        """
+        sections = [section for section in self.media if not section.rejected]
+        candidates = [each for section in sections for each in section.candidates]
+        if candidates:
+            best = max(candidates, key=lambda each: each.priority)
+            return best.is_ip and best.ip_version == 4
+        addresses = [section.connection for section in sections if section.connection not in _UNSPECIFIED]
+        return bool(addresses) and all(_is_ipv4(address) for address in addresses)
+
     def __str__(self) -> str:
         lines = ["v=0", f"o={self.origin}", f"s={self.name}", "t=0 0"]
         if self.ice_lite:
@@ -78,3 +96,10 @@ class SessionDescription:
         for section in self.media:
             lines += section.lines()
         return "\r\n".join(lines) + "\r\n"
+
+
+def _is_ipv4(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).version == 4
+    except ValueError:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,7 @@ from peer.jsep.effects import (
 )
 from peer.jsep.signalled import SignalledCandidate
 from peer.rtp.codecs import capabilities
+from peer.sdp.parser import parse_description
 from tests.support.sessions import Side, negotiate
 
 HOST = Candidate("1", 1, "udp", 2130706431, "203.0.113.9", 5000, "host")
@@ -67,6 +69,34 @@ def test_a_first_offer_opens_a_transport_binds_its_line_and_gathers_as_controlli
         ForgetParameters(),
         TellState(True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "connection", "first"),
+    [
+        (["198.51.100.1", "2001:db8::1"], "0.0.0.0", True),
+        (["2001:db8::1", "198.51.100.1"], "0.0.0.0", False),
+        (["4a1b.local", "198.51.100.1"], "0.0.0.0", False),
+        ([], "198.51.100.1", True),
+        ([], "2001:db8::1", False),
+        ([], "0.0.0.0", False),
+        ([], "gateway.example", False),
+    ],
+)
+def test_who_answers_gathers_the_ip_version_first_that_the_offer_prefers(
+    addresses: list[str], connection: str, first: bool
+) -> None:
+    a, b = Side(), Side()
+    a.add("audio")
+    offer = parse_description(a.offer())
+    offer.media[0].connection = connection
+    offer.media[0].candidates = [
+        replace(HOST, address=address, priority=HOST.priority - place)
+        for place, address in enumerate(addresses)
+    ]
+    b.take("offer", str(offer))
+    b.answer()
+    assert [each.ipv4_first for each in b.did(Gather)] == [first]
 
 
 def test_an_offer_that_is_only_created_has_no_effects_and_leaves_lines_without_mid() -> None:

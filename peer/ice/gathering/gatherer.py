@@ -80,8 +80,17 @@ class Gatherer:
     Until it is attached to one (`iceCandidatePoolSize`) it remembers what it found.
     """
 
-    def __init__(self, options: IceOptions, network: Network, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        options: IceOptions,
+        network: Network,
+        rng: random.Random | None = None,
+        *,
+        ipv4_first: bool = False,
+    ) -> None:
+        """`ipv4_first`: the peer prefers IPv4 addresses, whatever the routes say."""
         self.options = options
+        self._ipv4_first = ipv4_first
         self.complete = False
         self._network = network
         self._rng = rng
@@ -134,7 +143,7 @@ class Gatherer:
 
         On a machine that has lost its last interface nothing is given up: it may come back as it was.
         """
-        usable = usable_interfaces(self._network.interfaces(), self.options)
+        usable = usable_interfaces(self._network.interfaces(), self.options, ipv4_first=self._ipv4_first)
         if self._closed or not usable:
             return False
         addresses = {interface.address for interface in usable}
@@ -223,7 +232,7 @@ class Gatherer:
                 self._sink.gathering_complete()
 
     async def _gather(self) -> None:
-        usable = usable_interfaces(self._network.interfaces(), self.options)
+        usable = usable_interfaces(self._network.interfaces(), self.options, ipv4_first=self._ipv4_first)
         if not usable:
             logger.warning(
                 "there is no network interface to gather candidates on, or bind, interface_filter and ip_versions "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterable
 
@@ -29,6 +30,9 @@ MOST_ADDRESSES = 16
 """More than these, a container host's hundreds for example, would only make check lists long."""
 
 _UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
+
+_FAR_AWAY = "2000::1"
+"""An address that only a default route leads to."""
 
 _ARPHRD_PPP = 512
 _ARPHRD_NONE = 0xFFFE
@@ -110,7 +114,7 @@ def _linux_interfaces() -> list[Interface]:
         scope = (
             entry.index if ipaddress.ip_address(entry.address).is_link_local and ":" in entry.address else 0
         )
-        found.append(Interface(link.name, entry.address, kind, scope))
+        found.append(Interface(link.name, entry.address, kind, scope, _is_routed(entry.address)))
     return found
 
 
@@ -135,12 +139,32 @@ def _portable_interfaces() -> list[Interface]:
             parsed = ipaddress.ip_address(address)
             kind = "loopback" if parsed.is_loopback else interface_kind(adapter.nice_name)
             zone = scope if parsed.version == 6 and parsed.is_link_local else 0
-            found.append(Interface(adapter.nice_name, str(parsed), kind, zone))
+            found.append(Interface(adapter.nice_name, str(parsed), kind, zone, _is_routed(str(parsed))))
     return found
 
 
-def usable_interfaces(interfaces: Iterable[Interface], options: IceOptions) -> list[Interface]:
+def _is_routed(address: str) -> bool:
+    """Whether there is a way into the world from an IPv6 address: connecting a UDP socket asks that and sends nothing.
+
+    Of IPv4 addresses nobody wants to know.
+    """
+    if ":" not in address or not _is_global(address):
+        return True
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+            asking.bind((address, 0))
+            asking.connect((_FAR_AWAY, 9))
+    except OSError:
+        return False
+    return True
+
+
+def usable_interfaces(
+    interfaces: Iterable[Interface], options: IceOptions, *, ipv4_first: bool = False
+) -> list[Interface]:
     """Those the options allow, best first: by kind, and IPv6 and IPv4 taking turns in a kind (RFC 8421 §4).
+
+    `ipv4_first`: the peer has said that it would rather have IPv4.
 
     Link-local addresses are used where there is nothing better, and loopback where there is nothing else.
     """
@@ -168,18 +192,21 @@ def usable_interfaces(interfaces: Iterable[Interface], options: IceOptions) -> l
             allowed.append(interface)
     # A cable between two machines has link-local addresses and no others (RFC 3927 §2.1); with no network at all,
     # two peers on this machine still find each other.
-    return interleave(allowed or link_locals or loopbacks)[:MOST_ADDRESSES]
+    return interleave(allowed or link_locals or loopbacks, ipv4_first=ipv4_first)[:MOST_ADDRESSES]
 
 
-def interleave(interfaces: Iterable[Interface]) -> list[Interface]:
+def interleave(interfaces: Iterable[Interface], *, ipv4_first: bool = False) -> list[Interface]:
     """Sorted by kind, best first; inside a kind the two IP versions take turns while both last (RFC 8421 §4).
 
     IPv6 begins where it leads out into the world, IPv4 where the machine has unique local or link-local IPv6 addresses
-    only: a peer may try no more than the first (RFC 6724 §2.1 prefers IPv4 to them as well).
+    only (RFC 6724 §2.1 prefers IPv4 to them as well), or no route for those it has, or where `ipv4_first` says so: a
+    peer may try no more than the first.
     """
     pool = list(interfaces)
     ordered = []
-    v6_leads = any(_leads_out(each.address) for each in pool if ":" in each.address)
+    v6_leads = not ipv4_first and any(
+        each.routed and _is_global(each.address) for each in pool if ":" in each.address
+    )
     for kind in sorted({each.kind for each in pool}, key=KIND_RANK.__getitem__, reverse=True):
         v6 = [each for each in pool if each.kind == kind and ":" in each.address]
         v4 = [each for each in pool if each.kind == kind and ":" not in each.address]
@@ -189,7 +216,7 @@ def interleave(interfaces: Iterable[Interface]) -> list[Interface]:
     return ordered
 
 
-def _leads_out(address: str) -> bool:
+def _is_global(address: str) -> bool:
     parsed = ipaddress.ip_address(address)
     return not parsed.is_link_local and parsed not in _UNIQUE_LOCAL
 

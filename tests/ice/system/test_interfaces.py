@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import subprocess
 import sys
 
 import pytest
@@ -119,6 +121,39 @@ def test_ipv6_and_ipv4_take_turns_inside_a_kind() -> None:
 def test_ipv4_comes_first_where_ipv6_does_not_lead_out() -> None:
     pool = [Interface("eth0", address, "wired") for address in ("fd00::1", "fe80::1", "192.0.2.1")]
     assert next(each.address for each in interleave(pool)) == "192.0.2.1"
+
+
+def test_ipv4_comes_first_where_no_route_leads_out_for_ipv6_or_the_peer_prefers_it() -> None:
+    v4 = Interface("eth0", "192.0.2.1", "wired")
+    routed, stranded = (Interface("eth0", "2001:db8::1", "wired", routed=routed) for routed in (True, False))
+    assert interleave([v4, routed]) == [routed, v4]
+    assert interleave([v4, stranded]) == [v4, stranded]
+    assert interleave([v4, routed], ipv4_first=True) == [v4, routed]
+    assert usable_interfaces([routed, v4], IceOptions(), ipv4_first=True) == [v4, routed]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(os.geteuid() != 0, reason="a namespace of its own takes root")
+@pytest.mark.parametrize("routed", [True, False])
+def test_whether_an_address_is_routed_is_what_the_kernel_says(routed: bool) -> None:
+    looking = (
+        "from peer.ice.system.interfaces import system_interfaces;"
+        "print(*(each.address for each in system_interfaces() if each.routed and each.kind != 'loopback'))"
+    )
+    script = [
+        "ip link add wan type veth peer name far",
+        "ip link set wan up && ip link set far up",
+        "ip address add 192.0.2.1/24 dev wan",
+        "ip address add 2001:db8::1/64 dev wan nodad",
+        *(["ip route add default via 2001:db8::2 dev wan"] if routed else []),
+        f'{sys.executable} -c "{looking}"',
+    ]
+    ran = subprocess.run(
+        ["unshare", "--net", "sh", "-ec", "\n".join(script)], capture_output=True, text=True, timeout=30
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ("2001:db8::1" in ran.stdout.split()) == routed
+    assert "192.0.2.1" in ran.stdout.split()
 
 
 def test_link_local_addresses_are_used_where_there_is_nothing_better() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 Found = TypeVar("Found")
 
@@ -14,13 +14,14 @@ async def first_to_succeed(
     delay: float,
     *,
     discard: Callable[[Found], object] = lambda _: None,
-    leave: Callable[[asyncio.Task[Found]], object],
+    leave: Callable[[Coroutine[Any, Any, object]], object],
 ) -> Found:
     """Return what the first attempt to succeed returns; the others are cancelled, and not waited for.
 
-    Each begins `delay` seconds after the one before, or as soon as that has failed. `leave` gets the task of each that
-    has been cancelled and takes its time to end: the caller must hold it. `discard` gets what an attempt returns that
-    succeeds all the same. Raises what the first attempt raised when all fail. Cancelled, it waits for all to end.
+    Each begins `delay` seconds after the one before, or as soon as that has failed. Where those that have been
+    cancelled take their time to end, `leave` gets a coroutine that waits for them. `discard` gets what an attempt
+    returns that succeeds all the same. Raises what the first attempt raised when all fail. Cancelled, it waits for
+    all to end.
     """
     loop = asyncio.get_running_loop()
     tasks: list[asyncio.Task[Found]] = []
@@ -50,8 +51,7 @@ async def first_to_succeed(
             task.cancel()
             task.add_done_callback(ended)
         left = [task for task in tasks if not task.done()]
-        if winner is not None:
-            for task in left:
-                leave(task)
+        if left and winner is not None:
+            leave(asyncio.wait(left))
         elif left:
             await asyncio.wait(left)

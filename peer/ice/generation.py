@@ -19,7 +19,8 @@ from peer.ice.agent.events import AgentState, HandshakePacket, PairSelected, Rol
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
-from peer.ice.gathering.gatherer import Gatherer, IceCandidateError
+from peer.ice.gathering.failures import IceCandidateError
+from peer.ice.gathering.gatherer import Gatherer
 from peer.ice.network import Address, DatagramBase, Network
 from peer.ice.options import IceOptions
 from peer.ice.remote_filter import RemoteFilter

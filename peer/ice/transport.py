@@ -16,7 +16,8 @@ from peer.ice.agent.pair import CandidatePair
 from peer.ice.agent.piggyback import Piggyback
 from peer.ice.candidate import Candidate
 from peer.ice.credentials import IceCredentials
-from peer.ice.gathering.gatherer import Gatherer, IceCandidateError
+from peer.ice.gathering.failures import IceCandidateError
+from peer.ice.gathering.gatherer import Gatherer
 from peer.ice.generation import Generation, Path
 from peer.ice.network import Network
 from peer.ice.options import IceOptions

@@ -11,6 +11,7 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcrtpparameters import RTCRtcpParameters, RTCRtpCodecParameters, RTCRtpSendParameters
 from av import VideoFrame
 
+from peer.aio.background import Background
 from peer.rtp.counters import Measured
 from peer.rtp.feed import SenderFeed
 from peer.rtp.line import Line
@@ -149,7 +150,7 @@ class VideoSender(EncodingSender):
         self, trackOrKind: MediaStreamTrack | str, transport: Any = None, *, line: Line | None = None
     ) -> None:
         self.layers: list[LayerSender] = []
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending = Background("video sender")
         super().__init__(trackOrKind, transport, line=line)
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
@@ -170,7 +171,7 @@ class VideoSender(EncodingSender):
         for layer in self.layers:
             self._end(layer)
         await super().stop()
-        await asyncio.gather(*self._ending)
+        await self._ending.settled()
 
     def _use_encoding(self) -> None:
         super()._use_encoding()
@@ -193,9 +194,7 @@ class VideoSender(EncodingSender):
     def _end(self, layer: LayerSender) -> None:
         if layer._layer_feed in self._feed.taps:
             self._feed.taps.remove(layer._layer_feed)
-        task = asyncio.ensure_future(layer.stop())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._ending.spawn(layer.stop())
 
 
 class LayerSender(EncodingSender):

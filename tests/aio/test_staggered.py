@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from peer.aio.background import Background
 from peer.aio.staggered import first_to_succeed
 from tests.simnet import in_virtual_time
 
@@ -15,7 +16,7 @@ class Attempts:
     def __init__(self) -> None:
         self.begun: list[tuple[str, float]] = []
         self.cancelled: list[str] = []
-        self.left: set[asyncio.Task[str]] = set()
+        self.left = Background("attempts")
 
     def make(self, name: str, takes: float, error: Exception | None = None) -> Callable[[], Awaitable[str]]:
         async def attempt() -> str:
@@ -39,11 +40,11 @@ async def test_the_next_begins_after_the_delay_and_the_first_to_succeed_ends_the
     found = await first_to_succeed(
         [attempts.make("dead", 60), attempts.make("alive", 0.1), attempts.make("third", 0.1)],
         0.25,
-        leave=attempts.left.add,
+        leave=attempts.left.spawn,
     )
     assert found == "alive"
     assert attempts.begun == [("dead", 0), ("alive", pytest.approx(0.25))]
-    await asyncio.wait(attempts.left)
+    await attempts.left.settled()
     assert attempts.cancelled == ["dead"]
 
 
@@ -55,7 +56,7 @@ async def test_a_failure_begins_the_next_at_once_and_the_first_error_is_told() -
         await first_to_succeed(
             [attempts.make("one", 0.01, refused), attempts.make("two", 0.01, late)],
             0.25,
-            leave=attempts.left.add,
+            leave=attempts.left.spawn,
         )
     assert attempts.begun == [("one", 0), ("two", pytest.approx(0.01))]
 
@@ -67,10 +68,9 @@ async def test_what_succeeds_in_the_same_moment_is_given_back() -> None:
         [attempts.make("one", 0.5), attempts.make("two", 0.25)],
         0.25,
         discard=discarded.append,
-        leave=attempts.left.add,
+        leave=attempts.left.spawn,
     )
-    if attempts.left:
-        await asyncio.wait(attempts.left)
+    await attempts.left.settled()
     await asyncio.sleep(0)
     assert [found, *discarded] == ["one", "two"]
 
@@ -79,7 +79,7 @@ async def test_what_succeeds_in_the_same_moment_is_given_back() -> None:
 async def test_cancelled_it_cancels_all() -> None:
     attempts = Attempts()
     racing = asyncio.create_task(
-        first_to_succeed([attempts.make("one", 9), attempts.make("two", 9)], 0.25, leave=attempts.left.add)
+        first_to_succeed([attempts.make("one", 9), attempts.make("two", 9)], 0.25, leave=attempts.left.spawn)
     )
     await asyncio.sleep(1)
     racing.cancel()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from peer.ice.candidate import Candidate
-from peer.ice.gathering.gatherer import IceCandidateError
+from peer.ice.gathering.failures import IceCandidateError
 from peer.ice.options import IceOptions
 from peer.ice.servers import parse_server
 from tests.simnet import (

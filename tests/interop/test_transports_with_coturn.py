@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from peer.ice.gathering.gatherer import IceCandidateError
+from peer.ice.gathering.failures import IceCandidateError
 from peer.ice.options import IceOptions
 from peer.ice.servers import StunServer, TurnServer, parse_server
 from peer.ice.transport import IceTransport

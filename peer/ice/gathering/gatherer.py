@@ -6,11 +6,11 @@ import asyncio
 import ipaddress
 import logging
 import random
-from collections.abc import Awaitable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
+from peer.aio.background import Background
 from peer.aio.staggered import first_to_succeed
 from peer.ice.candidate import Candidate
 from peer.ice.network import Address, DatagramBase, DatagramReceiver, Interface, Network, PublishedName
@@ -30,6 +30,8 @@ from .candidates import (
     server_reflexive_candidate,
     without_related_address,
 )
+from .failures import Failures, IceCandidateError
+from .patience import Patience
 from .renewal import Renewals
 
 logger = logging.getLogger(__name__)
@@ -41,22 +43,6 @@ NEXT_ADDRESS: Final = 0.25
 
 ADDRESSES_TRIED: Final = 4
 """Of a server's name, on each interface."""
-
-STRAGGLER: Final = {StunServer: 2.0, TurnServer: 4.0}
-"""Seconds the slower servers of a kind get on an interface where one of them has already answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class IceCandidateError:
-    """A server that gave no candidate. Attributes of the W3C's `RTCPeerConnectionIceErrorEvent` (§4.8.4)."""
-
-    address: str | None
-    """The local address it was asked from; None if it never came to that, or the policy hides it."""
-    port: int | None
-    url: str
-    errorCode: int
-    """As the server said, 300 to 699; 701 for one that could not be reached."""
-    errorText: str
 
 
 class GatheringSink(Protocol):
@@ -98,18 +84,16 @@ class Gatherer:
         self._receiver: DatagramReceiver = self
         self._preferences = LocalPreferences()
         self._queries = StunQueries(network, rng=rng)
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._ending: set[asyncio.Task[Any]] = set()
+        self._tasks = Background("ICE gathering", on_idle=self._idle)
+        self._ending = Background("ICE gathering")
         """What gives something back, and gathering does not wait for."""
         self._bases: dict[str, list[DatagramBase]] = {}
         self._relays: dict[DatagramBase, tuple[Interface, TurnServer, int]] = {}
         self._renewals = Renewals(self._relayed, rng)
         self._found: list[tuple[Candidate, DatagramBase, Candidate | None]] = []
         self._names: dict[str, PublishedName] = {}
-        self._errors: list[IceCandidateError] = []
-        self._reachable: set[str] = set()
-        """URLs of servers with an address that some interface can send to."""
-        self._asking: dict[tuple[type, str], list[tuple[float, asyncio.Timeout]]] = {}
+        self._failures = Failures(self._tell_failure, hidden=options.policy == "relay")
+        self._patience = Patience(options.gathering_timeout)
         self._connected = False
         self._closed = False
 
@@ -120,14 +104,14 @@ class Gatherer:
             base.receiver = receiver
         for candidate, base, shown in list(self._found):
             sink.candidate_gathered(candidate, base, shown)
-        for error in list(self._errors):
+        for error in self._failures:
             sink.candidate_error(error)
         if self.complete:
             sink.gathering_complete()
 
     def start(self) -> None:
         """Begin, without waiting for anything."""
-        self._spawn(self._gather())
+        self._tasks.spawn(self._gather())
 
     def consume(self, data: bytes, base: DatagramBase, address: Address) -> bool:
         """Whether a STUN datagram was a STUN server's answer to one of our questions."""
@@ -175,9 +159,8 @@ class Gatherer:
             return  # A second cancellation would keep a task from giving back what the first made it give back.
         self._closed = True
         self._sink = None
-        for task in self._tasks:
-            task.cancel()
-        self._tasks.update(self._renewals.close())
+        self._tasks.cancel()
+        self._renewals.close()
         self._queries.close()
         for base in self._all_bases():
             base.close()
@@ -188,7 +171,13 @@ class Gatherer:
         """`close`, and wait until the servers know that their allocations are free."""
         self.close()
         allocations = [base.aclose() for base in self._all_bases() if isinstance(base, TurnAllocation)]
-        await asyncio.gather(*self._tasks, *self._ending, *allocations, return_exceptions=True)
+        await asyncio.gather(
+            self._tasks.settled(),
+            self._ending.settled(),
+            self._renewals.settled(),
+            *allocations,
+            return_exceptions=True,
+        )
 
     # While there is no other receiver, answers of STUN servers are all that can come.
 
@@ -212,21 +201,12 @@ class Gatherer:
         self._relays.pop(base, None)
         self._queries.let_go(base)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _leave(self, task: asyncio.Task[Any]) -> None:
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("gathering went wrong", exc_info=error)
-        if not self._tasks and not self.complete and not self._closed:
-            self._tell_unreachable()
+    def _idle(self) -> None:
+        if not self.complete and not self._closed:
+            everything = self.options.policy == "all"
+            self._failures.add_unreachable(
+                server for server in self.options.servers if everything or isinstance(server, TurnServer)
+            )
             self.complete = True
             if self._sink is not None:
                 self._sink.gathering_complete()
@@ -247,11 +227,11 @@ class Gatherer:
         asking = leading_out(interfaces)
         if self.options.policy == "all":
             for interface in interfaces:
-                self._spawn(self._host(interface, ask_servers=interface in asking))
+                self._tasks.spawn(self._host(interface, ask_servers=interface in asking))
         for place, server in enumerate(self.options.servers):
             if isinstance(server, TurnServer):
                 for interface in asking:
-                    self._spawn(self._relayed(interface, server, place))
+                    self._tasks.spawn(self._relayed(interface, server, place))
 
     async def _host(self, interface: Interface, *, ask_servers: bool) -> None:
         """RFC 8445 §5.1.1.1, and the server-reflexive candidates on the same base (§5.1.1.2)."""
@@ -273,7 +253,7 @@ class Gatherer:
         if ask_servers:
             for server in options.servers:
                 if isinstance(server, StunServer):
-                    self._spawn(self._server_reflexive(interface, base, server))
+                    self._tasks.spawn(self._server_reflexive(interface, base, server))
 
     async def _server_reflexive(self, interface: Interface, base: DatagramBase, server: StunServer) -> None:
         if server.secure:
@@ -288,10 +268,10 @@ class Gatherer:
             return address, await self._queries.ask(base, address)
 
         asking = first_to_succeed(
-            [partial(ask, address) for address in addresses], NEXT_ADDRESS, leave=self._leave
+            [partial(ask, address) for address in addresses], NEXT_ADDRESS, leave=self._ending.spawn
         )
         try:
-            address, mapped = await self._patiently(interface, server, asking)
+            address, mapped = await self._patience.wait(interface, server, asking)
         except OSError as error:
             self._fail(base.local_address, server, error)
             return
@@ -326,10 +306,10 @@ class Gatherer:
             [partial(ask, address) for address in addresses],
             NEXT_ADDRESS,
             discard=TurnAllocation.close,
-            leave=self._leave,
+            leave=self._ending.spawn,
         )
         try:
-            allocation = await self._patiently(interface, server, asking)
+            allocation = await self._patience.wait(interface, server, asking)
         except (OSError, TurnError) as error:
             if tell:
                 self._fail((interface.address, 0), server, error)
@@ -371,27 +351,8 @@ class Gatherer:
             if address.version == local.version and (address.is_loopback or not local.is_loopback)
         ]
         if addresses:
-            self._reachable.add(server.url)
+            self._failures.has_way(server)
         return addresses[:ADDRESSES_TRIED]
-
-    async def _patiently(
-        self, interface: Interface, server: StunServer | TurnServer, answer: Awaitable[Answer]
-    ) -> Answer:
-        """Wait for a server's answer, less long once another of its kind has answered."""
-        loop = asyncio.get_running_loop()
-        siblings = self._asking.setdefault((type(server), interface.address), [])
-        async with asyncio.timeout(self.options.gathering_timeout) as limit:
-            mine = (loop.time(), limit)
-            siblings.append(mine)
-            try:
-                result = await answer
-            finally:
-                siblings.remove(mine)
-            for started, other in siblings:
-                end = max(started + STRAGGLER[type(server)], loop.time())
-                if (due := other.when()) is not None and end < due:
-                    other.reschedule(end)
-        return result
 
     def _own(self, interface: Interface, base: DatagramBase) -> None:
         """Keep a new base, to be closed in the end. Its interface may be gone by now: then it goes at once."""
@@ -432,34 +393,12 @@ class Gatherer:
                 return None
         return named(candidate, name.name)
 
-    def _tell_unreachable(self) -> None:
-        told = {error.url for error in self._errors}
-        for server in self.options.servers:
-            asked = isinstance(server, TurnServer) or self.options.policy == "all"
-            if asked and server.url not in told and server.url not in self._reachable:
-                self._fail(None, server, OSError(f"no network interface has a way to {server.host}"))
-
     def _fail(
         self, local: Address | None, server: StunServer | TurnServer, error: OSError | TurnError
     ) -> None:
-        if self._closed:
-            return
-        if local is None and any(told.url == server.url for told in self._errors):
-            return  # What every interface finds out is told once.
-        hidden = self.options.policy == "relay"
-        code, text = UNREACHABLE, str(error)
-        if isinstance(error, (StunError, TurnError)):
-            code, text = error.code, error.reason
-        elif isinstance(error, TimeoutError):
-            text = f"no answer from {server.host} port {server.port}"
-        event = IceCandidateError(
-            address=None if hidden or local is None else local[0],
-            port=None if hidden or local is None else local[1] or None,
-            url=server.url,
-            errorCode=code,
-            errorText=text,
-        )
-        logger.info("no candidate from %s: %s %s", event.url, event.errorCode, event.errorText)
-        self._errors.append(event)
+        if not self._closed:
+            self._failures.add(local, server, error)
+
+    def _tell_failure(self, error: IceCandidateError) -> None:
         if self._sink is not None:
-            self._sink.candidate_error(event)
+            self._sink.candidate_error(error)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from peer.aio.background import Background
 from peer.ice.network import Interface
 from peer.ice.servers import TurnServer
 
@@ -30,6 +31,7 @@ class Renewals:
         argument says so, and returns whether it has succeeded."""
         self._attempt = attempt
         self._rng = rng or random.SystemRandom()
+        self._background = Background("renewal of relayed addresses")
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._latest: dict[str, TurnServer] = {}
 
@@ -37,9 +39,7 @@ class Renewals:
         """An allocation on `server` is lost, made from `interface`."""
         key = (interface.address, server.url)
         if key not in self._tasks:
-            task = self._tasks[key] = asyncio.get_running_loop().create_task(
-                self._renew(interface, server, place)
-            )
+            task = self._tasks[key] = self._background.spawn(self._renew(interface, server, place))
             task.add_done_callback(lambda _: self._tasks.pop(key, None))
 
     def update_credentials(self, servers: dict[str, TurnServer]) -> None:
@@ -52,12 +52,13 @@ class Renewals:
             if key[0] == address:
                 task.cancel()
 
-    def close(self) -> list[asyncio.Task[None]]:
-        """The end; what there is to wait for."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        return tasks
+    def close(self) -> None:
+        """Ask for nothing more."""
+        self._background.cancel()
+
+    async def settled(self) -> None:
+        """Wait until every attempt has ended."""
+        await self._background.settled()
 
     async def _renew(self, interface: Interface, server: TurnServer, place: int) -> None:
         pause, first = AGAIN, True

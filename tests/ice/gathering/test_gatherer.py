@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from peer.ice.candidate import Candidate
-from peer.ice.gathering.gatherer import Gatherer, IceCandidateError
+from peer.ice.gathering.failures import IceCandidateError
+from peer.ice.gathering.gatherer import Gatherer
 from peer.ice.network import Address, DatagramBase, Interface
 from peer.ice.options import IceOptions
 from peer.ice.servers import StunServer, TurnServer, parse_server

@@ -22,6 +22,7 @@ class Completion(Coroutine[Any, Any, T], Generic[T]):
 
     @classmethod
     def done(cls, value: T) -> Completion[T]:
+        """Return one that is done already, with this result."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         future.set_result(value)
         return cls(future)
@@ -30,14 +31,16 @@ class Completion(Coroutine[Any, Any, T], Generic[T]):
         return asyncio.shield(self._future).__await__()
 
     def send(self, value: Any) -> Any:
+        """Step on, as a coroutine."""
         if self._iterator is None:
             self._iterator = self.__await__()
         return self._iterator.send(value)
 
     def throw(self, *args: Any) -> Any:
+        """Raise in who waits, as a coroutine."""
         if self._iterator is None:
             self._iterator = self.__await__()
         return self._iterator.throw(*args)
 
     def close(self) -> None:
-        pass
+        """Do nothing: the work goes on whether or not somebody waits."""

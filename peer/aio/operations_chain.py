@@ -26,6 +26,7 @@ class OperationsChain:
 
     @property
     def empty(self) -> bool:
+        """Whether no operation runs or waits."""
         return not self._busy
 
     def close(self) -> None:

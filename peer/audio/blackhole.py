@@ -28,6 +28,7 @@ class AudioBlackhole:
             self.concealed_seconds += len(chunk.samples) / chunk.sample_rate if chunk.concealed else 0.0
 
     def close(self) -> None:
+        """Listen no more."""
         self._sink.close()
 
     async def __aenter__(self) -> AudioBlackhole:

@@ -120,6 +120,7 @@ class BlockQueue:
         return len(self._blocks)
 
     def put(self, block: AudioBlock) -> None:
+        """Add a block; a full queue loses its oldest one."""
         if len(self._blocks) >= self._capacity:
             self._blocks.popleft()
             self.dropped += 1
@@ -167,9 +168,11 @@ class BlockQueue:
 class BlockListener(Protocol):
     """Who wants a track's blocks. Called on the event loop; must not block."""
 
-    def block(self, block: AudioBlock) -> None: ...
+    def block(self, block: AudioBlock) -> None:
+        """Take the next block. Must not wait."""
 
-    def ended(self) -> None: ...
+    def ended(self) -> None:
+        """Take note that no more blocks come."""
 
 
 ABANDONED_AFTER = 250

@@ -43,7 +43,8 @@ class AudioDecoder(Protocol):
     def is_dtx(self, payload: bytes) -> bool:
         """Does this payload announce silence, so that nothing after it means nothing lost?"""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give back what the decoder has taken."""
 
 
 class OpusAudioDecoder:
@@ -58,34 +59,41 @@ class OpusAudioDecoder:
         self._unit = 120  # libopus conceals in steps of 2.5 ms
 
     def duration(self, payload: bytes) -> int:
+        """Return the length of a packet in samples. Raises `DecodeError`."""
         try:
             return packet_samples(payload)
         except OpusError as error:
             raise DecodeError(str(error)) from None
 
     def decode(self, payload: bytes) -> Pcm:
+        """Decode a packet. Raises `DecodeError`."""
         try:
             return self._opus.decode(payload)
         except OpusError as error:
             raise DecodeError(str(error)) from None
 
     def conceal(self, samples: int) -> Pcm:
+        """Invent the samples of a packet that is missing."""
         whole = -(-samples // self._unit) * self._unit
         return self._opus.conceal(min(whole, 5760))[:samples]
 
     def has_fec(self, payload: bytes) -> bool:
+        """Whether a packet carries a copy of the one before it."""
         return payload[0] < CELT_ONLY and packet_has_fec(payload)
 
     def recover(self, payload: bytes, samples: int) -> Pcm:
+        """Decode the copy of the packet before this one. Raises `DecodeError`."""
         try:
             return self._opus.recover(payload, samples)
         except OpusError as error:
             raise DecodeError(str(error)) from None
 
     def is_dtx(self, payload: bytes) -> bool:
+        """Whether a packet says only that it is silent."""
         return len(payload) <= 2
 
     def close(self) -> None:
+        """Give the decoder's memory back."""
         self._opus.close()
 
 

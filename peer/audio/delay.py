@@ -25,6 +25,7 @@ class OffsetQuantile:
         return len(self._recent)
 
     def add(self, offset: float, now: float) -> None:
+        """Take the offset of a packet, in seconds, that came at `now`."""
         self._recent.append((now, offset))
         insort(self._sorted, offset)
         expired = now - self._window
@@ -35,6 +36,7 @@ class OffsetQuantile:
         del self._sorted[bisect_left(self._sorted, offset)]
 
     def reset(self) -> None:
+        """Forget all offsets."""
         self._recent.clear()
         self._sorted.clear()
 
@@ -66,6 +68,7 @@ class LossMemory:
         self._lossy = False
 
     def lost(self, now: float) -> None:
+        """Take note that a packet was lost at `now`."""
         self._losses.append(now)
 
     def found(self) -> None:
@@ -74,6 +77,7 @@ class LossMemory:
             self._losses.pop()
 
     def is_lossy(self, now: float) -> bool:
+        """Whether enough packets have been lost lately."""
         while self._losses and self._losses[0] < now - self._window:
             self._losses.popleft()
         if len(self._losses) >= self._enough:

@@ -21,6 +21,8 @@ LOSS_REMEMBERED_REPORTS = 8
 
 
 class AudioEncoder(Protocol):
+    """Encodes audio of one codec, one packet's worth of samples after the other."""
+
     sample_rate: int
     channels: int
     packet_samples: int
@@ -32,7 +34,8 @@ class AudioEncoder(Protocol):
     def report_loss(self, fraction: float) -> None:
         """What the far end reports to have lost of late, 0 to 1."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give back what the encoder has taken."""
 
 
 class OpusAudioEncoder:
@@ -66,6 +69,7 @@ class OpusAudioEncoder:
         self._opus.set_signal(signal)
 
     def report_loss(self, fraction: float) -> None:
+        """Take the fraction of packets that the peer has lost, 0 to 1, and protect against as much."""
         before = self._clean_reports < LOSS_REMEMBERED_REPORTS
         self._loss = 0.7 * self._loss + 0.3 * fraction if before else fraction
         self._clean_reports = 0 if fraction > 0.004 else min(self._clean_reports + 1, LOSS_REMEMBERED_REPORTS)
@@ -73,6 +77,7 @@ class OpusAudioEncoder:
             self._adapt()
 
     def encode(self, samples: Pcm) -> bytes | None:
+        """Encode one packet; None where silence need not be sent."""
         payload = self._opus.encode(samples)
         # A packet of one or two bytes says "silence goes on" (RFC 7587 §3.1.3): the first is sent, so that the
         # far end knows, and then none until there is something to say.
@@ -85,6 +90,7 @@ class OpusAudioEncoder:
         return payload
 
     def close(self) -> None:
+        """Give the encoder's memory back."""
         self._opus.close()
 
 
@@ -100,20 +106,23 @@ class TelephoneAudioEncoder:
         self._pts = 0
 
     def encode(self, samples: Pcm) -> bytes | None:
+        """Encode one packet."""
         frame: AudioFrame = AudioBlock(samples, self.sample_rate, self._pts).to_frame()
         self._pts += len(samples)
         payloads, _ = self._encoder.encode(frame)
         return b"".join(payloads) or None
 
     def report_loss(self, fraction: float) -> None:
-        pass
+        """Do nothing: these codecs have no protection."""
 
     def close(self) -> None:
-        pass
+        """Do nothing: there is nothing to give back."""
 
 
 @dataclass(slots=True)
 class EncodedPacket:
+    """The payload of one RTP packet, with what its header says."""
+
     payload: bytes
     timestamp: int
     """RTP ticks from the packetizer's beginning."""
@@ -155,6 +164,7 @@ class Packetizer:
         self._loss = 0.0
 
     def report_loss(self, fraction: float) -> None:
+        """Take the fraction of packets that the peer has lost, 0 to 1."""
         self._loss = fraction
         if self._encoder is not None:
             self._encoder.report_loss(fraction)
@@ -248,6 +258,7 @@ class Packetizer:
         self.position += self._ticks(len(samples))
 
     def close(self) -> None:
+        """Give back what encoding has taken."""
         if self._encoder is not None:
             self._encoder.close()
             self._encoder = None

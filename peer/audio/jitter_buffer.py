@@ -33,6 +33,8 @@ class AudioPacket:
 
 @dataclass(slots=True)
 class JitterBufferCounters:
+    """What has become of the packets."""
+
     received: int = 0
     lost: int = 0
     """Sequence numbers skipped and never seen; one that comes after all is taken off again."""
@@ -187,6 +189,7 @@ class JitterBuffer:
         return self._waiting[0] if self._waiting else None
 
     def pop(self) -> AudioPacket:
+        """Take out the earliest packet."""
         return self._waiting.pop(0)
 
     def drop_before(self, timestamp: int) -> int:
@@ -200,4 +203,5 @@ class JitterBuffer:
 
     @property
     def newest_timestamp(self) -> int | None:
+        """The timestamp of the latest packet; None when there is none."""
         return self._waiting[-1].timestamp if self._waiting else None

@@ -182,6 +182,7 @@ class OpusEncoder:
         self._set(_SET_COMPLEXITY, complexity)
 
     def set_fec(self, enabled: bool) -> None:
+        """Carry a copy of each packet in the next one, or not."""
         self._set(_SET_INBAND_FEC, int(enabled))
 
     def set_expected_loss(self, percent: int) -> None:
@@ -189,9 +190,11 @@ class OpusEncoder:
         self._set(_SET_PACKET_LOSS_PERC, min(max(percent, 0), 100))
 
     def set_dtx(self, enabled: bool) -> None:
+        """Leave silence out, or not."""
         self._set(_SET_DTX, int(enabled))
 
     def set_signal(self, signal: Signal) -> None:
+        """Say whether voice or music is encoded."""
         self._set(_SET_SIGNAL, _SIGNALS[signal])
 
     def set_max_playback_rate(self, sample_rate: int) -> None:
@@ -213,6 +216,7 @@ class OpusEncoder:
         return bytes(self._payload[:size])
 
     def close(self) -> None:
+        """Give libopus's memory back. Idempotent."""
         state, self._state = self._state, None
         if state is not None:
             _opus.opus_encoder_destroy(state)
@@ -261,9 +265,11 @@ class OpusDecoder:
         return self._out[:count].copy()
 
     def reset(self) -> None:
+        """Forget what was decoded before."""
         _check(_opus.opus_decoder_ctl(self._state, _RESET_STATE))
 
     def close(self) -> None:
+        """Give libopus's memory back. Idempotent."""
         state, self._state = self._state, None
         if state is not None:
             _opus.opus_decoder_destroy(state)

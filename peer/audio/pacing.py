@@ -32,14 +32,17 @@ class PlayoutTicker:
 
     @property
     def running(self) -> bool:
+        """Whether it ticks."""
         return self._handle is not None
 
     def start(self, at: float) -> None:
+        """Tick for the first time at `at`, by the loop's clock."""
         self._loop = asyncio.get_running_loop()
         self.due = at
         self._handle = self._loop.call_at(at, self._fire)
 
     def stop(self) -> None:
+        """Tick no more."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -92,9 +95,11 @@ class SourceTicker:
 
     @property
     def running(self) -> bool:
+        """Whether it ticks."""
         return self._handle is not None
 
     def start(self) -> None:
+        """Tick from the next free phase of the interval on."""
         loop = self._loop = asyncio.get_running_loop()
         phases = self._phases.setdefault(loop, [0] * 20)
         slot = self._interval / len(phases)
@@ -108,6 +113,7 @@ class SourceTicker:
         self._handle = loop.call_at(self._due, self._fire)
 
     def stop(self) -> None:
+        """Tick no more."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -44,9 +44,11 @@ class RemoteAudioTrack(BlockTrack, RemoteStreamTrack):
 
     @property
     def framesDropped(self) -> int:
+        """Number of blocks that nobody read in time."""
         return self.dropped_blocks
 
     def stop(self) -> None:
+        """End the track for everybody who listens."""
         if self.readyState == "live":
             RemoteStreamTrack.stop(self)
             self._finish()

@@ -80,9 +80,11 @@ class AudioSender(RTCRtpSender):
             self._limited_opus = self._opus
 
     def format_parameters(self, mime_type: str) -> dict[str, int | str | None] | None:
+        """Return the `fmtp` parameters that the Opus settings ask for; None for another codec."""
         return dict(self._opus.format_parameters()) if mime_type.lower() == "audio/opus" else None
 
     async def send(self, parameters: RTCRtpSendParameters) -> None:
+        """Send with these parameters; again, to change them."""
         await super().send(parameters)
         self._extensions.clear()
         stamped = self.stream.extensions.set(HeaderExtensions(abs_send_time=1))

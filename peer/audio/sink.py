@@ -54,17 +54,20 @@ class TrackPump:
 
     @classmethod
     def of(cls, track: MediaStreamTrack) -> TrackPump:
+        """Return the pump of a track, made where there is none."""
         pump = cls._pumps.get(track)
         if pump is None:
             pump = cls._pumps[track] = cls(track)
         return pump
 
     def listen(self, listener: BlockListener) -> None:
+        """Hand every block to a listener; the first one starts the reading."""
         self._listeners.append(listener)
         if self._task is None:
             self._task = asyncio.create_task(self._read(), name=f"audio of track {self._track.id}")
 
     def leave(self, listener: BlockListener) -> None:
+        """Hand a listener nothing more; without listeners nothing is read."""
         if listener in self._listeners:
             self._listeners.remove(listener)
         if not self._listeners and self._task is not None:
@@ -241,6 +244,7 @@ class AudioSink:
         self._queue.end()
 
     async def aclose(self) -> None:
+        """Stop listening, as `close`."""
         self.close()
 
     async def __aenter__(self) -> AudioSink:

@@ -88,6 +88,7 @@ class AudioSource(BlockTrack):
 
     @property
     def paused(self) -> bool:
+        """Whether playing is held up."""
         return self._paused
 
     def _samples(self, pcm: PcmInput) -> Pcm:

@@ -23,6 +23,8 @@ class SpeechError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class SpokenPiece:
+    """A part of what is being said, as samples."""
+
     samples: Pcm
     """int16, shape (frames, channels)."""
     sample_rate: int

@@ -17,6 +17,7 @@ QUIET_RMS = 60.0
 
 
 def rms(samples: Pcm) -> float:
+    """Return the root mean square of samples; 0 where there are none."""
     if not len(samples):
         return 0.0
     wide = samples.astype(np.float32).ravel()

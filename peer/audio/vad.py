@@ -37,6 +37,7 @@ class WebRtcVad:
         self._vad = module.Vad(aggressiveness)
 
     def is_speech(self, samples: NDArray[np.int16], sample_rate: int) -> bool:
+        """Whether WebRTC's detector takes the samples for speech."""
         return bool(self._vad.is_speech(samples.tobytes(), sample_rate))
 
 
@@ -52,6 +53,7 @@ class EnergyVad:
         self._background = floor_db
 
     def is_speech(self, samples: NDArray[np.int16], sample_rate: int) -> bool:
+        """Whether the samples are louder than the background they come in."""
         level = level_db(samples.reshape(-1, 1))
         rise = 3.0 * len(samples) / sample_rate
         self._background = min(max(level, -90.0), self._background + rise)
@@ -68,12 +70,16 @@ def best_available_vad() -> VoiceActivityDetector:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
+    """Somebody has begun to speak."""
+
     at: float
     """Seconds of audio from the beginning to the first of the frames that are speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
+    """Whoever spoke has stopped."""
+
     at: float
     """Where the last frame that is speech ends."""
     samples: Pcm

@@ -39,10 +39,12 @@ class Feed(Generic[T]):
         self._ended = False
 
     def put(self, item: T) -> None:
+        """Give an item to every reader."""
         for reader in self._readers:
             reader.put(item)
 
     def end(self) -> None:
+        """End the iteration of every reader, once it has read what waits."""
         self._ended = True
         for reader in self._readers:
             reader.wake()
@@ -57,6 +59,7 @@ class Feed(Generic[T]):
 
     @property
     def ended(self) -> bool:
+        """Whether nothing more comes."""
         return self._ended
 
     def _forget(self, reader: _Reader[T]) -> None:

@@ -44,6 +44,7 @@ class Liveness:
             self._opened()
 
     def close(self) -> None:
+        """Watch no more."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None

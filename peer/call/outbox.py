@@ -34,6 +34,7 @@ class RelayOutbox:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        """Send what is queued from now on."""
         self._task = asyncio.create_task(self._send_all(), name="call: signalling out")
 
     def put(self, message: dict[str, Any] | None) -> None:

@@ -219,6 +219,7 @@ class RemotePeer(EventEmitter):
     # What Call drives
 
     def start(self) -> None:
+        """Begin to negotiate."""
         self._attach()
         self._task = asyncio.create_task(self._run(), name=f"peer {self.id}")
 

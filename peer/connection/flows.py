@@ -74,6 +74,7 @@ def _answered_init(session: Session) -> bool:
 
 
 def sctp_port(section: MediaSection) -> int:
+    """Return the SCTP port of a section, which older descriptions give as its format."""
     if section.sctp_port is not None:
         return section.sctp_port
     first = section.formats[0] if section.formats else ""

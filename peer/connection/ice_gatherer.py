@@ -13,11 +13,14 @@ class GatheringTransport(Protocol):
     """What the view needs of the transport that gathers."""
 
     @property
-    def gatheringState(self) -> str: ...
+    def gatheringState(self) -> str:
+        """The state of gathering (W3C WebRTC §5.6.4)."""
 
-    def getLocalCandidates(self) -> list[RTCIceCandidate]: ...
+    def getLocalCandidates(self) -> list[RTCIceCandidate]:
+        """Return the candidates gathered so far."""
 
-    def getLocalParameters(self) -> RTCIceParameters | None: ...
+    def getLocalParameters(self) -> RTCIceParameters | None:
+        """Return the local username fragment and password; None before gathering."""
 
 
 class IceGathererView:

@@ -43,7 +43,8 @@ class MediaOwner(Protocol):
     """Where a sender puts what must not come between the operations of the connection."""
 
     @property
-    def is_closed(self) -> bool: ...
+    def is_closed(self) -> bool:
+        """Whether the connection is closed."""
 
     def peer_begins_again(self) -> bool:
         """Whether what the peer ends now is about to begin again."""

@@ -63,7 +63,8 @@ class NegotiationOwner(Protocol):
     behaviour: Behaviour
 
     @property
-    def is_closed(self) -> bool: ...
+    def is_closed(self) -> bool:
+        """Whether the connection is closed."""
 
     def ready_to_gather(self) -> Awaitable[None]:
         """Wait until the ICE servers are known."""

@@ -35,6 +35,7 @@ class RTCCertificate(aiortc.RTCCertificate):
 
     @property
     def expired(self) -> bool:
+        """Whether `expires` has passed."""
         return self.expires <= datetime.datetime.now(datetime.UTC)
 
     def getFingerprints(self) -> list[RTCDtlsFingerprint]:

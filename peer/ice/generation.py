@@ -57,19 +57,26 @@ class Path:
 class GenerationOwner(Protocol):
     """What a generation tells its transport. All calls come from the event loop."""
 
-    def payload_received(self, data: bytes, path: Path) -> None: ...
+    def payload_received(self, data: bytes, path: Path) -> None:
+        """Take payload that came over a path."""
 
-    def state_changed(self, generation: Generation) -> None: ...
+    def state_changed(self, generation: Generation) -> None:
+        """Take note that the agent is in another state."""
 
-    def pair_selected(self, generation: Generation) -> None: ...
+    def pair_selected(self, generation: Generation) -> None:
+        """Take note that payload may go over another pair, or none."""
 
-    def role_changed(self, generation: Generation) -> None: ...
+    def role_changed(self, generation: Generation) -> None:
+        """Take note that a conflict has changed the role."""
 
-    def candidate_gathered(self, generation: Generation, candidate: Candidate) -> None: ...
+    def candidate_gathered(self, generation: Generation, candidate: Candidate) -> None:
+        """Take a local candidate as the peer may know it."""
 
-    def candidate_error(self, generation: Generation, error: IceCandidateError) -> None: ...
+    def candidate_error(self, generation: Generation, error: IceCandidateError) -> None:
+        """Take note of a server that gives no candidate."""
 
-    def gathering_complete(self, generation: Generation) -> None: ...
+    def gathering_complete(self, generation: Generation) -> None:
+        """Take note that no more candidates come."""
 
 
 class Generation:
@@ -113,10 +120,12 @@ class Generation:
 
     @property
     def state(self) -> AgentState:
+        """The state of the agent."""
         return self.agent.state
 
     @property
     def selected_pair(self) -> CandidatePair | None:
+        """The pair that payload may go over; None for none."""
         return None if self.closed else self.agent.selected_pair
 
     def gather(self) -> None:
@@ -203,6 +212,7 @@ class Generation:
     # DatagramReceiver
 
     def datagram_received(self, base: DatagramBase, data: bytes, address: Address) -> None:
+        """Give a datagram to whom its first byte says (RFC 7983)."""
         if not data or self.closed:
             return
         if data[0] < _FIRST_STUN_BYTES:
@@ -224,6 +234,7 @@ class Generation:
         self._owner.payload_received(data, path)
 
     def base_lost(self, base: DatagramBase, error: Exception | None) -> None:
+        """Go on without a base that has failed."""
         logger.info("%s lost %r: %s", self.local.username_fragment, base, error or "closed")
         self._gatherer.base_lost(base, error)
         self.base_gone(base)
@@ -231,6 +242,7 @@ class Generation:
     # GatheringSink
 
     def candidate_gathered(self, candidate: Candidate, base: DatagramBase, shown: Candidate | None) -> None:
+        """Give a local candidate to the agent and, as `shown`, to the owner."""
         if self.closed:
             return
         fragment = self.local.username_fragment
@@ -246,9 +258,11 @@ class Generation:
         self._pump()
 
     def candidate_error(self, error: IceCandidateError) -> None:
+        """Pass on that a server gives no candidate."""
         self._owner.candidate_error(self, error)
 
     def base_gone(self, base: DatagramBase) -> None:
+        """Go on without a base whose interface is gone."""
         self._bases.pop(base, None)
         if not self.closed:
             self._paths.clear()
@@ -256,6 +270,7 @@ class Generation:
             self._pump()
 
     def gathering_complete(self) -> None:
+        """Take note that no more candidates come."""
         if not self.closed:
             self.gathering_state = "complete"
             self.agent.end_of_local_candidates(self._network.time())

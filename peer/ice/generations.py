@@ -48,6 +48,7 @@ class Generations:
 
     @property
     def newest(self) -> Generation | None:
+        """The latest generation; None before the first one."""
         return self.living[-1] if self.living else None
 
     @property

@@ -35,7 +35,8 @@ class Interface:
 class DatagramReceiver(Protocol):
     """What a base calls when something happens to it, from the event loop and never from within `send`."""
 
-    def datagram_received(self, base: DatagramBase, data: bytes, address: Address) -> None: ...
+    def datagram_received(self, base: DatagramBase, data: bytes, address: Address) -> None:
+        """Take a datagram that came to a base from an address."""
 
     def base_lost(self, base: DatagramBase, error: Exception | None) -> None:
         """The base will never carry anything again: its socket, connection or allocation is gone."""
@@ -70,12 +71,14 @@ class StreamConnection(Protocol):
     lost: Callable[[Exception | None], None] | None
 
     @property
-    def local_address(self) -> Address: ...
+    def local_address(self) -> Address:
+        """The address and port of our end."""
 
     def write(self, data: bytes) -> bool:
         """Queue bytes; False (and nothing queued) when too much already waits to be sent."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close once what waits has been sent."""
 
 
 class PublishedName(Protocol):

@@ -99,17 +99,21 @@ class PayloadPath:
 
     @property
     def is_open(self) -> bool:
+        """Whether there is a pair to send over."""
         return self._pair is not None
 
     @property
     def is_agreed(self) -> bool:
+        """Whether both sides have agreed on the pair."""
         return self._pair is not None and self._pair.nominated
 
     @property
     def round_trip(self) -> float | None:
+        """Seconds there and back over the pair; None while that is not known."""
         return self._pair.rtt if self._pair is not None else None
 
     async def receive(self) -> tuple[bytes, Path]:
+        """Wait for the next datagram, and tell the path it came over. Raises `ConnectionError` at the end."""
         queue = self._queue
         while not queue:
             if self._closed:
@@ -122,6 +126,7 @@ class PayloadPath:
         return queue.popleft()
 
     def send(self, data: bytes) -> None:
+        """Send over the selected pair. Without one DTLS waits for it, and anything else is lost."""
         pair = self._pair
         if pair is None:
             if self._closed:
@@ -139,6 +144,7 @@ class PayloadPath:
         self.bytes_sent += size
 
     def carry(self, flight: Sequence[bytes]) -> None:
+        """Let connectivity checks carry the datagrams of a DTLS flight."""
         self._early_sent.clear()
         if self.piggyback is not None:
             self.piggyback.carry(flight)
@@ -146,14 +152,17 @@ class PayloadPath:
                 self._prompt()
 
     def handshake_done(self, *, last_flight_is_ours: bool) -> None:
+        """Take note that DTLS is done; who sent the last flight must be able to repeat it."""
         if self.piggyback is not None:
             self.piggyback.finish(last_flight_is_ours=last_flight_is_ours)
 
     def handshake_confirmed(self) -> None:
+        """Take note that the peer has our last flight."""
         if self.piggyback is not None:
             self.piggyback.confirm()
 
     def heard(self, origin: Path) -> None:
+        """Take note of authenticated payload, a sign of life."""
         origin.generation.heard(origin)
 
     # What the transport does

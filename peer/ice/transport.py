@@ -264,26 +264,33 @@ class IceTransport(EventEmitter):
     # What generations tell
 
     def payload_received(self, data: bytes, path: Path) -> None:
+        """Give payload to whoever reads it."""
         self.payload.received(data, path)
 
     def state_changed(self, generation: Generation) -> None:
+        """Take the state that follows from those of all generations."""
         self._update_state()
 
     def pair_selected(self, generation: Generation) -> None:
+        """Send over the best pair there is now."""
         self._choose()
 
     def role_changed(self, generation: Generation) -> None:
+        """Take the role that a conflict has settled."""
         self._role = "controlling" if generation.agent.controlling else "controlled"
 
     def candidate_gathered(self, generation: Generation, candidate: Candidate) -> None:
+        """Tell of a local candidate."""
         if not self._closed:
             self.emit("icecandidate", candidate)
 
     def candidate_error(self, generation: Generation, error: IceCandidateError) -> None:
+        """Tell of a server that gives no candidate."""
         if not self._closed:
             self.emit("icecandidateerror", error)
 
     def gathering_complete(self, generation: Generation) -> None:
+        """Take note that the newest generation has all its candidates."""
         if not self._closed and generation is self._generations.newest:
             self._update_gathering_state()
             self.emit("icecandidate", None)

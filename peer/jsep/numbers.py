@@ -26,6 +26,7 @@ class Numbers:
     extensions: dict[int, str] = field(default_factory=dict)
 
     def copy(self) -> Numbers:
+        """Return a copy that changes by itself."""
         return Numbers(dict(self.payload_types), dict(self.extensions))
 
     def learn(

@@ -48,6 +48,7 @@ class Lane:
         return self.clock.first is not None and (self.ended or now - self.clock.first >= SETTLING)
 
     def hold(self, packets: Iterable[Packet[Any]]) -> None:
+        """Keep encoded packets until they are written to the file."""
         self._packets.extend(packets)
 
     def release(self, zero: float) -> Iterator[Packet[Any]]:
@@ -64,6 +65,7 @@ class Lane:
             yield packet
 
     def write(self, frame: Any, arrival: float) -> None:
+        """Encode a frame that arrived at `arrival` seconds."""
         raise NotImplementedError
 
     def finish(self) -> None:
@@ -85,11 +87,13 @@ class SoundLane(Lane):
         self._frames = SoundFrames()
 
     def write(self, frame: AudioFrame, arrival: float) -> None:
+        """Encode sound that arrived at `arrival` seconds; gaps become silence."""
         place = self.clock.place(None if frame.pts is None else frame.time, arrival)
         for even in self._frames.push(frame, place):
             self.hold(self.stream.encode(even))
 
     def finish(self) -> None:
+        """Encode what is left."""
         if self.begun:
             for even in self._frames.flush(pad=False):
                 self.hold(self.stream.encode(even))
@@ -111,10 +115,12 @@ class PictureLane(Lane):
         self._taken: tuple[int, int, str] | None = None
 
     def prepare(self, width: int = 1280, height: int = 720) -> None:
+        """Settle the size of the pictures, by the first of them."""
         if not self.stream.width:
             self.stream.width, self.stream.height = max(2, width // 2 * 2), max(2, height // 2 * 2)
 
     def write(self, frame: VideoFrame, arrival: float) -> None:
+        """Encode a picture that arrived at `arrival` seconds."""
         self.prepare(frame.width, frame.height)
         place = self.clock.place(None if frame.pts is None else frame.time, arrival)
         picture = self._fitted(frame)
@@ -123,6 +129,7 @@ class PictureLane(Lane):
         self.hold(self.stream.encode(picture))
 
     def finish(self) -> None:
+        """Encode what is left."""
         if self.begun:
             self.hold(self.stream.encode(None))
 

@@ -43,7 +43,8 @@ class ToneLine(Protocol):
     agreed_codecs: list[RTCRtpCodecParameters]
 
     @property
-    def is_stopped(self) -> bool: ...
+    def is_stopped(self) -> bool:
+        """Whether the application or the peer has stopped it."""
 
 
 class ToneSender(Protocol):
@@ -52,19 +53,24 @@ class ToneSender(Protocol):
     sends_telephone_events: bool
 
     @property
-    def transport(self) -> Any: ...
+    def transport(self) -> Any:
+        """The transport the tones go over; None before there is one."""
 
     @property
-    def track(self) -> Any: ...
+    def track(self) -> Any:
+        """The track that is sent; None for none."""
 
     @property
-    def enabled(self) -> bool: ...
+    def enabled(self) -> bool:
+        """Whether anything is sent."""
 
-    def telephone_event_timestamp(self, clock_rate: int) -> int: ...
+    def telephone_event_timestamp(self, clock_rate: int) -> int:
+        """Return the time of an event that begins now, in units of its clock."""
 
     def send_telephone_event(
         self, codec: RTCRtpCodecParameters, payload: bytes, timestamp: int, *, marker: bool, end: bool
-    ) -> None: ...
+    ) -> None:
+        """Send one packet of an event."""
 
 
 class RTCDTMFSender(EventEmitter):
@@ -166,6 +172,7 @@ class TelephoneEvent:
         self._update(marker=True)
 
     def cancel(self) -> None:
+        """Send no more packets of the event."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -125,6 +125,7 @@ class MediaStream(EventEmitter):
 
     @property
     def id(self) -> str:
+        """The stream's id."""
         return self._id
 
     @property
@@ -133,15 +134,19 @@ class MediaStream(EventEmitter):
         return any(track.readyState == "live" for track in self._tracks)
 
     def getTracks(self) -> list[aiortc.MediaStreamTrack]:
+        """Return all tracks, in the order they were added."""
         return list(self._tracks)
 
     def getAudioTracks(self) -> list[aiortc.MediaStreamTrack]:
+        """Return the audio tracks."""
         return [track for track in self._tracks if track.kind == "audio"]
 
     def getVideoTracks(self) -> list[aiortc.MediaStreamTrack]:
+        """Return the video tracks."""
         return [track for track in self._tracks if track.kind == "video"]
 
     def getTrackById(self, trackId: str) -> aiortc.MediaStreamTrack | None:
+        """Return the track with this id; None where there is none."""
         return next((track for track in self._tracks if track.id == trackId), None)
 
     def addTrack(self, track: aiortc.MediaStreamTrack) -> None:

@@ -39,7 +39,8 @@ class NegotiatedLine(Protocol):
     stopped: bool
 
     @property
-    def is_stopped(self) -> bool: ...
+    def is_stopped(self) -> bool:
+        """Whether the application or the peer has stopped it."""
 
 
 class TransceiverOwner(Protocol):
@@ -49,7 +50,8 @@ class TransceiverOwner(Protocol):
     """Whether `direction` and `currentDirection` stay as they were when it is stopped."""
 
     @property
-    def is_closed(self) -> bool: ...
+    def is_closed(self) -> bool:
+        """Whether the connection is closed."""
 
     def changed(self) -> None:
         """What the application wants of the line is another: ask whether negotiation is needed."""
@@ -80,10 +82,12 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
 
     @property
     def sender(self) -> RTCRtpSender:  # type: ignore[override]
+        """The sender of the section."""
         return self._sender
 
     @property
     def receiver(self) -> RTCRtpReceiver:  # type: ignore[override]
+        """The receiver of the section."""
         return self._receiver
 
     @property
@@ -115,6 +119,7 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
 
     @property
     def stopped(self) -> bool:
+        """Whether it is stopped for good."""
         return self._line.is_stopped
 
     def setCodecPreferences(self, codecs: Sequence[RTCRtpCodecCapability | Mapping[str, Any]]) -> None:

@@ -59,6 +59,7 @@ class SessionDescription:
         return next((g.items for g in self.groups if g.semantics == "BUNDLE" and mid in g.items), None)
 
     def section(self, mid: str) -> MediaSection | None:
+        """Return the section with this `mid`; None where there is none."""
         for section in self.media:
             if section.mid == mid:
                 return section

@@ -14,14 +14,17 @@ def reverse_direction(direction: str) -> str:
 
 
 def make_direction(send: bool, receive: bool) -> str:
+    """Return the direction that sends and receives like this (RFC 8866 §6.7)."""
     return {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
         (send, receive), "inactive"
     )
 
 
 def sends(direction: str | None) -> bool:
+    """Whether a direction sends. None does not."""
     return direction in ("sendrecv", "sendonly")
 
 
 def receives(direction: str | None) -> bool:
+    """Whether a direction receives. None does not."""
     return direction in ("sendrecv", "recvonly")

@@ -107,10 +107,12 @@ class MediaSection:
 
     @property
     def is_media(self) -> bool:
+        """Whether the section is of audio or video."""
         return self.kind in ("audio", "video")
 
     @property
     def is_data(self) -> bool:
+        """Whether the section is of data channels."""
         return self.kind == "application" and self.protocol in DATA_PROTOCOLS
 
     @property
@@ -138,6 +140,7 @@ class MediaSection:
         return next((value for key, value in self.attributes if key == name), None)
 
     def lines(self) -> Iterator[str]:
+        """Yield the lines of the section, as they stand in a description."""
         yield f"m={self.kind} {self.port} {self.protocol} {' '.join(self.formats)}".rstrip()
         yield f"c={_connection_to_sdp(self.connection)}"
         yield from (f"b={kind}:{value}" for kind, value in self.bandwidth.items())

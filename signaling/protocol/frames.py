@@ -27,11 +27,13 @@ class MalformedMessage(ValueError):
 
 @lru_cache(maxsize=1)
 def client_message_adapter() -> TypeAdapter[ClientMessage]:
+    """Return what reads the messages of a client."""
     return TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 
 
 @lru_cache(maxsize=1)
 def relay_message_adapter() -> TypeAdapter[RelayMessage]:
+    """Return what reads the messages of a relay."""
     return TypeAdapter(Annotated[RelayMessage, Field(discriminator="type")])
 
 

@@ -217,6 +217,8 @@ class Ping(Message):
 
 
 class Pong(Message):
+    """The relay is there."""
+
     type: Literal["pong"] = "pong"
 
 
@@ -276,6 +278,8 @@ class ErrorMessage(Message):
 
 
 class Refreshed(Message):
+    """The newer access token is accepted."""
+
     type: Literal["refreshed"] = "refreshed"
     expires: float | None = None
 

@@ -51,6 +51,7 @@ class Outbox(Generic[T]):
         return self.last
 
     def get(self, number: int) -> T | None:
+        """Return the frame with this number; None for one that is acknowledged or not there yet."""
         return self._frames.get(number)
 
     def acknowledge(self, number: int) -> bool:
@@ -67,4 +68,5 @@ class Outbox(Generic[T]):
         return True
 
     def unacknowledged(self) -> Iterator[tuple[int, T]]:
+        """Iterate over numbers and frames, oldest first."""
         return iter(self._frames.items())

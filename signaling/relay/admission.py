@@ -28,6 +28,7 @@ class Admission:
     sent: int
 
     def welcome(self, limits: Limits) -> Welcome:
+        """Return what the peer is told first."""
         session = self.session
         offer = None
         if session.resumable:

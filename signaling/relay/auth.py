@@ -51,6 +51,7 @@ class AllowAnyone:
     """No access control: for development only."""
 
     async def authenticate(self, token: str | None, headers: Mapping[str, str]) -> Grant:
+        """Grant everything."""
         return Grant()
 
 
@@ -91,6 +92,7 @@ class JWTAuthenticator:
         self._leeway = leeway
 
     async def authenticate(self, token: str | None, headers: Mapping[str, str]) -> Grant:
+        """Return what the token grants. Raises Refused for one that is missing, wrong or expired."""
         if not token:
             raise Refused(
                 "unauthorized",

@@ -75,9 +75,11 @@ class Connection:
     # What the backplane calls
 
     def wake(self) -> None:
+        """Send what is in the session's outbox."""
         self._writer.wake()
 
     def ended(self, code: str, close: int) -> None:
+        """Tell the peer that its session is over, or elsewhere, and close."""
         self._session = None
         self._writer.detach()
         self._services.metrics.error(code)

@@ -41,16 +41,20 @@ class Metrics:
         self._by_type: dict[str, Callable[[], None]] = {}
 
     def received(self, kind: str) -> None:
+        """Count a message of a peer, by its type."""
         count = self._by_type.get(kind)
         if count is None:
             count = self._by_type[kind] = self._received.labels(kind).inc
         count()
 
     def error(self, code: str) -> None:
+        """Count an error, by its code."""
         self._errors.labels(code).inc()
 
     def joined(self, *, resumed: bool) -> None:
+        """Count a peer that came in, anew or into its session."""
         self._joins.labels("resume" if resumed else "join").inc()
 
     def exposition(self) -> bytes:
+        """Return all figures in Prometheus's text format."""
         return generate_latest(self.registry)

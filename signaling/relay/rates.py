@@ -37,6 +37,7 @@ class TokenBucket:
         return True
 
     def full(self, now: float) -> bool:
+        """Whether the bucket is full again, so that it need not be remembered."""
         return self._tokens + (now - self._when) * self.rate >= self.burst
 
 
@@ -76,6 +77,7 @@ class AddressLimiter:
         return True
 
     def close(self, address: str) -> None:
+        """Count a connection of the address less."""
         count = self._open.get(address, 0)
         if count <= 1:
             self._open.pop(address, None)

@@ -86,13 +86,16 @@ class PeerSession:
 
     @property
     def id(self) -> str:
+        """The peer's id in its room."""
         return self.token.id
 
     @property
     def room(self) -> str:
+        """The name of the room."""
         return self.token.room
 
     def info(self) -> PeerInfo:
+        """Return what the others may know of the peer."""
         return PeerInfo(id=self.id, name=self.name, identity=self.identity, metadata=self.metadata)
 
     def deliver(self, frame: str) -> None:
@@ -103,14 +106,17 @@ class PeerSession:
 
 
 def joined_frame(peer: PeerInfo) -> str:
+    """Return the frame that tells the others of a new peer."""
     return to_json(PeerJoined(**peer.model_dump(exclude_none=True)))
 
 
 def updated_frame(peer: PeerInfo) -> str:
+    """Return the frame that tells the others of a peer's new name or metadata."""
     return to_json(PeerUpdated(**peer.model_dump(exclude_none=True)))
 
 
 def left_frame(peer_id: str, reason: str) -> str:
+    """Return the frame that tells the others why a peer is gone."""
     return to_json(PeerLeft(id=peer_id, reason=reason))
 
 

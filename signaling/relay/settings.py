@@ -170,6 +170,7 @@ class RelaySettings(BaseSettings):
 
     @property
     def limits(self) -> Limits:
+        """The limits of rooms and sessions among the settings."""
         return Limits(
             peers_per_room=self.max_peers_per_room,
             rooms=self.max_rooms,

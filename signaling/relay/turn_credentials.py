@@ -63,7 +63,8 @@ class IceServerSource(Protocol):
         """Raises CredentialsUnavailable."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Give back what the source has taken."""
 
 
 def turn_credential(secret: str, user: str, expires: int) -> tuple[str, str]:
@@ -95,6 +96,7 @@ class SharedSecret:
         self._clock = clock
 
     async def ice_servers(self, user: str) -> IceServers:
+        """Return our servers, with credentials made for the user."""
         servers: list[IceServer] = []
         if self._stun:
             servers.append({"urls": self._stun})
@@ -104,7 +106,7 @@ class SharedSecret:
         return IceServers(servers, self._ttl)
 
     async def aclose(self) -> None:
-        return None
+        """Do nothing: there is nothing to give back."""
 
 
 class _Managed:
@@ -243,6 +245,7 @@ class Hybrid:
         self._sources = list(sources)
 
     async def ice_servers(self, user: str) -> IceServers:
+        """Return the servers of all sources that answer. Raises CredentialsUnavailable if none does."""
         servers: list[IceServer] = []
         ttls: list[int] = []
         failures: list[str] = []
@@ -260,6 +263,7 @@ class Hybrid:
         return IceServers(servers, min(ttls))
 
     async def aclose(self) -> None:
+        """Close every source."""
         for source in self._sources:
             await source.aclose()
 

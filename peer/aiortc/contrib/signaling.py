@@ -37,17 +37,26 @@ def object_from_string(message: str) -> Any:
 
 
 class CopyAndPasteSignaling(_base.CopyAndPasteSignaling):
+    """aiortc's signalling over standard input and output, with our objects."""
+
     async def receive(self) -> Any:
+        """Wait for a description, a candidate, or the end."""
         return _ours(await super().receive())
 
 
 class TcpSocketSignaling(_base.TcpSocketSignaling):
+    """aiortc's signalling over a TCP socket, with our objects."""
+
     async def receive(self) -> Any:
+        """Wait for a description, a candidate, or the end."""
         return _ours(await super().receive())
 
 
 class UnixSocketSignaling(_base.UnixSocketSignaling):
+    """aiortc's signalling over a Unix socket, with our objects."""
+
     async def receive(self) -> Any:
+        """Wait for a description, a candidate, or the end."""
         return _ours(await super().receive())
 
 

@@ -91,10 +91,12 @@ class IceAgent:
 
     @property
     def state(self) -> AgentState:
+        """The state of the agent, in the words of the W3C (WebRTC §5.6.3)."""
         return self._states.current
 
     @property
     def timings(self) -> IceTimings:
+        """The intervals and patience the agent was given."""
         return self._context.timings
 
     @property
@@ -287,6 +289,7 @@ class IceAgent:
         return self._timer
 
     def handle_timer(self, now: float) -> None:
+        """Do what is due at `now`. Call it when `timer()` says."""
         self._enter(now)
         self._holding = False
         self._advance(now)

@@ -58,6 +58,7 @@ class CandidateTable:
         return next((known for known in self.remote if same_place(known, candidate)), None)
 
     def replace_remote(self, old: Candidate, new: Candidate) -> None:
+        """Put a signalled candidate in the place of one that was learned."""
         self.remote[self.remote.index(old)] = new
 
     def remote_at(

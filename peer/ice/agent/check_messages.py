@@ -27,6 +27,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckRefusal:
+    """An error response to a check."""
+
     code: int
     reason: str
     authentic: bool
@@ -97,6 +99,7 @@ def write_success(
 
 
 def write_refusal(transaction_id: bytes, refusal: CheckRefusal, local: IceCredentials) -> bytes:
+    """Return the error response to the check with this transaction id."""
     attributes = [stun.encode_error(refusal.code, refusal.reason)]
     if refusal.unknown:
         unknown = b"".join(kind.to_bytes(2, "big") for kind in refusal.unknown)

@@ -56,6 +56,7 @@ class CheckList:
         return key in self._pairs
 
     def get(self, key: PairKey) -> CandidatePair | None:
+        """Return the pair from a base to an address; None where there is none."""
         return self._pairs.get(key)
 
     def add(self, pair: CandidatePair) -> bool:
@@ -97,6 +98,7 @@ class CheckList:
         return True
 
     def discard(self, pair: CandidatePair) -> None:
+        """Remove a pair. Does nothing for one that is not there."""
         self._pairs.pop(pair.key, None)
         if pair.queued:
             self._triggered.remove(pair)
@@ -115,9 +117,11 @@ class CheckList:
 
     @property
     def has_triggered(self) -> bool:
+        """Whether a triggered check waits."""
         return bool(self._triggered)
 
     def next_triggered(self) -> CandidatePair | None:
+        """Take the next pair off the triggered-check queue; None when it is empty."""
         while self._triggered:
             pair = self._triggered.popleft()
             pair.queued = False
@@ -127,6 +131,7 @@ class CheckList:
 
     @property
     def has_ordinary(self) -> bool:
+        """Whether a pair waits for its first check."""
         return any(pair.state in ("waiting", "frozen") for pair in self._pairs.values())
 
     def next_ordinary(self) -> CandidatePair | None:

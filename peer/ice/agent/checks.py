@@ -54,6 +54,7 @@ class Checks:
         self._keep_alive(now)
 
     def next_due(self) -> float | None:
+        """Return when the next check, repetition or consent check is due; None when none is."""
         due: list[float] = []
         retransmission = self.transactions.next_due()
         if retransmission is not None:

@@ -72,6 +72,7 @@ class Consent:
         )
 
     def hear(self, now: float) -> None:
+        """Take note of a sign of life."""
         self.heard_at = now
         self.packets_heard += 1
 
@@ -113,6 +114,7 @@ class Consent:
         return min(max(expected, timings.min_rto), timings.max_rto) * (1 if self.unanswered < 5 else 2)
 
     def next_check(self, timings: IceTimings, selected: bool) -> float:
+        """Return when the next check is due. `selected`: payload goes over the pair."""
         if not selected:
             backed_off = self.unanswered == 0 or self.unanswered > 3
             return self.due if backed_off else min(self.due, self.checked_at + self.retry_after(timings))
@@ -138,6 +140,7 @@ class Consent:
         self.due = min(self.due, max(now, self.checked_at + self.retry_after(timings)))
 
     def expires(self, timings: IceTimings) -> float:
+        """Return when consent ends, should no check be answered (RFC 7675 §5.1)."""
         return self.granted_at + timings.consent_timeout
 
     def suspect(self, now: float, timings: IceTimings) -> bool:
@@ -152,6 +155,7 @@ class Consent:
         return now >= self._doubts[enough - 1] + 0.9 * self.retry_after(timings)
 
     def abandon(self) -> None:
+        """Put the pair on probation: payload has left it for another one."""
         self.probation = _PROBATION
 
     def shift(self, stall: float, now: float) -> None:

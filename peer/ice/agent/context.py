@@ -18,6 +18,8 @@ logger = logging.getLogger("peer.ice")
 
 
 class AgentContext:
+    """What all parts of one agent share: its configuration, its role, its peer, and what leaves it."""
+
     __slots__ = (
         "controlling",
         "datagrams",
@@ -52,6 +54,7 @@ class AgentContext:
         self.events: deque[IceEvent] = deque()
 
     def send(self, base: DatagramBase, address: Address, data: bytes) -> None:
+        """Queue a datagram."""
         self.datagrams.append((base, address, data))
 
     def riding(self) -> list[tuple[int, bytes]]:

@@ -18,6 +18,8 @@ AgentState: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
+    """The agent is in another state."""
+
     state: AgentState
 
 

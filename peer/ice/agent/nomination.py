@@ -103,4 +103,5 @@ class Nominations:
         return True
 
     def forget(self, pair: CandidatePair) -> None:
+        """Forget what was counted for a pair."""
         self._counted.pop(pair, None)

@@ -121,10 +121,12 @@ class CandidatePair:
 
     @property
     def key(self) -> PairKey:
+        """The base and the remote address, which make the pair."""
         return (self.base, self.remote_address)
 
     @property
     def foundation(self) -> Foundation:
+        """The foundations of both candidates (RFC 8445 §6.1.2.6)."""
         return (self.local.foundation, self.remote.foundation)
 
     @property

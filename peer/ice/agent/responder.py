@@ -17,6 +17,8 @@ _REFUSALS_PER_SECOND: Final = 20
 
 
 class Responder:
+    """Judges the peer's checks and answers them (RFC 8445 §7.3)."""
+
     def __init__(self, session: AgentContext) -> None:
         self._context = session
         self.early: dict[tuple[DatagramBase, Address], Check] = {}
@@ -48,6 +50,7 @@ class Responder:
         base: DatagramBase,
         now: float,
     ) -> None:
+        """Answer with an error, as often as is seemly where the check may be anybody's."""
         if not refusal.authentic and not self._may_refuse(now):
             return
         reply = write_refusal(message.transaction_id, refusal, self._context.local)
@@ -80,5 +83,6 @@ class Responder:
         ]
 
     def forget_base(self, base: DatagramBase) -> None:
+        """Forget the early checks that came to a base."""
         for key in [key for key in self.early if key[0] is base]:
             del self.early[key]

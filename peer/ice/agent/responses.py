@@ -17,6 +17,8 @@ from .transactions import Transaction
 
 
 class Answers:
+    """Draws the consequences of answers to our checks (RFC 8445 §7.2.5)."""
+
     def __init__(
         self,
         session: AgentContext,

@@ -12,6 +12,8 @@ from .selection import Selection
 
 
 class Roles:
+    """Decides who controls, and settles conflicts about it (RFC 8445 §7.2.5.1, §7.3.1.1)."""
+
     def __init__(self, session: AgentContext, checklist: CheckList, selection: Selection) -> None:
         self._context = session
         self._checklist = checklist

@@ -91,6 +91,7 @@ class Selection:
         self._reconsider()
 
     def role_changed(self) -> None:
+        """Forget the nominations of the role before."""
         self._nominations = Nominations()
         for pair in self.valid:
             pair.nominated = False

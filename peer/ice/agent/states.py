@@ -23,6 +23,8 @@ TRANSITIONS: Final[dict[AgentState, dict[StateEvent, AgentState]]] = {
 
 
 class States:
+    """Keeps the agent's state, and tells of each change."""
+
     def __init__(self, session: AgentContext) -> None:
         self._context = session
         self.current: AgentState = "new"
@@ -31,6 +33,7 @@ class States:
 
     @property
     def is_over(self) -> bool:
+        """Whether the agent has failed or was closed."""
         return self.current in ("failed", "closed")
 
     def change(self, event: StateEvent) -> None:
@@ -42,6 +45,7 @@ class States:
             self._context.events.append(StateChanged(state))
 
     def finish(self) -> None:
+        """Complete, once, if a pair is connected."""
         if not self.finished and self.current == "connected":
             self.finished = True
             self.change("finish")

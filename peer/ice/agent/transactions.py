@@ -63,6 +63,7 @@ class Transactions:
         self.active: dict[bytes, Transaction] = {}
 
     def add(self, transaction: Transaction, *, retransmit: bool) -> None:
+        """Keep a transaction until its answer is too old; `retransmit` it until then or not."""
         forget = transaction.first_sent - self._timings.answer_lifetime
         while self._awaited:
             oldest = next(iter(self._awaited.values()))
@@ -75,6 +76,7 @@ class Transactions:
             self.active[transaction.id] = transaction
 
     def find(self, transaction_id: bytes) -> Transaction | None:
+        """Return the transaction with this id that is still awaited; None for another."""
         return self._awaited.get(transaction_id)
 
     def settle(self, transaction: Transaction) -> None:
@@ -87,14 +89,17 @@ class Transactions:
         self.active.pop(transaction.id, None)
 
     def forget_pair(self, pair: CandidatePair) -> None:
+        """Await no more answers for a pair."""
         for transaction in [item for item in self._awaited.values() if item.pair is pair]:
             self.settle(transaction)
 
     def clear(self) -> None:
+        """Await no answers at all."""
         self._awaited.clear()
         self.active.clear()
 
     def next_due(self) -> float | None:
+        """Return when the next repetition is due; None when none is."""
         return min((transaction.due for transaction in self.active.values()), default=None)
 
     def take_due(self, now: float) -> tuple[list[Transaction], list[Transaction]]:

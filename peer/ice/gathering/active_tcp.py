@@ -68,9 +68,11 @@ class TcpActiveBase:
 
     @property
     def local_address(self) -> Address:
+        """The interface's address, with the port of active candidates (RFC 6544 §4.5)."""
         return (self.interface.address, ACTIVE_PORT)
 
     def send(self, data: bytes, address: Address) -> None:
+        """Send to an address, over a connection that is made for the first datagram."""
         if self._closed or len(data) > _LONGEST:
             self.drops += 1
             return
@@ -93,6 +95,7 @@ class TcpActiveBase:
         """Nothing to do: connections are only ever opened from here."""
 
     def close(self) -> None:
+        """Close every connection. Idempotent."""
         if self._closed:
             return
         self._closed = True

@@ -53,6 +53,7 @@ def active_tcp_candidate(interface: Interface, base: Address, preference: int) -
 def server_reflexive_candidate(
     interface: Interface, base: Address, mapped: Address, server: StunServer, preference: int
 ) -> Candidate:
+    """Return the candidate for an address that a STUN server has seen (RFC 8445 §5.1.1.2)."""
     return Candidate(
         foundation=candidate_foundation("srflx", base[0], server=server.host),
         component=1,

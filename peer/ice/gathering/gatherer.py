@@ -51,7 +51,8 @@ class GatheringSink(Protocol):
     def candidate_gathered(self, candidate: Candidate, base: DatagramBase, shown: Candidate | None) -> None:
         """A candidate, and the base its checks leave from. `shown` is what the peer may know of it, if any."""
 
-    def candidate_error(self, error: IceCandidateError) -> None: ...
+    def candidate_error(self, error: IceCandidateError) -> None:
+        """Take note of a server that gives no candidate."""
 
     def base_gone(self, base: DatagramBase) -> None:
         """The interface under a base is gone. The base is closed after this call."""
@@ -182,6 +183,7 @@ class Gatherer:
     # While there is no other receiver, answers of STUN servers are all that can come.
 
     def datagram_received(self, base: DatagramBase, data: bytes, address: Address) -> None:
+        """Take the answer of a STUN server."""
         self._queries.receive(data, base, address)
 
     def base_lost(self, base: DatagramBase, error: Exception | None) -> None:

@@ -63,6 +63,7 @@ def goodbye(name: str, address: str) -> bytes:
 
 
 def is_answer(data: bytes) -> bool:
+    """Whether a message answers a question (RFC 1035 §4.1.1, QR)."""
     return len(data) > 2 and bool(data[2] & 0x80)
 
 

@@ -68,6 +68,7 @@ class MdnsSockets:
                 logger.debug("mDNS on interface %d: %s", index, error)
 
     def close(self) -> None:
+        """Close every socket."""
         for sock in self._sockets:
             if not self._loop.is_closed():
                 with contextlib.suppress(NotImplementedError):

@@ -78,9 +78,11 @@ class UdpBase:
 
     @property
     def local_address(self) -> Address:
+        """The address and port of the socket."""
         return self._local
 
     def send(self, data: bytes, address: Address) -> None:
+        """Send a datagram. One that the system does not take is lost, and counted."""
         try:
             if self._scope:
                 self._sock.sendto(data, (address[0], address[1], 0, self._scope))
@@ -94,6 +96,7 @@ class UdpBase:
         """Nothing to do: a socket hears everybody."""
 
     def close(self) -> None:
+        """Close the socket. Idempotent."""
         if not self._closed:
             self._closed = True
             self.receiver = None
@@ -154,9 +157,11 @@ class EndpointBase(asyncio.DatagramProtocol):
 
     @property
     def local_address(self) -> Address:
+        """The address and port of the socket."""
         return self._local
 
     def send(self, data: bytes, address: Address) -> None:
+        """Send a datagram. One that the system does not take is lost, and counted."""
         transport = self._transport
         if transport is None or transport.is_closing() or self._full:
             self.drops += 1
@@ -171,12 +176,14 @@ class EndpointBase(asyncio.DatagramProtocol):
         """Nothing to do: a socket hears everybody."""
 
     def close(self) -> None:
+        """Close the socket. Idempotent."""
         self.receiver = None
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
 
     def datagram_received(self, data: bytes, address: tuple[str | object, int]) -> None:
+        """Hand a datagram to the receiver."""
         if self.receiver is not None:
             self.receiver.datagram_received(self, data, (str(address[0]).partition("%")[0], address[1]))
 
@@ -192,6 +199,7 @@ class EndpointBase(asyncio.DatagramProtocol):
         """Ignore an ICMP error about some earlier packet: it says nothing about the next one."""
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Tell the receiver that the socket is gone."""
         receiver, self.receiver = self.receiver, None
         self._transport = None
         if receiver is not None:
@@ -211,6 +219,7 @@ class TcpStream(asyncio.Protocol):
 
     @property
     def received(self) -> Callable[[bytes], None] | None:
+        """What is called with received bytes. Until there is something, nothing is read."""
         return self._received
 
     @received.setter
@@ -222,6 +231,7 @@ class TcpStream(asyncio.Protocol):
 
     @property
     def lost(self) -> Callable[[Exception | None], None] | None:
+        """What is called when the connection has ended, with the reason."""
         return self._lost
 
     @lost.setter
@@ -229,6 +239,7 @@ class TcpStream(asyncio.Protocol):
         self._lost = lost
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the transport, and read nothing before somebody takes it."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         sock = transport.get_extra_info("socket")
@@ -240,10 +251,12 @@ class TcpStream(asyncio.Protocol):
         transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
+        """Hand bytes to `received`."""
         if self._received is not None:
             self._received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Tell `lost`."""
         if self._linger is not None:
             self._linger.cancel()
         lost, self._lost, self._received = self._lost, None, None
@@ -253,9 +266,11 @@ class TcpStream(asyncio.Protocol):
 
     @property
     def local_address(self) -> Address:
+        """The address and port of our end."""
         return self._local
 
     def write(self, data: bytes) -> bool:
+        """Send bytes whole, or not at all. Whether they were taken."""
         transport = self._transport
         if transport is None or transport.is_closing() or transport.get_write_buffer_size() > _WRITE_LIMIT:
             return False
@@ -263,6 +278,7 @@ class TcpStream(asyncio.Protocol):
         return True
 
     def close(self) -> None:
+        """Close once what waits has been sent, within a second."""
         self._lost = self._received = None
         transport, self._transport = self._transport, None
         if transport is not None and not transport.is_closing():
@@ -290,12 +306,16 @@ class SystemNetwork:
         self._watch = InterfaceWatch(system_interfaces)
 
     def time(self) -> float:
+        """Return seconds of a monotonic clock."""
         return time.monotonic()
 
     def interfaces(self) -> list[Interface]:
+        """Return the addresses of the host's interfaces."""
         return system_interfaces()
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call `changed` whenever the interfaces do. Returns what ends that."""
+
         def changed_here() -> None:
             self._names.forget_failures()
             changed()
@@ -303,6 +323,7 @@ class SystemNetwork:
         return self._watch.add(changed_here)
 
     async def udp(self, local: Interface, ports: tuple[int, int] | None = None) -> DatagramBase:
+        """Open a UDP socket on an interface, within a range of ports. Raises `OSError`."""
         family = socket.AF_INET6 if ":" in local.address else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -328,6 +349,7 @@ class SystemNetwork:
         tls: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
     ) -> StreamConnection:
+        """Connect to an address, with TLS where a context is given. Raises `OSError`."""
         ipaddress.ip_address(remote[0])
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
@@ -344,6 +366,7 @@ class SystemNetwork:
         return await _stream(sock, tls, server_hostname or remote[0])
 
     async def resolve(self, host: str) -> list[str]:
+        """Return the addresses of a host. Names in `.local` are asked for by multicast. Raises `OSError`."""
         if mdns.is_browser_name(host):
             return await mdns.shared().resolve(host)
         try:
@@ -355,6 +378,7 @@ class SystemNetwork:
         return await mdns.shared().resolve(host)
 
     def publish(self, address: str) -> PublishedName:
+        """Publish a random name of an address by multicast DNS."""
         return mdns.shared().publish(address)
 
 

@@ -107,6 +107,7 @@ class TurnAllocation:
         return self._local
 
     def send(self, data: bytes, address: Address) -> None:
+        """Send to a peer through the server."""
         now = self._time()
         message = self._client.wrap(data, address, now)
         if self._unanswered_since is None:
@@ -272,22 +273,28 @@ class AdditionalRelay:
 
     @property
     def local_address(self) -> Address:
+        """The relayed address and port of the other family."""
         return self._local
 
     def send(self, data: bytes, address: Address) -> None:
+        """Send to a peer through the server."""
         self.allocation.send(data, address)
 
     def permit(self, addresses: Sequence[Address]) -> None:
+        """Let these addresses through to us."""
         self.allocation.permit(addresses)
 
     def close(self) -> None:
+        """Hear nothing more; the allocation is its owner's to close."""
         self.receiver = None
 
     def datagram_received(self, data: bytes, address: Address) -> None:
+        """Hand a datagram to the receiver."""
         if self.receiver is not None:
             self.receiver.datagram_received(self, data, address)
 
     def base_lost(self, error: Exception) -> None:
+        """Tell the receiver that the allocation is gone."""
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
             receiver.base_lost(self, error)

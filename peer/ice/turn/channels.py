@@ -63,14 +63,17 @@ class Channels:
             self._bind(address, channel, now)
 
     def clear(self) -> None:
+        """Forget all channels: the allocation is gone."""
         self.numbers.clear()
         self.peers.clear()
         self._channels.clear()
 
     def timer(self) -> float | None:
+        """Return when the next channel must be refreshed; None when none must."""
         return min((c.due for c in self._channels.values() if c.due is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
+        """Refresh what is due, and forget what has expired."""
         for address, channel in self._channels.items():
             if channel.expires <= now:
                 self.numbers.pop(address, None)

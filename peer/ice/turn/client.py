@@ -58,6 +58,8 @@ PAYLOAD_MAX: Final = 65535 - 48
 
 @dataclass(frozen=True, slots=True)
 class Allocated:
+    """The server has given a relayed address, or two of different families."""
+
     relayed: tuple[Address, ...]
     """One address, or an IPv4 one and an IPv6 one."""
     mapped: Address | None
@@ -129,6 +131,7 @@ class TurnClient:
 
     @property
     def is_closed(self) -> bool:
+        """Whether the allocation is given back or was never made."""
         return self._state == "closed"
 
     def allocate(self, now: float) -> None:
@@ -233,6 +236,7 @@ class TurnClient:
         return min((moment for moment in due if moment is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
+        """Do what is due at `now`. Call it when `timer()` says."""
         self.requests.handle_timer(now)
         if self._close_due is not None and self._close_due <= now:
             self._closed()

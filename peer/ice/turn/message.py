@@ -24,6 +24,8 @@ MESSAGE_MAX: Final = 0xFFFF + HEADER_LENGTH
 
 
 class TurnMethod(IntEnum):
+    """Methods of STUN and TURN (RFC 8489 §18.2, RFC 8656 §17)."""
+
     BINDING = 0x001
     ALLOCATE = 0x003
     REFRESH = 0x004
@@ -34,6 +36,8 @@ class TurnMethod(IntEnum):
 
 
 class MessageClass(IntEnum):
+    """Classes of STUN messages (RFC 8489 §5)."""
+
     REQUEST = 0x000
     INDICATION = 0x010
     SUCCESS = 0x100
@@ -41,6 +45,8 @@ class MessageClass(IntEnum):
 
 
 class Attribute(IntEnum):
+    """Types of attributes (RFC 8489 §18.3, RFC 8656 §18)."""
+
     USERNAME = 0x0006
     CHANNEL_NUMBER = 0x000C
     LIFETIME = 0x000D
@@ -102,6 +108,7 @@ def send_indication(data: bytes, address: Address, transaction_id: bytes) -> byt
 
 
 def is_data_indication(data: bytes) -> bool:
+    """Whether a datagram begins as a Data indication does (RFC 8656 §11.4)."""
     return data[:2] == _DATA_INDICATION
 
 

@@ -23,7 +23,8 @@ class ServerPath(Protocol):
     def write(self, message: bytes) -> None:
         """Send a message, or drop it where there is no room."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the way to the server."""
 
 
 class UdpPath:
@@ -39,17 +40,21 @@ class UdpPath:
         base.receiver = self
 
     def write(self, message: bytes) -> None:
+        """Send a message to the server."""
         self._base.send(message, self._address)
 
     def close(self) -> None:
+        """Close the socket."""
         self.received = self.lost = None
         self._base.close()
 
     def datagram_received(self, base: DatagramBase, data: bytes, address: Address) -> None:
+        """Hand on what the server sends, and nothing else."""
         if address == self._address and self.received is not None:
             self.received(data)
 
     def base_lost(self, base: DatagramBase, error: Exception | None) -> None:
+        """Tell that the socket is gone."""
         if self.lost is not None:
             self.lost(error)
 
@@ -68,9 +73,11 @@ class StreamPath:
         connection.received = self._bytes_received
 
     def write(self, message: bytes) -> None:
+        """Send a message to the server, padded as streams need it (RFC 8656 §12.5)."""
         self._connection.write(pad(message))
 
     def close(self) -> None:
+        """Close the connection."""
         self.received = self.lost = None
         self._connection.close()
 

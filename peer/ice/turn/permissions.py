@@ -64,10 +64,12 @@ class Permissions:
         return host in self._by_host
 
     def is_forbidden(self, host: str) -> bool:
+        """Whether the server refuses a permission for this host."""
         permission = self._by_host.get(host)
         return permission is None or permission.state == "forbidden"
 
     def want(self, hosts: Iterable[str], now: float) -> None:
+        """Ask for permissions for these hosts; those that are there already stay."""
         for host in hosts:
             if host not in self._by_host and len(self._by_host) < PERMISSIONS_MAX:
                 self._by_host[host] = _Permission(due=now)
@@ -79,10 +81,12 @@ class Permissions:
         self.flush(now)
 
     def clear(self) -> None:
+        """Forget all permissions: the allocation is gone."""
         self._active = self._waiting = False
         self._by_host.clear()
 
     def timer(self) -> float | None:
+        """Return when permissions must be made or refreshed; None when none must."""
         if not self._active:
             return None
         return min((p.due for p in self._by_host.values() if p.due is not None), default=None)
@@ -93,6 +97,7 @@ class Permissions:
             self.handle_timer(now)
 
     def handle_timer(self, now: float) -> None:
+        """Ask for what is due."""
         self._waiting = False
         due = [host for host, p in self._by_host.items() if p.due is not None and p.due <= now]
         if not due:

@@ -148,9 +148,11 @@ class Requests:
         self._under_way.clear()
 
     def timer(self) -> float | None:
+        """Return when the next request must be repeated or given up; None when none must."""
         return min((transaction.due for transaction in self._under_way.values()), default=None)
 
     def handle_timer(self, now: float) -> None:
+        """Repeat or give up what is due."""
         for transaction in [t for t in self._under_way.values() if t.due <= now]:
             transaction.sent += 1
             wait = None if self._reliable else transaction.schedule.wait(transaction.sent)

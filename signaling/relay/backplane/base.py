@@ -13,6 +13,8 @@ __all__ = ["Backplane", "SendResult"]
 
 
 class SendResult(Enum):
+    """What has become of a message."""
+
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     """The number had been accepted before: an answer was lost on the way, not the message."""
@@ -37,7 +39,8 @@ class Backplane(ABC):
     limits: Limits
 
     @abstractmethod
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Reach the store. Raises ConnectionError."""
 
     @abstractmethod
     async def stop(self) -> None:

@@ -27,9 +27,10 @@ class MemoryBackplane(Backplane):
         self._away: dict[str, asyncio.TimerHandle] = {}
 
     async def start(self) -> None:
-        return None
+        """Do nothing: memory is there."""
 
     async def stop(self) -> None:
+        """Forget every room."""
         for timer in self._away.values():
             timer.cancel()
         self._away.clear()
@@ -39,6 +40,7 @@ class MemoryBackplane(Backplane):
         self._rooms.clear()
 
     async def ready(self) -> bool:
+        """Return True: memory is there."""
         return True
 
     async def join(self, session: PeerSession) -> list[PeerInfo] | None:
@@ -146,6 +148,7 @@ class MemoryBackplane(Backplane):
         self._remove(session, reason)
 
     async def counts(self) -> tuple[int, int]:
+        """Return the numbers of rooms and sessions."""
         return len(self._rooms), sum(len(room) for room in self._rooms.values())
 
     def _stop_waiting_for(self, session: PeerSession) -> None:

@@ -102,6 +102,7 @@ class RedisBackplane(Backplane):
     # Life
 
     async def start(self) -> None:
+        """Reach Redis, and take part. Raises ConnectionError."""
         try:
             await self._script.call("beat", self._dead_after * 1000)
         except UNREACHABLE as error:
@@ -117,6 +118,7 @@ class RedisBackplane(Backplane):
             raise
 
     async def stop(self) -> None:
+        """Give the sessions of this node up; their peers may resume elsewhere."""
         await self._tasks.aclose()
         with contextlib.suppress(*UNREACHABLE):
             await self._script.call("bye")
@@ -127,6 +129,7 @@ class RedisBackplane(Backplane):
         await self._redis.aclose()
 
     async def ready(self) -> bool:
+        """Whether Redis answers, and what it publishes arrives."""
         if not self._subscription.alive.is_set():
             return False
         try:
@@ -137,6 +140,7 @@ class RedisBackplane(Backplane):
         return True
 
     async def counts(self) -> tuple[int, int]:
+        """Return the numbers of rooms and sessions of all nodes; zeros while Redis cannot be reached."""
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 pipeline.scard(self._prefix + "rooms")

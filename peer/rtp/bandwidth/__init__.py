@@ -1,10 +1,21 @@
 """How much of what is sent comes through: from transport-wide feedback, without clock, socket or task.
 
-`Estimator` is told what was sent (`on_sent`) and what the peer reports (`on_feedback`), and says how much to send
+For what comes in, `ArrivalLog` keeps when it came, and writes the reports. For what goes out, `Estimator` is told what was sent (`on_sent`) and what the peer reports (`on_feedback`), and says how much to send
 (`target`). All times are seconds of one monotonic clock, all rates bits per second.
 """
 
+from .arrivals import ArrivalLog, report_interval
 from .estimator import Bandwidth, Estimator
 from .feedback import Arrival, Feedback, read_feedback
+from .feedback_writer import write_feedback
 
-__all__ = ["Arrival", "Bandwidth", "Estimator", "Feedback", "read_feedback"]
+__all__ = [
+    "Arrival",
+    "ArrivalLog",
+    "Bandwidth",
+    "Estimator",
+    "Feedback",
+    "read_feedback",
+    "report_interval",
+    "write_feedback",
+]

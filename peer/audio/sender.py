@@ -15,6 +15,7 @@ from aiortc.rtp import HeaderExtensions, RtpPacket
 from av import AudioFrame
 from av.packet import Packet
 
+from peer.rtp.extension_block import ExtensionBlock
 from peer.rtp.fanout import FanoutTrack
 from peer.rtp.line import Line
 from peer.rtp.reports import ntp_time
@@ -51,7 +52,7 @@ class AudioSender(RTCRtpSender):
         self._packetizer_for: tuple[Any, ...] | None = None
         self._sent_at: float | None = None
         self._loss = 0.0
-        self._extensions: dict[int, bytes] = {}
+        self._extensions: dict[int, ExtensionBlock] = {}
         self._quiet_until = 0.0
         self._keeps_history = False
 
@@ -155,7 +156,9 @@ class AudioSender(RTCRtpSender):
         self._quiet_until = 0.0 if end else self._event_loop.time() + EVENT_PATIENCE
         number = self.stream.sequence_number
         self.stream.sequence_number = number + 1 & 0xFFFF
-        extension = self._extension(127)
+        block = self._extension(127)
+        size = len(payload) + self.stream.overhead
+        extension = block.numbered(self.stream.stamp(size, self._event_loop.time()))
         header = _RTP_HEADER.pack(
             0x90 if extension else 0x80,
             marker << 7 | (codec.payloadType or 0),
@@ -232,9 +235,10 @@ class AudioSender(RTCRtpSender):
         if self._keeps_history:
             data = self._full_packet(codec, encoded, number, timestamp)
         else:
-            extension = self._extensions.get(encoded.level)
-            if extension is None:
-                extension = self._extension(encoded.level)
+            block = self._extensions.get(encoded.level)
+            if block is None:
+                block = self._extension(encoded.level)
+            extension = block.numbered(stream.stamp(len(encoded.payload) + stream.overhead, self._sent_at))
             data = (
                 _RTP_HEADER.pack(
                     0x90 if extension else 0x80,
@@ -250,13 +254,11 @@ class AudioSender(RTCRtpSender):
         stream.header_bytes += len(data) - len(encoded.payload)
         stream.packet_sent(timestamp, len(encoded.payload), codec.clockRate, self._sent_at)
 
-    def _extension(self, level: int) -> bytes:
-        """The header extensions of all packets of this level: they differ in nothing else (RFC 8285 §4.2)."""
+    def _extension(self, level: int) -> ExtensionBlock:
+        """The header extensions of all packets of this level."""
         wanted = HeaderExtensions(mid=self.stream.mid, audio_level=(False, level))
-        profile, value = self.stream.extensions.set(wanted)
-        extension = struct.pack("!HH", profile, len(value) >> 2) + value if value else b""
-        self._extensions[level] = extension
-        return extension
+        block = self._extensions[level] = ExtensionBlock(self.stream.extensions, wanted)
+        return block
 
     def _full_packet(
         self, codec: RTCRtpCodecParameters, encoded: EncodedPacket, number: int, timestamp: int
@@ -274,6 +276,9 @@ class AudioSender(RTCRtpSender):
             abs_send_time=ntp_time(time.time()) >> 14 & 0x00FFFFFF,
             mid=self.stream.mid,
             audio_level=(False, encoded.level),
+            transport_sequence_number=self.stream.stamp(
+                len(encoded.payload) + self.stream.overhead, self._event_loop.time()
+            ),
         )
         self.stream.history.add(packet, self._event_loop.time())
         return packet.serialize(self.stream.extensions)

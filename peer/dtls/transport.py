@@ -28,6 +28,10 @@ from peer.aio.background import Background
 from peer.aio.emitter import GuardedHandlers
 from peer.aio.seldom_log import SeldomLog
 from peer.exceptions import RTCError, RTCErrorDetail
+from peer.rtp.arrival_reports import ArrivalReports
+from peer.rtp.bandwidth import Bandwidth
+from peer.rtp.codecs import is_reported
+from peer.rtp.congestion import CongestionControl
 from peer.rtp.packet_reader import RtpReader
 from peer.rtp.router import Router, RtcpSink, RtpSink
 from peer.rtp.rtcp_reader import TransportFeedback, read_rtcp
@@ -80,7 +84,11 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
     """The encryption of everything a connection carries. Events: `statechange`, and `error` with an `RTCError`."""
 
     def __init__(
-        self, transport: RTCIceTransport, path: DatagramPath, certificates: Sequence[RTCCertificate]
+        self,
+        transport: RTCIceTransport,
+        path: DatagramPath,
+        certificates: Sequence[RTCCertificate],
+        bandwidth: Bandwidth | None = None,
     ) -> None:
         super().__init__(transport, list(certificates))  # type: ignore[arg-type]
         self._ice = transport
@@ -88,6 +96,9 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         path.media_reader = self._receive_at_once
         self._rtp_router: Any = Router()
         self._rtp_reader = RtpReader(self._rtp_header_extensions_map)
+        self._arrival_reports = ArrivalReports(self.send_rtp)
+        self.congestion = CongestionControl(bandwidth)
+        """How much of all that is sent comes through."""
         self._flight: list[bytes] | None = None
         self._flight_timer: asyncio.TimerHandle | None = None
         self._flight_interval = FLIGHT_INTERVAL_UNKNOWN
@@ -176,6 +187,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
     async def stop(self, *, goodbye: bool = True) -> None:
         """End the association, with a `close_notify` to the peer unless `goodbye` is false. Idempotent."""
         self._end_flight()
+        self._arrival_reports.close()
         if not goodbye:
             self._ssl = None
         await super().stop()
@@ -320,9 +332,13 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         except ValueError as exc:
             logger.debug("an RTP packet was dropped: %s", exc)
             return
+        now = asyncio.get_running_loop().time()
+        number = packet.extensions.transport_sequence_number
+        if number is not None:
+            self._arrival_reports.arrived(number, packet.ssrc, len(data), now)
         receiver = self._rtp_router.route_rtp(packet)
         if receiver is not None:
-            receiver.receive_rtp(packet, asyncio.get_running_loop().time())
+            receiver.receive_rtp(packet, now)
 
     def _receive_rtcp(self, data: bytes) -> None:
         try:
@@ -332,12 +348,15 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             return
         for packet in packets:
             if isinstance(packet, TransportFeedback):
+                self.congestion.reported(packet.body, asyncio.get_running_loop().time())
                 continue
             for sink in self._rtp_router.route_rtcp(packet):
                 sink.receive_rtcp(packet)
 
     def register_receiver(self, receiver: RtpSink, parameters: RTCRtpReceiveParameters) -> None:
         """Give a receiver the packets that are its own by these parameters, or by other ones than before."""
+        if is_reported(parameters.codecs):
+            self._arrival_reports.wanted = True
         self._rtp_header_extensions_map.configure(parameters)
         ssrcs = [encoding.ssrc for encoding in parameters.encodings]
         ssrcs += [encoding.rtx.ssrc for encoding in parameters.encodings if encoding.rtx is not None]
@@ -351,6 +370,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
 
     def register_sender(self, sender: RtcpSink, ssrc: int, parameters: RTCRtpSendParameters) -> None:
         """Give a sender what the peer says of its stream."""
+        self._arrival_reports.ssrc = ssrc
         self._rtp_header_extensions_map.configure(parameters)
         self._rtp_router.register_sender(sender, ssrc)
         self._rtp_reader.forget()

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiortc.codecs import HEADER_EXTENSIONS as _HEADER_EXTENSIONS
 from aiortc.rtcrtpparameters import (
+    RTCRtcpFeedback,
     RTCRtpCapabilities,
     RTCRtpCodecCapability,
     RTCRtpCodecParameters,
@@ -28,8 +29,13 @@ OPUS_PARAMETERS: Final[dict[str, int | str | None]] = {"minptime": 10, "useinban
 _TAKEN_BY_RTCP: Final = range(64, 96)
 
 
+TRANSPORT_NUMBER: Final = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+"""The extension that numbers the packets of a transport."""
+TRANSPORT_FEEDBACK: Final = RTCRtcpFeedback(type="transport-cc")
+"""That these numbers are reported back, for the sender to estimate its bandwidth."""
 _EXTENSION_IDS: Final = {
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time": 2,
+    TRANSPORT_NUMBER: 3,
     "urn:ietf:params:rtp-hdrext:sdes:mid": 9,
     "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id": 10,
     "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id": 11,
@@ -41,9 +47,10 @@ for a section, also when it has rolled that offer back, and we were never told o
 HEADER_EXTENSIONS: Final = {
     kind: [RTCRtpHeaderExtensionParameters(id=_EXTENSION_IDS[uri], uri=uri) for uri in uris]
     for kind, uris in {
-        "audio": [each.uri for each in _HEADER_EXTENSIONS["audio"]],
+        "audio": [*(each.uri for each in _HEADER_EXTENSIONS["audio"]), TRANSPORT_NUMBER],
         "video": [
             *(each.uri for each in _HEADER_EXTENSIONS["video"]),
+            TRANSPORT_NUMBER,
             # RFC 8852: which encoding of several a packet belongs to, or repairs.
             "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
             "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
@@ -99,6 +106,8 @@ def local_codecs(kind: str, *, more: bool = True) -> list[RTCRtpCodecParameters]
     for codec in codecs:
         if codec.mimeType.lower() == "audio/opus":
             codec.parameters = dict(OPUS_PARAMETERS)
+        if is_media_codec(codec):
+            codec.rtcpFeedback.append(TRANSPORT_FEEDBACK)
     return codecs
 
 
@@ -138,6 +147,11 @@ def codec_key(codec: RTCRtpCodecParameters | RTCRtpCodecCapability) -> tuple[obj
     channels = codec.channels if codec.channels != 1 else None
     # Opus always has two (RFC 7587 §7), and not all write them.
     return name, codec.clockRate, 2 if name == "audio/opus" else channels, form
+
+
+def is_reported(codecs: Iterable[RTCRtpCodecParameters]) -> bool:
+    """Whether it has been agreed on that what arrives is reported transport-wide."""
+    return any(TRANSPORT_FEEDBACK.type == each.type for codec in codecs for each in codec.rtcpFeedback)
 
 
 def copy_codec(codec: RTCRtpCodecParameters) -> RTCRtpCodecParameters:

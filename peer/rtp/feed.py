@@ -26,6 +26,7 @@ class Unbound:
     stats_id = "transport"
 
     round_trip = None
+    congestion = None
 
     def send_rtp(self, data: bytes) -> None:
         """Raises `ConnectionError`."""

@@ -20,6 +20,7 @@ from aiortc.rtp import (
     wrap_rtx,
 )
 
+from .codecs import TRANSPORT_NUMBER
 from .history import PacketHistory, RetransmissionBudget
 from .last_second import LastSecond
 from .pacer import Pacer
@@ -33,7 +34,6 @@ SRTP_TAG_MAX: Final = 16
 """Bytes that encryption adds at most: AES-GCM's tag (RFC 7714 §14.2)."""
 RTX_HEADER: Final = 2
 """Bytes of the original sequence number in a retransmission (RFC 4588 §4)."""
-_TRANSPORT_NUMBER: Final = 0
 _REPORT_INTERVAL: Final = (0.5, 1.5)
 
 
@@ -66,6 +66,8 @@ class OutboundStream:
         self.cname: str | None = None
         self.rtx_payload_type: int | None = None
         self.sequence_number = first_sequence_number()
+        self.numbered = False
+        """Whether its packets carry the numbers of the transport."""
         self.timestamp_origin = secrets.randbits(32)
         self.reports = SenderReports()
         self.history = PacketHistory()
@@ -89,6 +91,7 @@ class OutboundStream:
         self.cname = parameters.rtcp.cname or self.cname
         self.extensions = HeaderExtensionsMap()
         self.extensions.configure(parameters)
+        self.numbered = any(each.uri == TRANSPORT_NUMBER for each in parameters.headerExtensions)
         rtx = next((c for c in parameters.codecs if c.parameters.get("apt") == codec.payloadType), None)
         self.rtx_payload_type = None if rtx is None else rtx.payloadType
         self._measure_extensions()
@@ -100,7 +103,7 @@ class OutboundStream:
 
     def _measure_extensions(self) -> None:
         full = HeaderExtensions(
-            abs_send_time=0, mid=self.mid, rtp_stream_id=self.rid, transport_sequence_number=_TRANSPORT_NUMBER
+            abs_send_time=0, mid=self.mid, rtp_stream_id=self.rid, transport_sequence_number=0
         )
         written = [self.extensions.set(full)[1]]
         written.append(self.extensions.set(self._repairing(full))[1])
@@ -191,12 +194,18 @@ class OutboundStream:
         self.pacer.waited += now - queued.queued_at
         packet = queued.packet
         packet.extensions.abs_send_time = ntp_time(time.time()) >> 14 & 0x00FFFFFF
+        packet.extensions.transport_sequence_number = self.stamp(queued.size, now)
         data = packet.serialize(self.extensions)
         if not queued.again:
             self.history.add(packet, now)
             self.header_bytes += len(data) - len(packet.payload)
         self.last_second.add(queued.size, now)
         self.transmit(data)
+
+    def stamp(self, size: int, now: float) -> int | None:
+        """Return the transport-wide number of a packet that leaves now, with its size on the wire; None without."""
+        congestion = self.transport.congestion if self.numbered else None
+        return None if congestion is None else congestion.stamp(size, now)
 
     def transmit(self, data: bytes) -> None:
         """Hand one RTP or RTCP packet to the transport. What cannot be sent just now is lost, nothing more."""

@@ -152,7 +152,8 @@ def _transport(
     for candidate in {*ice.remote_candidates(), *(pair.remote for pair in pairs)}:
         _candidate(report, id, "remote-candidate", candidate, now)
     for pair in pairs:
-        _candidate_pair(report, id, pair, now)
+        available = transport.dtls.congestion.available if pair is selected else None
+        _candidate_pair(report, id, pair, available, now)
 
 
 def _security(security: Security) -> dict[str, str | None]:
@@ -199,7 +200,9 @@ def _candidate(report: RTCStatsReport, transport: str, type: str, candidate: Can
     )
 
 
-def _candidate_pair(report: RTCStatsReport, transport: str, pair: CandidatePair, now: float) -> None:
+def _candidate_pair(
+    report: RTCStatsReport, transport: str, pair: CandidatePair, available: int | None, now: float
+) -> None:
     report.put(
         _pair_id(transport, pair),
         "candidate-pair",
@@ -222,6 +225,7 @@ def _candidate_pair(report: RTCStatsReport, transport: str, pair: CandidatePair,
         responsesReceived=pair.responses_received,
         consentRequestsSent=pair.consent_requests_sent,
         retransmissionsSent=pair.retransmissions_sent,
+        availableOutgoingBitrate=None if available is None else float(available),
         packetsDiscardedOnSend=pair.packets_discarded_on_send,
     )
 

@@ -22,7 +22,7 @@ from typing import Any, Final
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParameters
 from aiortc.rtp import RtpPacket
 
-from peer.rtp.codecs import is_rtx
+from peer.rtp.codecs import is_reported, is_rtx
 from peer.rtp.line import Line
 from peer.rtp.nack import NackGenerator
 from peer.rtp.receiver import RTCRtpReceiver
@@ -144,6 +144,8 @@ class VideoReceiver(RTCRtpReceiver):
         self._retransmissions.announce(
             {e.rtx.ssrc: e.ssrc for e in parameters.encodings if e.rtx is not None}
         )
+        if is_reported(parameters.codecs):
+            self._estimator = None  # the peer estimates by itself
         self._repairs_asked_for = any(
             feedback.type == "nack" and not feedback.parameter
             for codec in parameters.codecs

@@ -39,6 +39,7 @@ class Wire:
     stats_id = "transport"
     _role = "auto"
     round_trip = None
+    congestion = None
 
     def __init__(
         self,

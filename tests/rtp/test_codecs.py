@@ -104,7 +104,7 @@ def test_retransmission_may_stand_before_what_it_retransmits() -> None:
 
 
 def test_feedback_is_what_both_sides_have() -> None:
-    lines = ["a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 nack pli", "a=rtcp-fb:96 transport-cc"]
+    lines = ["a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 nack pli", "a=rtcp-fb:96 ccm tmmbr"]
     (codec,) = common_codecs("video", parse(*lines, kind="video").codecs, [])
     assert [(f.type, f.parameter) for f in codec.rtcpFeedback] == [("nack", "pli")]
 

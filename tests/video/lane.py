@@ -64,6 +64,7 @@ class Recorder:
     """Stands where the DTLS transport does, and keeps what it is to send."""
 
     state = "connected"
+    congestion = None
     stats_id = "transport"
 
     def __init__(self) -> None:

@@ -72,9 +72,8 @@ class ArrivalLog:
     def report(self) -> list[bytes]:
         """Return the bodies of messages that tell of all that is new; none where nothing is."""
         bodies: list[bytes] = []
-        if not self.has_news:
+        if self._next is None or self._highest is None or self._next > self._highest:
             return bodies
-        assert self._next is not None and self._highest is not None
         base = self._next
         known = sorted(number for number in self._arrived if number >= base)
         while known:

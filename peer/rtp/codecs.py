@@ -33,15 +33,16 @@ TRANSPORT_NUMBER: Final = "http://www.ietf.org/id/draft-holmer-rmcat-transport-w
 """The extension that numbers the packets of a transport."""
 TRANSPORT_FEEDBACK: Final = RTCRtcpFeedback(type="transport-cc")
 """That these numbers are reported back, for the sender to estimate its bandwidth."""
+
 _EXTENSION_IDS: Final = {
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time": 2,
-    TRANSPORT_NUMBER: 3,
     "urn:ietf:params:rtp-hdrext:sdes:mid": 9,
     "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id": 10,
     "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id": 11,
-    "urn:ietf:params:rtp-hdrext:ssrc-audio-level": 12,
+    "urn:ietf:params:rtp-hdrext:ssrc-audio-level": 13,
+    TRANSPORT_NUMBER: 12,
 }
-"""Ids that mean the same in libwebrtc's offers, or nothing. It refuses another meaning for an id that it has offered
+"""Ids that mean the same in sections of the kind in libwebrtc's offers, or nothing. It refuses another meaning for an id that it has offered
 for a section, also when it has rolled that offer back, and we were never told of it."""
 
 HEADER_EXTENSIONS: Final = {

@@ -63,11 +63,17 @@ def test_an_extension_keeps_the_id_the_peer_gave_it_and_takes_none_that_is_in_us
 
 
 def test_the_first_ids_mean_nothing_else_in_the_offers_of_libwebrtc() -> None:
-    # As it numbers when audio comes first, and when video does.
-    theirs = (
-        {1: LEVEL, 2: SEND_TIME, 4: MID, 14: "toffset", 13: "orientation", 3: "twcc", 10: RID, 11: REPAIRED},
-        {1: "toffset", 2: SEND_TIME, 3: "orientation", 4: "twcc", 9: MID, 10: RID, 11: REPAIRED, 14: LEVEL},
-    )
-    for kind in ("audio", "video"):
+    # As it numbers when audio comes first, and when video does. A section tells of the extensions of its kind.
+    theirs = {
+        "audio": (
+            {1: LEVEL, 2: SEND_TIME, 3: "twcc", 4: MID},
+            {14: LEVEL, 2: SEND_TIME, 4: "twcc", 9: MID},
+        ),
+        "video": (
+            {14: "toffset", 2: SEND_TIME, 13: "orientation", 3: "twcc", 4: MID, 10: RID, 11: REPAIRED},
+            {1: "toffset", 2: SEND_TIME, 3: "orientation", 4: "twcc", 9: MID, 10: RID, 11: REPAIRED},
+        ),
+    }
+    for kind, offers in theirs.items():
         for extension in Numbers().number_extensions(kind):
-            assert all(known.get(extension.id, extension.uri) == extension.uri for known in theirs)
+            assert all(known.get(extension.id, extension.uri) == extension.uri for known in offers)

@@ -42,8 +42,8 @@ _EXTENSION_IDS: Final = {
     "urn:ietf:params:rtp-hdrext:ssrc-audio-level": 13,
     TRANSPORT_NUMBER: 12,
 }
-"""Ids that mean the same in sections of the kind in libwebrtc's offers, or nothing. It refuses another meaning for an id that it has offered
-for a section, also when it has rolled that offer back, and we were never told of it."""
+"""Ids that mean the same in sections of the kind in libwebrtc's offers, or nothing. It refuses another meaning for an
+id that it has offered for a section, also when it has rolled that offer back, and we were never told of it."""
 
 HEADER_EXTENSIONS: Final = {
     kind: [RTCRtpHeaderExtensionParameters(id=_EXTENSION_IDS[uri], uri=uri) for uri in uris]

@@ -1,8 +1,8 @@
 """How much of what is sent comes through: from transport-wide feedback, without clock, socket or task.
 
 For what goes out, `Estimator` is told what was sent (`on_sent`) and what the peer reports (`on_feedback`), and says how
-much to send (`target`). For what comes in, `ArrivalLog` keeps when it came, and writes the reports. All times are seconds of one
-monotonic clock, all rates bits per second.
+much to send (`target`). For what comes in, `ArrivalLog` keeps when it came, and writes the reports.
+All times are seconds of one monotonic clock, all rates bits per second.
 """
 
 from .arrivals import ArrivalLog, report_interval

@@ -40,7 +40,7 @@ RTCErrorDetail: TypeAlias = Literal[
 
 
 class InvalidModificationError(Exception):
-    """The object can not be changed in this way (W3C `InvalidModificationError`)."""
+    """The object cannot be changed in this way (W3C `InvalidModificationError`)."""
 
 
 class NotSupportedError(Exception):
@@ -68,7 +68,7 @@ class InvalidCandidateError(InvalidArgumentError):
 
 
 class InvalidDescriptionError(InvalidAccessError, ValueError):
-    """A description that is well formed and yet can not be applied (RFC 9429 §5.8, W3C `InvalidAccessError`)."""
+    """A description that is well formed and yet cannot be applied (RFC 9429 §5.8, W3C `InvalidAccessError`)."""
 
 
 class RTCError(OperationError):
@@ -93,7 +93,7 @@ class RTCError(OperationError):
 
 
 class SdpSyntaxError(RTCError, ValueError):
-    """A line of a session description can not be parsed; `sdpLineNumber` says which, counted from 1."""
+    """A line of a session description cannot be parsed; `sdpLineNumber` says which, counted from 1."""
 
     def __init__(self, message: str, line_number: int) -> None:
         super().__init__(

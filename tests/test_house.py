@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from tests.support.house import PACKAGES, ROOT, House
@@ -54,6 +56,18 @@ def test_tasks_have_an_owner_and_no_sets_made_by_hand() -> None:
 def test_nearly_every_public_definition_has_a_docstring() -> None:
     missing, count = HOUSE.undocumented()
     assert len(missing) < 0.1 * count, "\n".join(missing)
+
+
+def test_docstrings_are_prose_without_field_lists() -> None:
+    marks = (":param", ":raises", ":return", "Args:", "Raises:", "Returns:")
+    found = [
+        f"{module.place}:{node.lineno}"
+        for module in HOUSE.modules.values()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if any(line.strip().startswith(marks) for line in node.value.splitlines())
+    ]
+    assert found == []
 
 
 def test_the_package_itself_has_few_files_beside_its_folders() -> None:

@@ -35,13 +35,13 @@ class AudioDecoder(Protocol):
         """Go on without a packet."""
 
     def has_fec(self, payload: bytes) -> bool:
-        """Does this payload carry a copy of the one before it?"""
+        """Whether the payload carries a copy of the one before it."""
 
     def recover(self, payload: bytes, samples: int) -> Pcm:
         """That copy. Raises `DecodeError`."""
 
     def is_dtx(self, payload: bytes) -> bool:
-        """Does this payload announce silence, so that nothing after it means nothing lost?"""
+        """Whether the payload announces silence, so that nothing after it means nothing lost."""
 
     def close(self) -> None:
         """Give back what the decoder has taken."""

@@ -127,7 +127,7 @@ def packet_samples(payload: bytes, sample_rate: int = 48000) -> int:
 
 
 def packet_has_fec(payload: bytes) -> bool:
-    """Does this packet carry a low-bit-rate copy of the one before it (LBRR, RFC 6716 §2.1.7, §4.2.3-4)?
+    """Whether a packet carries a low-bit-rate copy of the one before it (LBRR, RFC 6716 §2.1.7, §4.2.3-4).
 
     Looks at packets of one Opus frame (code 0), which is what WebRTC senders make; others answer False.
     """

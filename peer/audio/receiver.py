@@ -202,8 +202,10 @@ class AudioReceiver(RTCRtpReceiver):
         return playout.phase_step(due)
 
     def _captured_at(self, timestamp: float | None, now: float) -> float | None:
-        """By the sender's clock once it has sent an RTCP sender report (RFC 3550 §6.4.1); until then, as if the
-        fastest packet had needed no time."""
+        """Return the capture time by the sender's clock, once it has sent an RTCP sender report (RFC 3550 §6.4.1).
+
+        Until then it is as if the fastest packet had needed no time.
+        """
         playout = self._playout
         if timestamp is None or playout is None:
             return None

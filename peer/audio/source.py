@@ -128,11 +128,12 @@ class AudioSource(BlockTrack):
         return with_channels(samples, self.channels)
 
     async def write(self, pcm: PcmInput) -> bool:
-        """Queue audio of any length: bytes (16 bits, interleaved), an array of shape (frames,) or (frames, channels) of
-        int16 or of floats in -1..1, or an `AudioFrame` of the same rate.
+        """Queue audio of any length.
 
-        Waits while the queue is full. Returns True when all of it is queued, False if a `clear` threw it away first.
-        Writers are served one after the other. Cancelled, the part that was queued stays.
+        `pcm` is bytes (16 bits, interleaved), an array of shape (frames,) or (frames, channels) of int16 or of
+        floats in -1..1, or an `AudioFrame` of the same rate. Waits while the queue is full. Returns True when all of
+        it is queued, False if a `clear` threw it away first. Writers are served one after the other. Cancelled, the
+        part that was queued stays.
         Raises `TypeError` or `ValueError` for what is not audio and `MediaStreamError` once the track is stopped.
         """
         samples = self._samples(pcm)

@@ -44,8 +44,6 @@ IceServers: TypeAlias = list[Any] | Callable[[], Awaitable[Any]]
 class Call(EventEmitter):
     """A place in a room, and a connection with everybody in it.
 
-    ::
-
         async with Call.join("ws://localhost:8080/ws", room="demo", name="bot") as call:
             call.publish(AudioSource())
             async for track, peer in call.tracks():
@@ -243,7 +241,7 @@ class Call(EventEmitter):
     def open_channel(self, label: str, **options: Any) -> None:
         """Open a data channel to every peer, now and later: `peer.channels[label]`. Options: `createDataChannel`'s.
 
-        Raises what `createDataChannel` raises for options that can not be, also while nobody is there.
+        Raises what `createDataChannel` raises for options that cannot be, also while nobody is there.
         """
         self._assert_goes_on()
         check_channel(label, options)

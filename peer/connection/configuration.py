@@ -84,11 +84,11 @@ class InvalidServerCredentialsError(InvalidAccessError, ValueError):
 
 @dataclass
 class RTCConfiguration(aiortc.RTCConfiguration):
-    """How a peer connection is set up. Members that are enumerations take their strings too, and dictionaries do
-    wherever a dataclass is expected.
+    """How a peer connection is set up.
 
-    Raises `InvalidArgumentError`, `SyntaxError_`, `InvalidAccessError` or `NotSupportedError`,
-    saying which member is wrong.
+    Members that are enumerations take their strings too, and dictionaries do wherever a dataclass is expected.
+    Raises `InvalidArgumentError`, `SyntaxError_`, `InvalidAccessError` or `NotSupportedError`, saying which member is
+    wrong.
     """
 
     iceServers: list[RTCIceServer] | Callable[[], Awaitable[Any]] | None = None  # type: ignore[assignment]
@@ -146,7 +146,7 @@ class RTCConfiguration(aiortc.RTCConfiguration):
         self.certificates = [RTCCertificate.of(certificate) for certificate in self.certificates]
 
     def ice_options(self) -> IceOptions:
-        """What the ICE transports get. Raises as the constructor does, for servers that can not be parsed."""
+        """What the ICE transports get. Raises as the constructor does, for servers that cannot be parsed."""
         parsed = [server for entry in self._ice_servers() for server in entry.parse()]
         return dataclasses.replace(
             self.ice or IceOptions(),
@@ -172,15 +172,13 @@ class RTCConfiguration(aiortc.RTCConfiguration):
         `described` tells whether a local description has been set, after which the pool is what it is.
         """
         if new.bundlePolicy != self.bundlePolicy:
-            raise InvalidModificationError("bundlePolicy can not be changed once the connection exists")
+            raise InvalidModificationError("bundlePolicy cannot be changed once the connection exists")
         if new.rtcpMuxPolicy != self.rtcpMuxPolicy:
-            raise InvalidModificationError("rtcpMuxPolicy can not be changed once the connection exists")
+            raise InvalidModificationError("rtcpMuxPolicy cannot be changed once the connection exists")
         if new.certificates and new.certificates != self.certificates:
-            raise InvalidModificationError("certificates can not be changed once the connection exists")
+            raise InvalidModificationError("certificates cannot be changed once the connection exists")
         if described and new.iceCandidatePoolSize != self.iceCandidatePoolSize:
-            raise InvalidModificationError(
-                "iceCandidatePoolSize can not be changed after setLocalDescription"
-            )
+            raise InvalidModificationError("iceCandidatePoolSize cannot be changed after setLocalDescription")
 
 
 def configuration(value: object) -> RTCConfiguration:

@@ -18,7 +18,7 @@ class RTCIceCandidate(aiortc.RTCIceCandidate):
 
     Made either from a browser's members (`candidate="candidate:…"`, `sdpMid`, `sdpMLineIndex`, `usernameFragment`;
     as keywords, or as one dictionary) or from aiortc's fields (`component`, `foundation`, `ip`, `port`, …).
-    A `candidate` text that can not be parsed leaves the parsed members at `None`, as the W3C has it;
+    A `candidate` text that cannot be parsed leaves the parsed members at `None`, as the W3C has it;
     `RTCPeerConnection.addIceCandidate` is what refuses it. An empty `candidate` says that no more will come.
 
     Raises `InvalidCandidateError` (a `TypeError` and a `ValueError`) when made from a `candidate` text

@@ -121,21 +121,19 @@ def _seconds(value: Any) -> float | None:
 class IceServerProvider:
     """ICE servers from an HTTP endpoint, for `RTCConfiguration.iceServers` instead of a list.
 
-    ::
-
         provider = IceServerProvider("https://relay.example/api/turn-credentials", token=access_token)
         pc = RTCPeerConnection(RTCConfiguration(iceServers=provider))
 
     A connection asks it before it gathers, and again before the credentials expire, so that a restart has fresh ones.
     One provider may serve many connections: what was fetched is shared while it is good.
 
-    :param url: `http://` or `https://`.
-    :param token: sent as `Authorization: Bearer …`; may be a function, also async, that returns a fresh one.
-    :param headers: further headers of the request.
-    :param body: makes it a POST: text as it is, anything else as JSON.
-    :param fallback: servers to go on with when nothing can be fetched; else IceServersUnavailable is raised.
-    :param timeout: seconds a fetch may take.
-    :param ssl: TLS context, if the default one is not right.
+    - `url`: `http://` or `https://`.
+    - `token`: sent as `Authorization: Bearer …`; may be a function, also async, that returns a fresh one.
+    - `headers`: further headers of the request.
+    - `body`: makes it a POST: text as it is, anything else as JSON.
+    - `fallback`: servers to go on with when nothing can be fetched; else IceServersUnavailable is raised.
+    - `timeout`: seconds a fetch may take.
+    - `ssl`: TLS context, if the default one is not right.
     """
 
     def __init__(
@@ -283,10 +281,10 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class FreshIceServers:
     """Keeps one connection's servers fresh: `ready` before it gathers, and from then on in the background.
 
-    :param source: an IceServerProvider, or any async function that returns servers in a form
-        `normalise_ice_servers` understands.
-    :param apply: takes the servers each time they have been asked for.
-    :param failed: is told when none can be had.
+    - `source`: an IceServerProvider, or any async function that returns servers in a form
+      `normalise_ice_servers` understands.
+    - `apply`: takes the servers each time they have been asked for.
+    - `failed`: is told when none can be had.
     """
 
     def __init__(

@@ -317,5 +317,5 @@ def channel_parameters(label: Any, options: Mapping[str, Any], *, keep_id: bool)
 
 
 def _scalar_values(text: str) -> str:
-    """The text without lone surrogates, which UTF-8 can not carry (WebIDL, USVString)."""
+    """The text without lone surrogates, which UTF-8 cannot carry (WebIDL, USVString)."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

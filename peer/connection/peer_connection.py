@@ -82,10 +82,11 @@ class RTCPeerConnection(EventEmitter):
         return await self._parts.negotiator.create_answer()
 
     async def setLocalDescription(self, sessionDescription: Any = None) -> None:
-        """Put an offer or answer of ours in force, and start gathering. Returns without waiting for candidates:
-        they come as `icecandidate` events, and `gathering_complete()` waits for them.
+        """Put an offer or answer of ours in force, and start gathering.
 
-        Without an argument it creates the offer or answer that is due. `{"type": "rollback"}` takes back an offer.
+        Returns without waiting for candidates: they come as `icecandidate` events, and `gathering_complete()` waits
+        for them. Without an argument it creates the offer or answer that is due. `{"type": "rollback"}` takes back an
+        offer.
         Raises `InvalidStateError` where the type is not allowed, `InvalidModificationError` for a description that
         is not the last one created here, `SdpSyntaxError` for one that cannot be parsed; nothing has changed then.
         """

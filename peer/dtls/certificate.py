@@ -60,7 +60,7 @@ class RTCCertificate(aiortc.RTCCertificate):
         `keygenAlgorithm` is `"ECDSA"`, or a dictionary as in WebCrypto: `{"name": "ECDSA", "namedCurve": "P-256"}`
         or `{"name": "RSASSA-PKCS1-v1_5", "modulusLength": 2048, "publicExponent": 65537, "hash": "SHA-256"}`, either
         with `expires`, in milliseconds from now (default 30 days, at most a year).
-        Raises `NotSupportedError` for other algorithms, `InvalidArgumentError` for values that can not be right.
+        Raises `NotSupportedError` for other algorithms, `InvalidArgumentError` for values that cannot be right.
         """
         given: Mapping[str, Any]
         if keygenAlgorithm is None:

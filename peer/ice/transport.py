@@ -220,8 +220,10 @@ class IceTransport(EventEmitter):
         self._update_state()
 
     def forget_peer(self) -> None:
-        """Another peer comes in the place of this one, and our credentials stay (RFC 8842 §5.5): all ends that leads to
-        the old one. `gather` and `start` begin afresh."""
+        """End all that leads to the peer, since another one takes its place and our credentials stay (RFC 8842 §5.5).
+
+        `gather` and `start` begin afresh.
+        """
         for generation in list(self._generations):
             self._generations.discard(generation)
         self._choose()

@@ -347,8 +347,10 @@ def _in_order(codecs: list[RTCRtpCodecParameters], section: MediaSection) -> lis
 
 
 def _agree_codecs(session: Session, line: MLine, mid: str) -> list[Effect]:
-    """What `getParameters` tells from now on (W3C WebRTC §5.2, §5.3): we send what the peer's description says in its
-    order, and receive what ours says."""
+    """Return what `getParameters` tells from now on (W3C WebRTC §5.2, §5.3).
+
+    We send what the peer's description says, in its order, and receive what ours says.
+    """
     local = session.local.sdp.section(mid) if session.local else None
     remote = session.remote.sdp.section(mid) if session.remote else None
     if local is None or remote is None:

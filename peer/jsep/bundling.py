@@ -107,8 +107,11 @@ def show_transports(session: Session) -> list[Effect]:
 def may_be_superfluous(
     session: Session, offer: SessionDescription, transport: TransportState, section: MediaSection
 ) -> bool:
-    """Whether an answer that bundles discards the transport: then its candidates can wait for the answer. Nearly all
-    peers bundle, and sockets and relay allocations for nothing are dear. Those that do not get them by trickling."""
+    """Whether an answer that bundles discards the transport, so that its candidates can wait for the answer.
+
+    Nearly all peers bundle, and sockets and relay allocations for nothing are dear. Peers that do not bundle get the
+    candidates by trickling.
+    """
     return (
         session.settings.bundle_policy == "balanced"
         and not session.settings.gathers_for_every_section

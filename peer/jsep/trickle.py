@@ -22,8 +22,10 @@ EARLY_MAX: Final = 200
 
 
 def record_local(session: Session, transport: TransportState, candidate: Candidate) -> tuple[str, int] | None:
-    """Write a gathered candidate into the local description. The mid and the index of the section to signal it for;
-    None when nothing describes it."""
+    """Write a gathered candidate into the local description.
+
+    Returns the mid and the index of the section to signal it for; None when nothing describes it.
+    """
     ufrag = candidate.username_fragment or transport.local.ufrag or ""
     transport.candidates.setdefault(ufrag, []).append(candidate)
     refresh_local(session, transport)

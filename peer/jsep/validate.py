@@ -178,8 +178,10 @@ def _check_answer(session: Session, sdp: SessionDescription, *, local: bool) -> 
 
 
 def _check_restart(transport: TransportState, section: MediaSection) -> None:
-    """An answer may not restart ICE when the offer did not (RFC 8839 §4.4.1.1.1): only another peer has credentials of
-    its own (RFC 8842 §5.5), or one that was never reached."""
+    """Refuse an answer that restarts ICE when the offer did not (RFC 8839 §4.4.1.1.1).
+
+    Only another peer has credentials of its own (RFC 8842 §5.5), or one that was never reached.
+    """
     known = transport.remote
     fresh = known is not None and known.ufrag != section.ice_ufrag and known.pwd != section.ice_pwd
     if fresh and (transport.is_other_peer(section) or not transport.has_path):

@@ -134,8 +134,10 @@ class PictureLane(Lane):
             self.hold(self.stream.encode(None))
 
     def _fitted(self, frame: VideoFrame) -> VideoFrame:
-        """The picture in the size of the film, with bars where it has another shape. Never the given frame itself,
-        which may be in somebody else's hands."""
+        """Return the picture in the size of the film, with bars where it has another shape.
+
+        It is never the given frame itself, which may be in somebody else's hands.
+        """
         given = (frame.width, frame.height, frame.format.name)
         if self._graph is None or given != self._taken:
             self._graph, self._taken = self._fitting(frame), given

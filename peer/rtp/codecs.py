@@ -156,7 +156,7 @@ def is_reported(codecs: Iterable[RTCRtpCodecParameters]) -> bool:
 
 
 def copy_codec(codec: RTCRtpCodecParameters) -> RTCRtpCodecParameters:
-    """One whose parameters and feedback can be changed. (`deepcopy` takes twenty times as long.)"""
+    """One whose parameters and feedback can be changed. (`deepcopy` takes twenty times as long.)."""
     return replace(codec, parameters=dict(codec.parameters), rtcpFeedback=list(codec.rtcpFeedback))
 
 

@@ -36,8 +36,8 @@ _READ_ONLY: Final = ("codecs", "headerExtensions", "rtcp")
 def initial_encodings(kind: str, given: Sequence[Mapping[str, Any]] | None) -> list[Members]:
     """The encodings a transceiver begins with; those beyond `ENCODINGS_MAX` are left out (W3C WebRTC §5.1).
 
-    Raises `InvalidArgumentError` for a wrong `rid`, `InvalidAccessError` for a member that can not be set,
-    `InvalidRangeError` for a number out of range, `OperationError` for a codec that can not be sent.
+    Raises `InvalidArgumentError` for a wrong `rid`, `InvalidAccessError` for a member that cannot be set,
+    `InvalidRangeError` for a number out of range, `OperationError` for a codec that cannot be sent.
     """
     encodings = [Members(each) for each in given or ()]
     rids = [each.get("rid") for each in encodings]
@@ -54,7 +54,7 @@ def initial_encodings(kind: str, given: Sequence[Mapping[str, Any]] | None) -> l
     choosable = [capability_member(codec) for codec in capabilities(kind).codecs]
     for each in encodings:
         if unsettable := [name for name in ("ssrc", "rtx", "fec") if name in each]:
-            raise InvalidAccessError(f"{unsettable[0]} can not be chosen")
+            raise InvalidAccessError(f"{unsettable[0]} cannot be chosen")
         each.setdefault("active", True)
         check_encoding(kind, each)
         drop_video_only(kind, each)
@@ -119,7 +119,6 @@ def check_codec(encoding: Members, choosable: Sequence[Mapping[str, Any]], error
 
 def same_codec(wanted: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
     """Whether two codecs are one, in what makes them incompatible: name, clock, channels, profile."""
-
     one, other = codec_capability(wanted), codec_capability(known)
     if one is None or other is None or not is_media_codec(one):
         return False
@@ -147,9 +146,9 @@ def check_encoding(kind: str, encoding: Mapping[str, Any]) -> None:
         if value is not None and not (
             isinstance(value, kinds) and (name == "active" or not isinstance(value, bool))
         ):
-            raise InvalidArgumentError(f"{name} can not be {value!r:.50}")
+            raise InvalidArgumentError(f"{name} cannot be {value!r:.50}")
     if encoding.get("maxBitrate", 0) is not None and encoding.get("maxBitrate", 0) < 0:
-        raise InvalidArgumentError("maxBitrate can not be negative")
+        raise InvalidArgumentError("maxBitrate cannot be negative")
     for name in ("priority", "networkPriority"):
         if encoding.get(name, "low") not in _PRIORITIES:
             raise InvalidArgumentError(
@@ -158,7 +157,7 @@ def check_encoding(kind: str, encoding: Mapping[str, Any]) -> None:
     if kind == "video" and encoding.get("scaleResolutionDownBy", 1.0) < 1.0:
         raise InvalidRangeError("scaleResolutionDownBy must be at least 1")
     if kind == "video" and encoding.get("maxFramerate", 0.0) < 0.0:
-        raise InvalidRangeError("maxFramerate can not be negative")
+        raise InvalidRangeError("maxFramerate cannot be negative")
 
 
 class ParametersTransaction:
@@ -206,15 +205,15 @@ class ParametersTransaction:
             raise InvalidModificationError("these parameters are not those getParameters gave last")
         for name in _READ_ONLY:
             if parameters[name] != last[name]:
-                raise InvalidModificationError(f"{name} can not be changed")
+                raise InvalidModificationError(f"{name} cannot be changed")
         given = [Members(each) for each in parameters["encodings"]]
         if len(given) != len(last["encodings"]) or len(given) != len(self.encodings):
-            raise InvalidModificationError("encodings can not be added or removed")
+            raise InvalidModificationError("encodings cannot be added or removed")
         choosable = last["codecs"] or [capability_member(codec) for codec in capabilities(self._kind).codecs]
         for before, after in zip(last["encodings"], given, strict=True):
             for name in ("rid", "ssrc", "rtx", "fec"):
                 if before.get(name) != after.get(name):
-                    raise InvalidModificationError(f"{name} can not be changed")
+                    raise InvalidModificationError(f"{name} cannot be changed")
             check_encoding(self._kind, after)
             drop_video_only(self._kind, after)
             check_codec(after, choosable, InvalidModificationError)

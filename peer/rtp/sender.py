@@ -179,7 +179,7 @@ class RTCRtpSender(EventEmitter):
                     f"replaceTrack takes a MediaStreamTrack or None, not {track!r:.100}"
                 )
             if track.kind != self._feed.kind:
-                raise InvalidArgumentError(f"a {self._feed.kind} sender can not send a {track.kind} track")
+                raise InvalidArgumentError(f"a {self._feed.kind} sender cannot send a {track.kind} track")
         if self.line.sent.stopped:
             raise InvalidStateError("the sender is stopped")
         chain = self.line.chain
@@ -218,8 +218,11 @@ class RTCRtpSender(EventEmitter):
         self.line.changed()
 
     def getParameters(self) -> Members:
-        """How the track is encoded: `encodings` (with `active`, `maxBitrate`, `maxFramerate`, `scaleResolutionDownBy`),
-        `codecs`, `headerExtensions`, `rtcp`, and the `transactionId` that ties a `setParameters` to it."""
+        """Return how the track is encoded (W3C WebRTC §5.2).
+
+        The dictionary has `encodings` (with `active`, `maxBitrate`, `maxFramerate`, `scaleResolutionDownBy`), `codecs`,
+        `headerExtensions`, `rtcp`, and the `transactionId` that ties a `setParameters` to it.
+        """
         codecs, extensions = parameter_members(self._agreed)
         cname = self.line.cname
         rtcp = Members(reducedSize=True, **({} if cname is None else {"cname": cname}))
@@ -234,7 +237,7 @@ class RTCRtpSender(EventEmitter):
         `options` may have `encodingOptions`, for each encoding a dictionary: with `keyFrame` true its next frame is
         one (WebRTC Extensions).
         Raises `InvalidStateError` when stopped or without a `getParameters` just before, `InvalidModificationError`
-        for what can not be changed, `InvalidRangeError` and `InvalidArgumentError` for values that can not be.
+        for what cannot be changed, `InvalidRangeError` and `InvalidArgumentError` for values that cannot be.
         """
         if self.line.sent.stopped:
             raise InvalidStateError("the sender is stopped")

@@ -22,7 +22,7 @@ from .sender import RTCRtpSender
 
 
 class CodecPreferencesError(InvalidModificationError, ValueError):
-    """A preference for something that can not be sent or received (aiortc raises a `ValueError`)."""
+    """A preference for something that cannot be sent or received (aiortc raises a `ValueError`)."""
 
 
 class NegotiatedLine(Protocol):
@@ -145,10 +145,10 @@ class RTCRtpTransceiver(aiortc.RTCRtpTransceiver):
         return self._line.index
 
     def stop(self) -> Completion[None]:
-        """Stop sending and receiving for good (W3C WebRTC §5.4.3). Takes effect at once; the peer hears of it with
-        the next offer. What is returned may be awaited, as in aiortc, until everything is given back.
+        """Stop sending and receiving for good (W3C WebRTC §5.4.3).
 
-        Raises `InvalidStateError` when the connection is closed.
+        Takes effect at once; the peer hears of it with the next offer. What is returned may be awaited, as in aiortc,
+        until everything is given back. Raises `InvalidStateError` when the connection is closed.
         """
         if self._owner.is_closed:
             raise InvalidStateError("RTCPeerConnection is closed")

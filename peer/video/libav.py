@@ -52,10 +52,10 @@ class LibavEncoder(ABC):
     def encode(self, frame: VideoFrame, at: float, bitrate: float, *, key_frame: bool) -> bytes:
         """Return one encoded picture; empty when the encoder leaves it out.
 
-        :param frame: in `yuv420p`, with even sides.
-        :param at: when the picture came, in seconds by any clock that does not step back.
-        :param bitrate: bits per second to be spent from here on.
-        :param key_frame: whether it must need no other picture. The first one of a size never does.
+        - `frame`: in `yuv420p`, with even sides.
+        - `at`: when the picture came, in seconds by any clock that does not step back.
+        - `bitrate`: bits per second to be spent from here on.
+        - `key_frame`: whether it must need no other picture. The first one of a size never does.
         """
         context = self._context
         if (

@@ -43,8 +43,8 @@ def nal_units(data: bytes) -> Iterator[bytes]:
 def h264_payloads(units: Iterator[bytes], payload_max: int, *, single: bool = False) -> list[bytes]:
     """Return the payloads of one picture's NAL units, none longer than `payload_max` bytes.
 
-    :param single: one unit in each packet and nothing else (packetization-mode 0); raises `ValueError` for a unit
-        that is too long.
+    - `single`: one unit in each packet and nothing else (packetization-mode 0); raises `ValueError` for a unit
+      that is too long.
     """
     payloads: list[bytes] = []
     together: list[bytes] = []

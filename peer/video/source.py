@@ -67,9 +67,9 @@ class VideoSource(GuardedHandlers, MediaStreamTrack):
     def push(self, picture: Picture, captured_at: float | None = None) -> None:
         """Show a picture. Returns at once, and may be called from any thread.
 
-        :param picture: an `av.VideoFrame`, or an array of bytes of shape (height, width, 3) for RGB or (height, width)
-            for grey. An array is copied; a frame must not be changed afterwards.
-        :param captured_at: when it was taken, in seconds since the epoch; now, when None.
+        - `picture`: an `av.VideoFrame`, or an array of bytes of shape (height, width, 3) for RGB or (height, width)
+          for grey. An array is copied; a frame must not be changed afterwards.
+        - `captured_at`: when it was taken, in seconds since the epoch; now, when None.
 
         Raises `TypeError` or `ValueError` for what is no picture and `MediaStreamError` once the track is stopped.
         """

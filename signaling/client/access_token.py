@@ -46,9 +46,7 @@ class AccessToken:
         self._changed.set()
 
     async def refresh(self, hand_over: Callable[[str], None]) -> None:
-        """For as long as a connection lasts: hand over a fresh token each time most of the old one's time is
-        over.
-        """
+        """Hand over a fresh token each time most of the old one's time is over, for as long as a connection lasts."""
         while True:
             self._changed.clear()
             if self._expires is None or not callable(self._source):

@@ -49,8 +49,6 @@ NOT_JOINED = "not joined yet: use `async with SignalingClient(…) as client`"
 class SignalingClient:
     """A peer's place in a room of a relay.
 
-    ::
-
         async with SignalingClient("ws://localhost:8080/ws", room="demo", name="bot") as client:
             for peer in client.peers.values():
                 await client.offer(peer.id, sdp)
@@ -80,23 +78,24 @@ class SignalingClient:
     iteration; beyond that the client stops reading. So iterate: a client that never does is dropped by the
     relay as too slow.
 
-    :param url: of the relay's WebSocket, `ws://…/ws` or `wss://…/ws`.
-    :param room: the room's name, 1 to 128 characters.
-    :param name: how this peer appears to the others.
-    :param token: access token, or a function (may be async) that returns a fresh one. A function is asked
-        before each join, and again to refresh before the token expires.
-    :param metadata: anything JSON about this peer, shown in the roster.
-    :param ssl: TLS context for `wss://`, if the default one is not right.
-    :param open_timeout: seconds until entering the block gives up connecting.
-    :param give_up_after: seconds without a connection after which the client gives up; None: never.
-    :param close_timeout: seconds that closing may take.
-    :param ping_interval, ping_timeout: seconds between pings, and without an answer until the connection is
-        dead.
-    :param backoff: waits between attempts.
-    :param max_message_size: bytes of the largest message `send` takes. Relays answer what is too large for them
-        with an ErrorMessage, but close the connection on frames of several times that.
-    :param on_state: called with each new `state`. What it raises is logged.
-    :raises ValueError: for a room, name or metadata that no relay would take.
+    - `url`: of the relay's WebSocket, `ws://…/ws` or `wss://…/ws`.
+    - `room`: the room's name, 1 to 128 characters.
+    - `name`: how this peer appears to the others.
+    - `token`: access token, or a function (may be async) that returns a fresh one. A function is asked
+      before each join, and again to refresh before the token expires.
+    - `metadata`: anything JSON about this peer, shown in the roster.
+    - `ssl`: TLS context for `wss://`, if the default one is not right.
+    - `open_timeout`: seconds until entering the block gives up connecting.
+    - `give_up_after`: seconds without a connection after which the client gives up; None: never.
+    - `close_timeout`: seconds that closing may take.
+    - `ping_interval`, `ping_timeout`: seconds between pings, and without an answer until the connection is
+      dead.
+    - `backoff`: waits between attempts.
+    - `max_message_size`: bytes of the largest message `send` takes. Relays answer what is too large for them
+      with an ErrorMessage, but close the connection on frames of several times that.
+    - `on_state`: called with each new `state`. What it raises is logged.
+
+    Raises `ValueError` for a room, name or metadata that no relay would take.
     """
 
     def __init__(

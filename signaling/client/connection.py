@@ -109,8 +109,9 @@ class ClientConnection:
         self._ws.transport.abort()
 
     async def enter(self, token: str | None) -> None:
-        """Resume the session, or join anew. Raises JoinRefused if the answer is final, ConnectionError if
-        not.
+        """Resume the session, or join anew.
+
+        Raises JoinRefused if the answer is final, ConnectionError if it is not.
         """
         owner, session = self._owner, self._session
         if session.welcome is not None and session.resume is None:
@@ -231,8 +232,9 @@ class ClientConnection:
         self._say_soon(to_json(Refresh(token=token)))
 
     def _move_within(self, seconds: float) -> None:
-        """End this connection some time soon, not all clients at once; the next one may reach another
-        relay.
+        """End this connection some time soon; the next one may reach another relay.
+
+        The delay is random, so that not all clients come at once.
         """
         if self._move_timer is None:
             delay = random.uniform(0, max(0.0, seconds))

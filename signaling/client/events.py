@@ -29,8 +29,9 @@ class SignalingError(Exception):
 
 
 class JoinRefused(SignalingError):
-    """The relay refused the join. `code` is the protocol's error code, such as `room-full` or
-    `unauthorized`.
+    """The relay refused the join.
+
+    `code` is the protocol's error code, such as `room-full` or `unauthorized`.
     """
 
     def __init__(self, code: str, text: str) -> None:
@@ -44,11 +45,11 @@ class SignalingClosed(SignalingError):
 
 @dataclass(frozen=True, slots=True)
 class SessionLost:
-    """The outage was longer, or more was said, than the relay's window holds: the session is over, a new one
-    follows.
+    """The session is over, and a new one follows, after an outage that was longer than the relay's window.
 
-    `undelivered` are this peer's messages that the relay has not acknowledged, in order; a last few of them
-    may have arrived all the same. The others have been told `peer-left` about this peer's old id.
+    The window has a bound on what is said meanwhile, too. `undelivered` are this peer's messages that the relay has
+    not acknowledged, in order; a last few of them may have arrived all the same. The others have been told
+    `peer-left` about this peer's old id.
     """
 
     reason: str

@@ -113,8 +113,9 @@ class Reconnecting:
             self._finish()
 
     async def _connect(self, time_left: float | None) -> str:
-        """Make a connection and carry messages over it until it ends; why it did. Sets `_error` if that is
-        final.
+        """Make a connection and carry messages over it until it ends. Returns why it did.
+
+        Sets `error` if that is final.
         """
         try:
             await self._carry(

@@ -74,8 +74,9 @@ class SignalingSession:
         return events
 
     def expects(self, message: RelayMessage) -> bool:
-        """Whether a numbered message is the next one; False: it has been taken before. Raises
-        MessageMissing.
+        """Whether a numbered message is the next one; False for one that has been taken before.
+
+        Raises MessageMissing for one that comes too early.
         """
         if message.seq is None:
             return True
@@ -84,8 +85,9 @@ class SignalingSession:
         return message.seq > self.received
 
     def take(self, message: RelayMessage) -> bool:
-        """Count a message that was expected, and keep the roster. False if the message is no news: the answer
-        to a repeated join shows the room as it is now, and what led to it still follows.
+        """Count a message that was expected, and keep the roster. Returns False if the message is no news.
+
+        The answer to a repeated join shows the room as it is now, and what led to it still follows.
         """
         if message.seq is not None:
             self.received = message.seq

@@ -59,8 +59,9 @@ def to_json(message: BaseModel) -> str:
 
 
 def forwarded(message: PeerMessage, sender: str) -> str:
-    """The frame for the recipient: what the sender wrote, with `from` set and the sender's own numbering
-    taken out.
+    """Return the frame for the recipient of a message.
+
+    It is what the sender wrote, with `from` set and the sender's own numbering taken out.
     """
     message.sender = sender
     message.model_fields_set.discard("seq")

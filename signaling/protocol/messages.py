@@ -60,8 +60,9 @@ Received: TypeAlias = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 
 class Message(BaseModel):
-    """Fields every message may have. Unknown fields are kept, so that newer peers may talk through an older
-    relay.
+    """Fields every message may have.
+
+    Unknown fields are kept, so that newer peers may talk through an older relay.
     """
 
     model_config = ConfigDict(populate_by_name=True, extra="allow", ser_json_inf_nan="null")
@@ -113,8 +114,9 @@ class Answer(PeerMessage):
 
 
 class IceCandidate(PeerMessage):
-    """`candidate` is the browser's RTCIceCandidate.toJSON(): candidate, sdpMid, sdpMLineIndex,
-    usernameFragment.
+    """A candidate of the sender's.
+
+    `candidate` is the browser's RTCIceCandidate.toJSON(): candidate, sdpMid, sdpMLineIndex, usernameFragment.
     """
 
     type: Literal["ice-candidate"] = "ice-candidate"
@@ -167,8 +169,9 @@ class Join(Message):
 
 
 class Resume(Message):
-    """Go on with a session after an outage. Answered by `welcome` with `resumed: true`, or `error`
-    resume-failed.
+    """Go on with a session after an outage.
+
+    Answered by `welcome` with `resumed: true`, or `error` resume-failed.
     """
 
     type: Literal["resume"] = "resume"
@@ -257,8 +260,9 @@ class PeerUpdated(PeerInfo, Message):
 
 
 class PeerLeft(Message):
-    """`reason` is one of `left`, `lost` (gone without a word), `too-slow`, `token-expired`, `removed`,
-    `session-lost`.
+    """A peer has left the room.
+
+    `reason` is one of `left`, `lost` (gone without a word), `too-slow`, `token-expired`, `removed`, `session-lost`.
     """
 
     type: Literal["peer-left"] = "peer-left"
@@ -267,8 +271,9 @@ class PeerLeft(Message):
 
 
 class ErrorMessage(Message):
-    """What was wrong, `code` for programs and `message` for people. The connection stays unless it is closed
-    after it.
+    """What was wrong, `code` for programs and `message` for people.
+
+    The connection stays unless it is closed after it.
     """
 
     type: Literal["error"] = "error"

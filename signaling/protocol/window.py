@@ -55,8 +55,9 @@ class Outbox(Generic[T]):
         return self._frames.get(number)
 
     def acknowledge(self, number: int) -> bool:
-        """Forget frames up to `number`. False if a number is claimed that was never given, or has been taken
-        back.
+        """Forget frames up to `number`.
+
+        Returns False if a number is claimed that was never given, or has been taken back.
         """
         if number > self.last:
             return False

@@ -55,7 +55,9 @@ def create_app(
     backplane: Backplane | None = None,
     ice_servers: IceServerSource | None = None,
 ) -> Starlette:
-    """A relay to serve, or to mount in FastAPI or Starlette: `app.mount("/signaling", create_app(settings))`.
+    """Return a relay to serve, or to mount in FastAPI or Starlette.
+
+    An application mounts it by `app.mount("/signaling", create_app(settings))`.
 
     Paths, below where it is mounted: `/ws` (the WebSocket), `/api/turn-credentials`, `/healthz`, `/readyz`,
     `/metrics`, and with `settings.page` a static page at `/`. `app.state.relay` is the Relay.
@@ -63,11 +65,12 @@ def create_app(
     Mounted, nobody calls its lifespan: it starts with the first connection; await `app.state.relay.drain()`
     and `app.state.relay.stop()` when your application shuts down.
 
-    :param settings: default: from the environment (`SIGNALING_…`).
-    :param authenticator: who may do what, instead of access tokens.
-    :param backplane: where rooms live, instead of what the settings say.
-    :param ice_servers: where TURN credentials come from, instead of what the settings say.
-    :raises ValueError: if nothing decides who may join; see RelaySettings.development.
+    - `settings`: default: from the environment (`SIGNALING_…`).
+    - `authenticator`: who may do what, instead of access tokens.
+    - `backplane`: where rooms live, instead of what the settings say.
+    - `ice_servers`: where TURN credentials come from, instead of what the settings say.
+
+    Raises `ValueError` if nothing decides who may join; see RelaySettings.development.
     """
     settings = settings or RelaySettings.from_environment()
     relay = Relay(settings, authenticator=authenticator, backplane=backplane, ice_servers=ice_servers)

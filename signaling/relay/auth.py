@@ -20,8 +20,11 @@ peer · `broadcast`: to everybody · `update`: own name and metadata · `turn`: 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a peer may do. `permissions` None means all of PERMISSIONS; `expires` is Unix seconds, None means
-    never; `rooms` None means any room. `name`, if set, is the name the peer gets whatever it asks for."""
+    """What a peer may do.
+
+    `permissions` None means all of PERMISSIONS; `expires` is Unix seconds, None means never; `rooms` None means any
+    room. `name`, if set, is the name the peer gets whatever it asks for.
+    """
 
     identity: str | None = None
     rooms: frozenset[str] | None = None
@@ -62,11 +65,11 @@ class JWTAuthenticator:
     required), `permissions` (a list out of PERMISSIONS; absent: all), `name` (fixes the peer's name), `nbf`,
     `iss` and `aud` as usual.
 
-    :param key: the shared secret (HS256 …, at least 32 bytes) or the public key in PEM (RS256, ES256, EdDSA
-        …).
-    :param algorithms: what is accepted, `["HS256"]` by default. Never mix HS* with the others.
-    :param issuer, audience: demanded when given.
-    :param leeway: seconds of clock difference to forgive.
+    - `key`: the shared secret (HS256 …, at least 32 bytes) or the public key in PEM (RS256, ES256, EdDSA
+      …).
+    - `algorithms`: what is accepted, `["HS256"]` by default. Never mix HS* with the others.
+    - `issuer`, `audience`: demanded when given.
+    - `leeway`: seconds of clock difference to forgive.
     """
 
     def __init__(
@@ -182,14 +185,15 @@ def mint_token(
 ) -> str:
     """An access token for JWTAuthenticator.
 
-    :param key: the shared secret, or the private key in PEM of the authenticator's public one.
-    :param identity: who its bearer is.
-    :param room: the room, or the rooms, it is for. `any_room` makes it one for all rooms; no room is called `*`.
-    :param ttl: seconds from `now` (Unix seconds, by default the clock's) that it is valid.
-    :param permissions: out of PERMISSIONS; None: all of them.
-    :param name: fixes the bearer's name in the room.
-    :param claims: further ones.
-    :raises ValueError: for an unknown permission, a secret that JWTAuthenticator refuses, no room, or one called `*`.
+    - `key`: the shared secret, or the private key in PEM of the authenticator's public one.
+    - `identity`: who its bearer is.
+    - `room`: the room, or the rooms, it is for. `any_room` makes it one for all rooms; no room is called `*`.
+    - `ttl`: seconds from `now` (Unix seconds, by default the clock's) that it is valid.
+    - `permissions`: out of PERMISSIONS; None: all of them.
+    - `name`: fixes the bearer's name in the room.
+    - `claims`: further ones.
+
+    Raises `ValueError` for an unknown permission, a secret that JWTAuthenticator refuses, no room, or one called `*`.
     """
     if algorithm.startswith("HS"):
         _check_secret(key)

@@ -257,8 +257,9 @@ class Connection:
             self._acknowledgements.received(session.received)
 
     async def _refuse(self, seq: int | None, code: str, text: str | None = None) -> None:
-        """Say what was wrong with a message. In a resumable session the error takes the message's place in
-        the order.
+        """Say what was wrong with a message.
+
+        In a resumable session the error takes the message's place in the order.
         """
         session = self._session
         if session is None or not session.resumable or seq is None:

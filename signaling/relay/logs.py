@@ -23,8 +23,9 @@ def _one_line(value: object) -> str:
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: `time` (ISO 8601, UTC), `level`, `logger`, `message`, and what the record
-    carries besides.
+    """One JSON object a line.
+
+    It has `time` (ISO 8601, UTC), `level`, `logger`, `message`, and what the record carries besides.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -60,8 +61,9 @@ class TextFormatter(logging.Formatter):
 
 
 def configure_logs(form: Literal["text", "json"], level: int = logging.INFO) -> None:
-    """Send the logs of the process to standard error. Called by the command only; a library leaves logging
-    alone.
+    """Send the logs of the process to standard error.
+
+    Called by the command only; a library leaves logging alone.
     """
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(JSONFormatter() if form == "json" else TextFormatter())

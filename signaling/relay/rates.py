@@ -20,8 +20,9 @@ class TokenBucket:
         self._when = now
 
     def take(self, now: float, amount: float = 1.0) -> float:
-        """Take tokens, going into debt if there are too few. Returns the seconds until the debt is paid; 0:
-        go on.
+        """Take tokens, going into debt if there are too few.
+
+        Returns the seconds until the debt is paid; 0 to go on.
         """
         self._tokens = min(self.burst, self._tokens + (now - self._when) * self.rate) - amount
         self._when = now
@@ -55,8 +56,9 @@ def subscriber(address: str) -> str:
 
 
 class AddressLimiter:
-    """Connections open at once, and requests a minute, per address. Remembers at most `max_addresses` of
-    them.
+    """Connections open at once, and requests a minute, per address.
+
+    Remembers at most `max_addresses` of them.
     """
 
     def __init__(self, *, connections: int, per_minute: float, max_addresses: int = 65_536) -> None:
@@ -67,8 +69,9 @@ class AddressLimiter:
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def open(self, address: str, now: float) -> bool:
-        """Count one more connection; False, and nothing counted, if the address has too many or connects too
-        often.
+        """Count one more connection of the address.
+
+        Returns False, and counts nothing, if it has too many or connects too often.
         """
         count = self._open.get(address, 0)
         if count >= self.connections or not self.request(address, now):

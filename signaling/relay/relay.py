@@ -39,8 +39,9 @@ logger = logging.getLogger("signaling.relay")
 
 
 class Relay:
-    """Connections, rooms and rules of one node. `websocket` is an ASGI application for the path of the
-    WebSocket.
+    """Connections, rooms and rules of one node.
+
+    `websocket` is an ASGI application for the path of the WebSocket.
     """
 
     def __init__(
@@ -93,8 +94,9 @@ class Relay:
             connection.go_away(0)
 
     async def drain(self, seconds: float | None = None) -> None:
-        """Refuse new connections and move the present ones elsewhere, spread over `seconds` (default: the
-        setting's).
+        """Refuse new connections and move the present ones elsewhere.
+
+        The moves are spread over `seconds`, by default the setting's.
         """
         self.draining = True
         seconds = self.settings.drain_seconds if seconds is None else seconds

@@ -32,14 +32,15 @@ BACKLOG = 128
 
 
 class RelayServer:
-    """A running relay: `async with RelayServer(RelaySettings(development=True), port=0) as server: …`
+    """A running relay: `async with RelayServer(RelaySettings(development=True), port=0) as server: …`.
 
-    :param host, port: where it listens; port 0 takes a free one, see `port` and `url` afterwards.
-    :param tls_certificate, tls_key: PEM files; with them it speaks https and wss.
-    :param forwarded_allow_ips: addresses of proxies whose X-Forwarded-For is believed, comma-separated; none
-        by default.
-    :raises OSError: the address is taken or not allowed, or the store of the rooms cannot be reached.
-    :raises ValueError: nothing decides who may join, or the TLS files cannot be used.
+    - `host`, `port`: where it listens; port 0 takes a free one, see `port` and `url` afterwards.
+    - `tls_certificate`, `tls_key`: PEM files; with them it speaks https and wss.
+    - `forwarded_allow_ips`: addresses of proxies whose X-Forwarded-For is believed, comma-separated; none
+      by default.
+
+    Raises `OSError` when the address is taken or not allowed, or the store of the rooms cannot be reached.
+    Raises `ValueError` when nothing decides who may join, or the TLS files cannot be used.
 
     Leaving the block closes at once; `await server.drain()` before it moves the clients without their
     noticing.

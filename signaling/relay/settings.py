@@ -16,8 +16,9 @@ __all__ = ["RelaySettings", "misspelt"]
 
 
 class RelaySettings(BaseSettings):
-    """Settings of a relay. Every field may come from the environment as `SIGNALING_<FIELD>`; lists separated
-    by commas.
+    """Settings of a relay.
+
+    Every field may come from the environment as `SIGNALING_<FIELD>`; lists separated by commas.
     """
 
     model_config = SettingsConfigDict(

@@ -42,8 +42,10 @@ class IceServers:
     ttl: int
 
     def to_json(self) -> dict[str, Any]:
-        """The answer of the endpoint: `iceServers` and `ttl`, and the first TURN server's `username`,
-        `password` and `uris` for clients of the older form (draft-uberti-behave-turn-rest-00).
+        """Return the answer of the endpoint: `iceServers` and `ttl`.
+
+        For clients of the older form (draft-uberti-behave-turn-rest-00) it has the first TURN server's `username`,
+        `password` and `uris`, too.
         """
         answer: dict[str, Any] = {"iceServers": self.servers, "ttl": self.ttl}
         for server in self.servers:
@@ -68,8 +70,9 @@ class IceServerSource(Protocol):
 
 
 def turn_credential(secret: str, user: str, expires: int) -> tuple[str, str]:
-    """Username and password that coturn's `use-auth-secret` (and eturnal, and others) accept until `expires`,
-    Unix seconds: `<expires>:<user>` and the base64 of its HMAC-SHA1.
+    """Return a username and a password that coturn's `use-auth-secret`, eturnal and others accept until `expires`.
+
+    They are `<expires>:<user>`, in Unix seconds, and the base64 of its HMAC-SHA1.
     """
     username = f"{expires}:{user}"
     digest = hmac.new(secret.encode(), username.encode(), hashlib.sha1).digest()
@@ -79,9 +82,9 @@ def turn_credential(secret: str, user: str, expires: int) -> tuple[str, str]:
 class SharedSecret:
     """TURN servers of our own that share a secret with the relay.
 
-    :param urls: `turn:`, `turns:` and, without credentials, `stun:` URLs.
-    :param secret: coturn's `static-auth-secret`.
-    :param ttl: seconds a credential is accepted for new allocations.
+    - `urls`: `turn:`, `turns:` and, without credentials, `stun:` URLs.
+    - `secret`: coturn's `static-auth-secret`.
+    - `ttl`: seconds a credential is accepted for new allocations.
     """
 
     def __init__(

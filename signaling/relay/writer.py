@@ -22,8 +22,8 @@ CONTROL_LIMIT = 64
 class Writer:
     """The only one that sends: frames about the connection first, then those of the session's outbox, then the close.
 
-    :param send: of the ASGI application.
-    :param written: called with the session and the number of each of its frames when that has been sent.
+    - `send`: of the ASGI application.
+    - `written`: called with the session and the number of each of its frames when that has been sent.
     """
 
     def __init__(self, send: Send, written: Callable[[PeerSession, int], Awaitable[None]]) -> None:

@@ -1,7 +1,7 @@
 """Descriptions as other endpoints write them, and a connection to try them on, in virtual time.
 
 Those of Chromium, Firefox and aiortc are their own; the others are written after the form their endpoint is known for.
-`offers` are answered, `answers` fit our first offer of audio, video and data, `refused` can not be applied.
+`offers` are answered, `answers` fit our first offer of audio, video and data, `refused` cannot be applied.
 """
 
 from __future__ import annotations

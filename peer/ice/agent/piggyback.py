@@ -53,7 +53,7 @@ class Piggyback:
     # What DTLS says
 
     def carry(self, flight: Sequence[bytes]) -> None:
-        """This is our flight now; the last one needs no more repeating. Packets over `PACKET_MAX` do not ride."""
+        """Take our flight; the last one needs no more repeating. Packets over `PACKET_MAX` do not ride."""
         if not self.is_over:
             self._flight = {zlib.crc32(packet): packet for packet in flight if len(packet) <= PACKET_MAX}
             self._turn = 0

@@ -99,7 +99,7 @@ class Selection:
             self._nominate(self.pair)
 
     def answered(self, pair: CandidatePair, now: float) -> None:
-        """A valid pair was heard from: is it the one to use?"""
+        """Select a valid pair that was heard from, if it is the one to use."""
         if self.pair is None:
             self._select(pair, now, "valid again" if self.lost else "first valid")
         elif pair is not self.pair and self._is_suspect(now):
@@ -151,8 +151,10 @@ class Selection:
         return pair.consent.heard_at + self._context.timings.moved_silence
 
     def hand_over(self, now: float) -> None:
-        """Pairs were dropped because we cannot send on them any more: if the selected one was among them, the best
-        other carries on. That is no sign that anybody is there."""
+        """Let the best other pair carry on, if the selected one was among those we cannot send on any more.
+
+        That it carries on is no sign that anybody is there.
+        """
         if self.pair is not None or not self.lost:
             return
         fresh = (pair for pair in self.valid if pair.consent is not None and not pair.consent.unanswered)
@@ -163,8 +165,10 @@ class Selection:
             self._tell_none(now)
 
     def look_for_another(self, now: float) -> None:
-        """Pairs were dropped because nobody answered: if the selected one was among them, the first to answer
-        is next, and all others are asked."""
+        """Ask all other pairs, if the selected one was among those that nobody answered on.
+
+        The first one to answer is selected.
+        """
         if self.pair is not None or not self.lost:
             return
         for pair in self.valid:

@@ -27,8 +27,11 @@ class Renewals:
         attempt: Callable[[Interface, TurnServer, int, bool], Awaitable[bool]],
         rng: random.Random | None,
     ) -> None:
-        """`attempt` allocates on an interface from a server with its place in the list, tells of failure if the last
-        argument says so, and returns whether it has succeeded."""
+        """Take what allocates: `attempt`.
+
+        It gets an interface, a server with its place in the list, and whether to tell of failure, and returns whether
+        it has succeeded.
+        """
         self._attempt = attempt
         self._rng = rng or random.SystemRandom()
         self._background = Background("renewal of relayed addresses")

@@ -32,7 +32,7 @@ _MESSAGE_MAX: Final = 9000
 
 
 def query(name: str) -> bytes:
-    """Which addresses, IPv4 and IPv6, does this name have?"""
+    """Return the question which addresses, IPv4 and IPv6, a name has."""
     message = dns.message.make_query(_wire_name(name), dns.rdatatype.A)
     message.question.append(_rrset(name, dns.rdataclass.IN, dns.rdatatype.AAAA))
     message.id = 0

@@ -59,8 +59,9 @@ class Backplane(ABC):
 
     @abstractmethod
     async def resume(self, token: ResumeToken, received: int) -> tuple[PeerSession, list[PeerInfo]]:
-        """Take over the session on this node. `received` acknowledges what the peer has. Raises Refused
-        (resume-failed).
+        """Take over the session on this node. `received` acknowledges what the peer has.
+
+        Raises Refused (resume-failed).
         """
 
     @abstractmethod

@@ -46,12 +46,12 @@ UNBOUNDED = 2**62
 class RedisBackplane(Backplane):
     """One node's view of the rooms.
 
-    :param url: `redis://…`, `rediss://…` or `unix://…`.
-    :param prefix: starts every key and channel.
-    :param beat: seconds between signs of life of this node.
-    :param dead_after: seconds without one after which the others give a node up.
-    :param patience: seconds a join waits for a Redis that cannot be reached. Messages of joined peers wait
-        for as long as the peer stays.
+    - `url`: `redis://…`, `rediss://…` or `unix://…`.
+    - `prefix`: starts every key and channel.
+    - `beat`: seconds between signs of life of this node.
+    - `dead_after`: seconds without one after which the others give a node up.
+    - `patience`: seconds a join waits for a Redis that cannot be reached. Messages of joined peers wait
+      for as long as the peer stays.
     """
 
     def __init__(
@@ -301,8 +301,9 @@ class RedisBackplane(Backplane):
             self._deferred[session.id] = step
 
     def _doubt(self, id_: str) -> None:
-        """Nobody waits for Redis's answer any more, so it may have given this node a session that has no connection
-        here: such a one is to wait for its peer like any other.
+        """Let a session that this node may have been given, and has no connection for, wait for its peer.
+
+        Nobody waits any more for Redis's answer that would say so.
         """
         self._deferred.setdefault(id_, ("detach", id_))
 

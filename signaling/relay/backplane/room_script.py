@@ -23,7 +23,7 @@ NOT_READY = ("LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "BUSY", "OOM")
 class RoomScript:
     """Calls commands of the script for `node`, under `prefix`, within `limits`.
 
-    :param patience: seconds that `patiently` waits for a Redis that cannot be reached.
+    - `patience`: seconds that `patiently` waits for a Redis that cannot be reached.
     """
 
     def __init__(

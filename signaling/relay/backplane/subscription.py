@@ -16,9 +16,9 @@ logger = logging.getLogger("signaling.backplane")
 
 
 class Subscription:
-    """Hands what comes along `channel` to `taken`, in order, and calls `caught_up` each time it has subscribed: what
-    was published before is not heard, so whoever needs it must read it elsewhere.
+    """Hands what comes along `channel` to `taken`, in order, and calls `caught_up` each time it has subscribed.
 
+    What was published before is not heard, so whoever needs it must read it elsewhere.
     Something must come at least every `silence` seconds, for a connection that is silent longer counts as dead.
     """
 

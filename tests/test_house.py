@@ -58,6 +58,16 @@ def test_nearly_every_public_definition_has_a_docstring() -> None:
     assert len(missing) < 0.1 * count, "\n".join(missing)
 
 
+def test_neighbours_in_a_folder_are_imported_by_their_short_names() -> None:
+    found = [
+        f"{module.place}: {base}"
+        for module in HOUSE.modules.values()
+        for base, _ in module.imports(relative=False)
+        if module.path.name != "__init__.py" and base.rpartition(".")[0] == module.parent
+    ]
+    assert found == []
+
+
 def test_docstrings_are_prose_without_field_lists() -> None:
     marks = (":param", ":raises", ":return", "Args:", "Raises:", "Returns:")
     found = [

@@ -17,15 +17,16 @@ from typing import Final, Literal, Protocol
 from peer.ice.agent.agent import IceAgent
 from peer.ice.agent.events import AgentState, HandshakePacket, PairSelected, RoleChanged, StateChanged
 from peer.ice.agent.pair import CandidatePair
-from peer.ice.candidate import Candidate
-from peer.ice.credentials import IceCredentials
 from peer.ice.gathering.failures import IceCandidateError
 from peer.ice.gathering.gatherer import Gatherer
-from peer.ice.network import Address, DatagramBase, Network
-from peer.ice.options import IceOptions
-from peer.ice.remote_filter import RemoteFilter
-from peer.ice.servers import StunServer, TurnServer
 from peer.ice.system.interfaces import usable_interfaces
+
+from .candidate import Candidate
+from .credentials import IceCredentials
+from .network import Address, DatagramBase, Network
+from .options import IceOptions
+from .remote_filter import RemoteFilter
+from .servers import StunServer, TurnServer
 
 logger = logging.getLogger(__name__)
 

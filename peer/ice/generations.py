@@ -9,10 +9,11 @@ from typing import Final
 
 from peer.aio.background import Background
 from peer.ice.agent.events import AgentState
-from peer.ice.candidate import Candidate
-from peer.ice.credentials import IceCredentials
 from peer.ice.gathering.gatherer import Gatherer
-from peer.ice.generation import Generation
+
+from .candidate import Candidate
+from .credentials import IceCredentials
+from .generation import Generation
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from peer.ice.agent.timings import IceTimings
-from peer.ice.network import Interface
+
+from .network import Interface
 
 if TYPE_CHECKING:
-    from peer.ice.candidate import Candidate
-    from peer.ice.servers import StunServer, TurnServer
+    from .candidate import Candidate
+    from .servers import StunServer, TurnServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import Final, Protocol, TypeAlias
 
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.agent.piggyback import Piggyback
-from peer.ice.generation import Path
+
+from .generation import Path
 
 _EARLY_SENT: Final = 4
 """DTLS packets kept until there is a pair to send them on: one flight."""

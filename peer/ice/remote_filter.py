@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
-from peer.ice.candidate import Candidate
+from .candidate import Candidate
 
 __all__ = ["Reach", "RemoteFilter", "reach_of"]
 

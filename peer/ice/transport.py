@@ -14,17 +14,17 @@ from peer.ice.agent.agent import IceAgent
 from peer.ice.agent.events import AgentState
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.agent.piggyback import Piggyback
-from peer.ice.candidate import Candidate
-from peer.ice.credentials import IceCredentials
 from peer.ice.gathering.failures import IceCandidateError
 from peer.ice.gathering.gatherer import Gatherer
-from peer.ice.generation import Generation, Path
-from peer.ice.network import Network
-from peer.ice.options import IceOptions
-from peer.ice.payload import PayloadPath
 from peer.ice.system.sockets import system_network
 
+from .candidate import Candidate
+from .credentials import IceCredentials
+from .generation import Generation, Path
 from .generations import Generations
+from .network import Network
+from .options import IceOptions
+from .payload import PayloadPath
 
 logger = logging.getLogger(__name__)
 

@@ -54,13 +54,16 @@ class Module:
         """The package that relative imports start from."""
         return self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
 
-    def imports(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield each imported module with the names taken from it, those for type checkers included."""
+    def imports(self, *, relative: bool = True) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each imported module with the names taken from it, those for type checkers included.
+
+        Without `relative` those imported by a relative path are left out.
+        """
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield alias.name, ()
-            elif isinstance(node, ast.ImportFrom):
+            elif isinstance(node, ast.ImportFrom) and (relative or not node.level):
                 base = node.module or ""
                 if node.level:
                     above = self.parent.split(".")

@@ -13,9 +13,10 @@ from typing import Final
 
 from peer.ice.network import Address, DatagramBase, Network
 from peer.ice.stun import message as stun
-from peer.ice.stun.errors import TRY_ALTERNATE, UNREACHABLE
-from peer.ice.stun.message import StunMessage
-from peer.ice.stun.retransmission import Schedule
+
+from .errors import TRY_ALTERNATE, UNREACHABLE
+from .message import StunMessage
+from .retransmission import Schedule
 
 SCHEDULE: Final = Schedule(rto=0.25, cap=2.0, attempts=6)
 """Sent at 0, 0.25, 0.75, 1.75, 3.75 and 5.75 s, given up at 7.75 s."""

@@ -24,9 +24,9 @@ def write_feedback(base: int, arrivals: Sequence[float | None], count: int) -> t
     What it does not tell of, because of its length or because a time is too far from the one before, is for another
     message.
 
-    :param base: the number of the first packet, 0 to 65535.
-    :param arrivals: when it and those after it arrived, in seconds, or None. The last has arrived.
-    :param count: of the message, 0 to 255.
+    - `base`: the number of the first packet, 0 to 65535.
+    - `arrivals`: when it and those after it arrived, in seconds, or None. The last has arrived.
+    - `count`: of the message, 0 to 255.
     """
     first = next(arrived for arrived in arrivals if arrived is not None)
     reference = int(first // (DELTA * TICKS))

@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import peer
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "pages").rglob("*.md"))
+WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md", *PAGES]
+"""The pages, and what is read without them."""
 
 _BLOCK = re.compile(r"(?:<!-- with: (?P<given>.*?) -->\n)?```python\n(?P<code>.*?)```", re.DOTALL)
-_NAMES = "AudioSink AudioSource Call MediaStreamTrack RemotePeer RTCDataChannel RTCPeerConnection"
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,22 @@ class Block:
         """Return the block as a module: a piece becomes the body of a coroutine that is given what it needs."""
         if self.given is None:
             return self.code
-        names = [name for name in _NAMES.split() if re.search(rf"\b{name}\b", self.given)]
-        header = f"from peer import {', '.join(names)}\n\n\n" if names else ""
-        return f"{header}async def block({self.given}) -> None:\n{textwrap.indent(self.code, '    ')}"
+        used = set(re.findall(r"\w+", self.given))
+        header = "".join(
+            f"from {module} import {name}\n"
+            for module, names in (
+                ("typing", ["Any"]),
+                ("collections.abc", ["Callable"]),
+                ("starlette.applications", ["Starlette"]),
+                ("peer", peer.__all__),
+            )
+            for name in names
+            if name in used
+        )
+        return f"{header}\n\nasync def block({self.given}) -> None:\n{textwrap.indent(self.code, '    ')}"
 
 
-def blocks(pages: list[Path] = PAGES) -> Iterator[Block]:
+def blocks(pages: list[Path] = WRITTEN) -> Iterator[Block]:
     """Yield every Python block of these pages."""
     for page in pages:
         text = page.read_text()

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.docs.blocks import PAGES, ROOT, Block, blocks
+from tests.docs.blocks import PAGES, ROOT, WRITTEN, Block, blocks
 
 CHECKED = list(blocks())
 
@@ -51,7 +51,7 @@ async def test_the_program_with_two_connections_runs_as_it_stands() -> None:
     assert running.returncode == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT).with_suffix("")))
 def test_every_link_and_figure_of_a_page_is_there(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"

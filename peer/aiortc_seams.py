@@ -26,8 +26,6 @@ _METHODS: Final[dict[type, tuple[str, ...]]] = {
         "_set_role",
         "_write_ssl",
     ),
-    aiortc.RTCSctpTransport: ("_data_channel_open", "_data_channel_flush", "_set_state"),
-    aiortc.RTCDataChannel: ("_setReadyState", "_setId"),
 }
 
 _FUNCTIONS: Final = (

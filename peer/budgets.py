@@ -13,10 +13,13 @@ from typing import Final
 MESSAGE_BYTES: Final = 262_144
 """Bytes of a message we take, as our descriptions say (`a=max-message-size`). A larger one ends the association."""
 
-RECEIVE_WINDOW_BYTES: Final = 1024 * 1024
-"""Bytes the peer may send before they are delivered: the window we advertise (RFC 9260 §3.3.2)."""
+RECEIVE_WINDOW_BYTES: Final = 3 * 1024 * 1024
+"""Bytes the peer may send before they are delivered: the window we advertise (RFC 9260 §3.3.2).
 
-REASSEMBLY_BYTES: Final = 2 * RECEIVE_WINDOW_BYTES
+It holds what 100 Mbit/s bring in three round trips of 80 ms: one under way, and two until a loss is repaired.
+"""
+
+REASSEMBLY_BYTES: Final = RECEIVE_WINDOW_BYTES + 1024 * 1024
 """Bytes of fragments and messages kept until what comes before them arrives. What is beyond is not acknowledged."""
 
 REASSEMBLY_CHUNKS: Final = 8192

@@ -186,7 +186,7 @@ class Media:
         """The SCTP transport, made where there is none, and described from now on."""
         if self.sctp is None:
             self.sctp = RTCSctpTransport(UNBOUND)
-            self.sctp.like_aiortc = self._behaviour.opens_channels_when_confirmed
+            self.sctp.channels.open_when_confirmed = self._behaviour.opens_channels_when_confirmed
             self.sctp.lives_on = self._sctp_lives_on
             self.sctp.on("datachannel", self._channel_opened)
             self._describe_sctp(self.sctp)
@@ -197,8 +197,7 @@ class Media:
         if self.sctp is not None:
             old, self.sctp = self.sctp, None
             self.sctp_started = False
-            old._set_state(old.State.CLOSED)
-            old.transport._unregister_data_receiver(old)
+            old.end(tell_peer=False)
             # The new peer has read the old one's INIT in our offer.
             renewed = self.create_sctp()
             renewed.begin_like(old)
@@ -230,14 +229,14 @@ class Media:
     def close_channels(self) -> None:
         """The peer wants none."""
         for channel in list(self.channels):
-            channel._setReadyState("closed")
+            channel.become("closed")
 
     def create_channel(self, label: str, options: Mapping[str, Any]) -> RTCDataChannel:
         """W3C `createDataChannel`, with the members of its dictionary."""
         parameters = channel_parameters(label, options, keep_id=self._behaviour.keeps_channel_ids)
         first = self.sctp is None
         sctp = self.create_sctp()
-        if parameters.id is not None and parameters.id in sctp._data_channels:
+        if parameters.id is not None and parameters.id in sctp.channels.by_id:
             raise ChannelIdTaken(f"Data channel with ID {parameters.id} already registered")
         channel = RTCDataChannel(sctp, parameters, priority=options.get("priority") or "low")
         self._count(channel)

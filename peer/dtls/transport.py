@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -60,9 +60,15 @@ FLIGHT_REPETITIONS: Final = 4
 """After these OpenSSL's own timer, which starts at a second, carries on."""
 EARLY_MESSAGES: Final = 64
 DATAGRAM_MAX: Final = 1200
+RECORD_MAX: Final = 16384
+"""Bytes of user data in a record (RFC 9147 §4)."""
+RECORD_OVERHEAD: Final = 64
+"""Bytes a record adds at most with the cipher suites that we agree to, rounded up."""
 FLIGHT_DATAGRAM_MAX: Final = 900
 """Of a handshake: small enough to ride in a connectivity check."""
 
+_APPLICATION_DATA: Final = 23
+"""The type of a record of DTLS 1.2 to which there is no answer."""
 _HASHES: Final = ("sha-512", "sha-384", "sha-256", "sha-224")
 """Best first (RFC 8122 §5); what is weaker is not taken."""
 
@@ -93,7 +99,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         super().__init__(transport, list(certificates))  # type: ignore[arg-type]
         self._ice = transport
         self._path = path
-        path.media_reader = self._receive_at_once
+        path.reader = self._receive_at_once
         self._rtp_router: Any = Router()
         self._rtp_reader = RtpReader(self._rtp_header_extensions_map)
         self._arrival_reports = ArrivalReports(self.send_rtp)
@@ -107,6 +113,8 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._background = Background("DTLS transport")
         self._log = SeldomLog(logger)
         self._settled = False
+        self._data_reader: Callable[[bytes], object] | None = None
+        self._closed_by_peer = False
         self._early: deque[bytes] = deque(maxlen=EARLY_MESSAGES)
         self._given_up = False
         self._handshake: asyncio.Timeout | None = None
@@ -305,10 +313,22 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         await self._write_ssl()
 
     def _receive_at_once(self, data: bytes, origin: Path) -> bool:
-        """SRTP as it comes from the socket. False: it must wait its turn, there are no keys yet."""
+        """Take SRTP and DTLS as it comes from the socket. False: it must wait its turn, the handshake is not done."""
         if self._rx_srtp is None or self._state != base.State.CONNECTED:
             return False
-        self._receive_srtp(data, origin)
+        first = data[0] if data else 0
+        if 127 < first < 192:
+            self._receive_srtp(data, origin)
+            return True
+        if not (self._settled and 19 < first < 64):
+            return False
+        try:
+            self._read_records(data, origin)
+        except ConnectionError:
+            self._closed_by_peer = True
+            return False  # whoever waits for the next datagram hears of it
+        if data[0] != _APPLICATION_DATA:
+            self._flush_ssl()
         return True
 
     def _receive_srtp(self, data: bytes, origin: Path) -> None:
@@ -387,25 +407,31 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._path.send(protect(data))
 
     async def _receive_dtls(self, data: bytes, origin: Path) -> None:
+        if self._closed_by_peer:
+            raise ConnectionError("the peer closed DTLS")
+        self._read_records(data, origin)
+        self._flush_ssl()
+
+    def _read_records(self, data: bytes, origin: Path) -> None:
+        """Decrypt a datagram. Raises `ConnectionError` when the peer says goodbye in it."""
         self._heard_peer = True
         self._ssl.bio_write(data)  # type: ignore[union-attr]
         while True:
             try:
-                message = self._ssl.recv(1500)  # type: ignore[union-attr]
+                message = self._ssl.recv(RECORD_MAX)  # type: ignore[union-attr]
             except SSL.ZeroReturnError:
-                await self._write_ssl()
+                self._flush_ssl()
                 logger.info("the peer closed DTLS")
                 raise ConnectionError("the peer closed DTLS") from None
             except SSL.Error:
                 break
             self._authenticated(origin)
-            if self._data_receiver is None:
+            if self._data_reader is None:
                 self._early.append(message)
             else:
-                await self._data_receiver._handle_data(message)
+                self._data_reader(message)
             if len(data) == 13 + int.from_bytes(data[11:13], "big"):
                 break  # there was one record in it, as there nearly always is
-        await self._write_ssl()
 
     def _authenticated(self, origin: Path) -> None:
         self._path.heard(origin)
@@ -413,16 +439,47 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             self._path.handshake_confirmed()
             self._end_flight()  # whoever sends on the new keys has our last flight
 
-    def _register_data_receiver(self, receiver: base.DataReceiver) -> None:
-        super()._register_data_receiver(receiver)
-        if self._early:
-            self._background.spawn(self._deliver_early(receiver))
+    @property
+    def path_switches(self) -> int:
+        """How often the path below has become another."""
+        return self._path.switches
 
-    async def _deliver_early(self, receiver: base.DataReceiver) -> None:
-        while self._early:
-            await receiver._handle_data(self._early.popleft())
+    @property
+    def largest_packet(self) -> int | None:
+        """The bytes of application data that fit a datagram on the path in use, as far as the system knows."""
+        largest = self._path.largest_datagram
+        return None if largest is None else min(largest - RECORD_OVERHEAD, RECORD_MAX)
+
+    def register_data_reader(self, reader: Callable[[bytes], object]) -> None:
+        """Give application data to a reader: what has come already, soon, and then what comes, as it comes."""
+        self._data_reader = reader
+        asyncio.get_running_loop().call_soon(self._deliver_early)
+
+    def unregister_data_reader(self, reader: Callable[[bytes], object]) -> None:
+        """Give a reader nothing any more."""
+        if self._data_reader == reader:
+            self._data_reader = None
+
+    def send_data(self, packets: Iterable[bytes]) -> None:
+        """Send application data, a record and a datagram for each packet.
+
+        Raises `ConnectionError` while DTLS is not connected, before it takes the first.
+        """
+        if self._state != base.State.CONNECTED or self._ssl is None:
+            raise ConnectionError("cannot send encrypted data: DTLS is not connected")
+        encrypt, read, send = self._ssl.send, self._ssl.bio_read, self._path.send
+        for packet in packets:
+            encrypt(packet)
+            send(read(RECORD_MAX + 256))
+
+    def _deliver_early(self) -> None:
+        while self._early and self._data_reader is not None:
+            self._data_reader(self._early.popleft())
 
     async def _write_ssl(self) -> None:
+        self._flush_ssl()
+
+    def _flush_ssl(self) -> None:
         shaking_hands = self._state == base.State.CONNECTING
         try:
             written = self._ssl.bio_read(65536)  # type: ignore[union-attr]

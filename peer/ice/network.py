@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 Address: TypeAlias = tuple[str, int]
 """An IP address literal without a zone, and a port."""
@@ -62,6 +62,14 @@ class DatagramBase(Protocol):
 
     def close(self) -> None:
         """Give everything back. Idempotent; nothing is received afterwards."""
+
+
+@runtime_checkable
+class KnowsDatagramSize(Protocol):
+    """A base that can say how large a datagram may be: one whose system sees the first hop of the path."""
+
+    def largest_datagram(self, address: Address) -> int | None:
+        """The bytes that go to an address unfragmented, as far as the system knows; None when it does not."""
 
 
 class StreamConnection(Protocol):

@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeAlias
 
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.agent.piggyback import Piggyback
+from peer.ice.network import KnowsDatagramSize
 
 from .generation import Path
 
@@ -16,18 +17,17 @@ _EARLY_SENT: Final = 4
 """DTLS packets kept until there is a pair to send them on: one flight."""
 
 _DTLS: Final = range(20, 64)
-_SRTP: Final = range(128, 192)
-"""First bytes of DTLS and of SRTP (RFC 7983)."""
+"""First bytes of DTLS (RFC 7983)."""
 
-MediaReader: TypeAlias = Callable[[bytes, Path], bool]
-"""Given an SRTP packet and where it came from, as it comes; says whether it has taken it."""
+Reader: TypeAlias = Callable[[bytes, Path], bool]
+"""Given a datagram and where it came from, as it comes; says whether it has taken it."""
 
 
 class DatagramPath(Protocol):
     """What DTLS needs of the ICE transport below it, and all that it may use."""
 
-    media_reader: MediaReader | None
-    """Called for each SRTP packet in the turn of the event loop that brought it, if set."""
+    reader: Reader | None
+    """Called for each datagram in the turn of the event loop that brought it, if set."""
 
     @property
     def round_trip(self) -> float | None:
@@ -40,6 +40,14 @@ class DatagramPath(Protocol):
     @property
     def is_agreed(self) -> bool:
         """Whether both sides have settled on the selected pair: it is nominated."""
+
+    @property
+    def switches(self) -> int:
+        """How often another pair has been selected: with it everything known of the path may be over."""
+
+    @property
+    def largest_datagram(self) -> int | None:
+        """The bytes a datagram may have on the selected pair, as far as the system knows; None when it does not."""
 
     def send(self, data: bytes) -> None:
         """Send a datagram; without a path it is lost. Raises `ConnectionError` once the transport is closed."""
@@ -74,7 +82,7 @@ class PayloadPath:
         """`queue_max` bounds the datagrams that wait for a reader. `prompt` lets checks carry the flight there is."""
         self.queue_max = queue_max
         self.piggyback = piggyback
-        self.media_reader: MediaReader | None = None
+        self.reader: Reader | None = None
         self._time = time
         self._prompt = prompt
         self._pair: CandidatePair | None = None
@@ -82,6 +90,7 @@ class PayloadPath:
         self._queue: deque[tuple[bytes, Path]] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._early_sent: deque[bytes] = deque(maxlen=_EARLY_SENT)
+        self.switches = 0
         self.packets_sent = 0
         self.packets_received = 0
         self.bytes_sent = 0
@@ -112,6 +121,13 @@ class PayloadPath:
     def round_trip(self) -> float | None:
         """Seconds there and back over the pair; None while that is not known."""
         return self._pair.rtt if self._pair is not None else None
+
+    @property
+    def largest_datagram(self) -> int | None:
+        pair = self._pair
+        if pair is None or not isinstance(pair.base, KnowsDatagramSize):
+            return None
+        return pair.base.largest_datagram(pair.remote_address)
 
     async def receive(self) -> tuple[bytes, Path]:
         """Wait for the next datagram, and tell the path it came over. Raises `ConnectionError` at the end."""
@@ -169,7 +185,7 @@ class PayloadPath:
     # What the transport does
 
     def received(self, data: bytes, path: Path) -> None:
-        """Take a datagram that is not STUN: to the media reader at once, or into the queue."""
+        """Take a datagram that is not STUN: to the reader at once, or into the queue."""
         if self.piggyback is not None and data[0] in _DTLS:
             if self.piggyback.is_over:
                 self.piggyback = None
@@ -178,7 +194,7 @@ class PayloadPath:
         self.packets_received += 1
         self.bytes_received += len(data)
         queue = self._queue
-        if not queue and data[0] in _SRTP and self.media_reader is not None and self.media_reader(data, path):
+        if not queue and self.reader is not None and self.reader(data, path):
             return
         if len(queue) >= self.queue_max:
             queue.popleft()
@@ -191,6 +207,7 @@ class PayloadPath:
     def use(self, pair: CandidatePair | None) -> None:
         """Send on another pair from now on, first what had to wait for one."""
         self._pair = pair
+        self.switches += 1
         if pair is not None:
             while self._early_sent:
                 pair.base.send(self._early_sent.popleft(), pair.remote_address)

@@ -32,9 +32,6 @@ class Unbound:
         """Raises `ConnectionError`."""
         raise ConnectionError("there is no transport yet")
 
-    def _unregister_data_receiver(self, receiver: object) -> None:
-        pass
-
     def register_receiver(self, receiver: object, parameters: object) -> None:
         """Nothing comes this way."""
 

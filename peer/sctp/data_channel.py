@@ -1,23 +1,28 @@
-"""RTCDataChannel (W3C WebRTC §6.2), over aiortc's."""
+"""RTCDataChannel (W3C WebRTC §6.2)."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import aiortc.rtcdatachannel
-from aiortc import RTCDataChannelParameters
+from aiortc.rtcdatachannel import RTCDataChannelParameters
+from pyee.asyncio import AsyncIOEventEmitter
 
 from peer.aio.emitter import GuardedHandlers
 from peer.exceptions import InvalidArgumentError, InvalidStateError, OperationError
+
+if TYPE_CHECKING:
+    from .transport import RTCSctpTransport
 
 Sendable: TypeAlias = str | bytes | bytearray | memoryview
 
 BUFFERED_AMOUNT_MAX: Final = 16 * 1024 * 1024
 """Bytes that may wait in one channel; `send` refuses more, as browsers do."""
+STREAMS_MAX: Final = 65535
+"""Ids are below this (RFC 8832 §6)."""
 
 
 class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
@@ -31,30 +36,86 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
 
     def __init__(
         self,
-        transport: Any,
+        transport: RTCSctpTransport,
         parameters: RTCDataChannelParameters,
         send_open: bool = True,
         *,
         priority: str = "low",
     ) -> None:
+        """`send_open`: the peer is to be told of the channel. Raises `ValueError` for an id that is taken or wrong."""
+        # aiortc's class is a base for the sake of `isinstance`: nothing of it is used.
+        AsyncIOEventEmitter.__init__(self)
         for name, value in (("label", parameters.label), ("protocol", parameters.protocol)):
             if len(value.encode()) > 65535:
                 raise InvalidArgumentError(f"the {name} of a data channel may have at most 65535 bytes")
+        if parameters.negotiated and not (parameters.id is not None and 0 <= parameters.id < STREAMS_MAX):
+            raise ValueError("ID must be in range 0-65534 if data channel is negotiated out-of-band")
         self.messages_sent = 0
         self.messages_received = 0
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.failure: Exception | None = None
+        """Why it closed, when it was neither closed here nor by the peer's request."""
+        self._transport = transport
+        self._parameters = parameters
+        self._id = parameters.id
+        self._state = "connecting"
         self._binary_type = "arraybuffer"
         self._priority = priority
         self._closed_here = False
-        self._sending = 0
+        self._buffered = 0
+        self._low_threshold = 0
         self._held: deque[Callable[[], object]] | None = None
         """What has happened to a channel that the application has yet to be told of; None once it has been."""
-        self._unsent: deque[tuple[int, float]] = deque()
-        """Bytes of each message that has not been handed to SCTP, and when it was sent by the application."""
-        self.failure: Exception | None = None
-        """Why it closed, when it was neither closed here nor by the peer's request."""
-        super().__init__(transport, parameters, send_open)
+        if parameters.negotiated:
+            transport.channels.add_negotiated(self)
+        elif send_open:
+            transport.channels.open(self)
+
+    @property
+    def id(self) -> int | None:
+        """The number of the channel's stream in both directions; None until it is known."""
+        return self._id
+
+    @property
+    def label(self) -> str:
+        """The name that was given to the channel; other channels may have the same."""
+        return self._parameters.label
+
+    @property
+    def protocol(self) -> str:
+        """The name of the protocol spoken on the channel; empty when none was given."""
+        return self._parameters.protocol
+
+    @property
+    def ordered(self) -> bool:
+        """Whether messages arrive in the order in which they were sent."""
+        return self._parameters.ordered
+
+    @property
+    def maxPacketLifeTime(self) -> int | None:
+        """The milliseconds from `send` on in which a message may be sent and sent again; None for any number."""
+        return self._parameters.maxPacketLifeTime
+
+    @property
+    def maxRetransmits(self) -> int | None:
+        """How often a message may be sent again; None for any number."""
+        return self._parameters.maxRetransmits
+
+    @property
+    def negotiated(self) -> bool:
+        """Whether both sides made the channel, each with the same `id`."""
+        return self._parameters.negotiated
+
+    @property
+    def readyState(self) -> str:
+        """`"connecting"`, `"open"`, `"closing"` or `"closed"`."""
+        return self._state
+
+    @property
+    def transport(self) -> RTCSctpTransport:  # type: ignore[override]
+        """The SCTP transport that carries the channel, as aiortc names it."""
+        return self._transport
 
     @property
     def binaryType(self) -> str:
@@ -68,15 +129,27 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
 
     @property
     def priority(self) -> str:
-        """`"very-low"`, `"low"` (the default), `"medium"` or `"high"`: told to the peer, not acted on here."""
+        """`"very-low"`, `"low"` (the default), `"medium"` or `"high"`.
+
+        Of two channels with something to send, one of the next higher priority sends twice as many bytes.
+        """
         return self._priority
 
     @property
-    def expires(self) -> float | None:
-        """When the message that SCTP takes next has outlived `maxPacketLifeTime`, in seconds since 1970; or None."""
-        if not self.maxPacketLifeTime or not self._unsent:
-            return None
-        return self._unsent[0][1] + self.maxPacketLifeTime / 1000
+    def bufferedAmount(self) -> int:
+        """The bytes of messages that have been given to `send` and not to the network."""
+        return self._buffered
+
+    @property
+    def bufferedAmountLowThreshold(self) -> int:
+        """The bytes that are little: `bufferedamountlow` tells when `bufferedAmount` falls to them. Default 0."""
+        return self._low_threshold
+
+    @bufferedAmountLowThreshold.setter
+    def bufferedAmountLowThreshold(self, value: int) -> None:
+        if value < 0 or value > 4294967295:
+            raise ValueError("bufferedAmountLowThreshold must be in range 0 - 4294967295")
+        self._low_threshold = value
 
     def send(self, data: Sendable) -> None:
         """Send one message: text as `str`, binary as `bytes`, `bytearray` or `memoryview`.
@@ -84,55 +157,57 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
         Raises `InvalidStateError` when the channel is not open, `InvalidArgumentError` for another type or a
         message larger than the peer takes, and `OperationError` when 16 MiB already wait.
         """
-        if self.readyState != "open":
-            raise InvalidStateError(
-                f"RTCDataChannel is {self.readyState}, not open: wait for its 'open' event"
-            )
-        if isinstance(data, (bytearray, memoryview)):
-            data = bytes(data)
-        elif not isinstance(data, (str, bytes)):
+        if self._state != "open":
+            raise InvalidStateError(f"RTCDataChannel is {self._state}, not open: wait for its 'open' event")
+        if isinstance(data, str):
+            payload, text = data.encode(), True
+        elif isinstance(data, (bytes, bytearray, memoryview)):
+            payload, text = bytes(data), False
+        else:
             raise InvalidArgumentError(f"Cannot send unsupported data type: {type(data)}")
-        if self.bufferedAmount + len(data) > BUFFERED_AMOUNT_MAX:
+        size = len(payload)
+        if self._buffered + size > BUFFERED_AMOUNT_MAX:
             raise OperationError(
-                f"{self.bufferedAmount} bytes already wait in the data channel: "
+                f"{self._buffered} bytes already wait in the data channel: "
                 "send after 'bufferedamountlow', or less at once"
             )
-        self._sending = len(data.encode()) if isinstance(data, str) else len(data)
-        try:
-            super().send(data)
-        except ValueError as exc:
-            raise InvalidArgumentError(*exc.args) from None
+        self._transport.channels.send(self, payload, text=text)
+        self._buffered += size
         self.messages_sent += 1
-        self.bytes_sent += self._sending
+        self.bytes_sent += size
 
     def close(self) -> None:
         """Close the channel; what has been sent still arrives. Does nothing when it is closing already."""
         self._closed_here = True
         self._held = None  # who closes it in the handler that announces it wants to hear no more
-        super().close()
+        self._transport.channels.close(self)
 
     def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
         if self._held is not None:
             self._held.append(partial(self.emit, event, *args, **kwargs))
             return False
-        if event == "message":
-            self.messages_received += 1
-            self.bytes_received += len(args[0].encode()) if isinstance(args[0], str) else len(args[0])
-        elif event == "close":
-            # The base class forgets all listeners after it, so the error is told first.
-            self.failure = self.failure or getattr(self.transport, "failure", None)
-            if self.failure is not None and self.listeners("error"):
-                super().emit("error", self.failure)
         return super().emit(event, *args, **kwargs)
 
-    def _addBufferedAmount(self, amount: int) -> None:
-        # An empty message is a byte on the wire (RFC 8831 §6.6), and none to the application.
-        if amount > 0:
-            amount = self._sending
-            self._unsent.append((amount, time.time()))
-        elif self._unsent:
-            amount = -self._unsent.popleft()[0]
-        super()._addBufferedAmount(amount)
+    # What the transport does
+
+    def receive(self, message: str | bytes, size: int) -> None:
+        """Take a message of the peer, of `size` bytes on the wire."""
+        if self._held is not None:
+            self._held.append(partial(self.receive, message, size))
+            return
+        self.messages_received += 1
+        self.bytes_received += size
+        self.emit("message", message)
+
+    def take(self, size: int) -> None:
+        """Note that bytes of what waited have been given to the network, or have been given up."""
+        before, self._buffered = self._buffered, self._buffered - size
+        if self._buffered <= self._low_threshold < before:
+            self.emit("bufferedamountlow")
+
+    def use(self, id: int) -> None:
+        """Take the number of its stream."""
+        self._id = id
 
     def hold(self) -> None:
         """Keep events and states back, in their order, until `let_go`: its handlers are not there yet."""
@@ -144,11 +219,21 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
         for happened in held or ():
             happened()
 
-    def _setReadyState(self, state: str) -> None:
+    def become(self, state: str) -> None:
+        """Change `readyState`, and tell the application."""
         if self._held is not None:
-            self._held.append(partial(self._setReadyState, state))
+            self._held.append(partial(self.become, state))
             return
-        before = self.readyState
-        super()._setReadyState(state)
-        if state == "closing" and before != "closing" and not self._closed_here:
+        if state == self._state:
+            return
+        self._state = state
+        if state == "open":
+            self.emit("open")
+        elif state == "closing" and not self._closed_here:
             self.emit("closing")
+        elif state == "closed":
+            self.failure = self.failure or self._transport.failure
+            if self.failure is not None and self.listeners("error"):
+                self.emit("error", self.failure)
+            self.emit("close")
+            self.remove_all_listeners()  # no more events will come, and what listeners hold can go

@@ -14,7 +14,7 @@ _KINDS: Final = frozenset({0x00, 0x01, 0x02, 0x80, 0x81, 0x82})
 """RFC 8832 §5.1; all others are reserved."""
 
 _HEADER: Final = struct.Struct("!BBHLHH")
-_PRIORITIES: Final = {"very-low": 128, "low": 256, "medium": 512, "high": 1024}
+PRIORITIES: Final = {"very-low": 128, "low": 256, "medium": 512, "high": 1024}
 """RFC 8831 §6.4."""
 
 
@@ -48,7 +48,7 @@ class Open:
             ordered=not kind & _UNORDERED,
             max_retransmits=reliability if kind & 0x03 == _RETRANSMITS else None,
             max_packet_life_time=reliability if kind & 0x03 == _TIMED else None,
-            priority=next((name for name, limit in _PRIORITIES.items() if priority <= limit), "high"),
+            priority=next((name for name, limit in PRIORITIES.items() if priority <= limit), "high"),
         )
 
     def __bytes__(self) -> bytes:
@@ -61,5 +61,5 @@ class Open:
             kind |= _UNORDERED
         label, protocol = self.label.encode(), self.protocol.encode()
         lengths = len(label), len(protocol)
-        header = _HEADER.pack(OPEN, kind, _PRIORITIES[self.priority], reliability, *lengths)
+        header = _HEADER.pack(OPEN, kind, PRIORITIES[self.priority], reliability, *lengths)
         return header + label + protocol

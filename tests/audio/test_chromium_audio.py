@@ -106,7 +106,7 @@ def lose(pc: RTCPeerConnection, share: float) -> None:
     """Lose this share of the media in both directions, between SRTP and the network."""
     chance = random.Random(1)
     path: Any = pc.getTransceivers()[0].sender.transport.transport._engine.payload
-    send, take = path.send, path.media_reader
+    send, take = path.send, path.reader
 
     def is_lost(data: bytes) -> bool:
         return 127 < data[0] < 192 and not 192 <= data[1] <= 223 and chance.random() < share
@@ -115,7 +115,7 @@ def lose(pc: RTCPeerConnection, share: float) -> None:
         if not is_lost(data):
             send(data)
 
-    path.send, path.media_reader = lossy_send, lambda data, origin: is_lost(data) or take(data, origin)
+    path.send, path.reader = lossy_send, lambda data, origin: is_lost(data) or take(data, origin)
 
 
 async def what_we_hear(track: Any) -> tuple[float, float]:

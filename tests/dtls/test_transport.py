@@ -110,7 +110,7 @@ async def test_ice_learns_each_flight_and_how_the_handshake_ends(pair: Pair) -> 
     assert all(len(datagram) <= 900 for wire in pair.wires for flight in wire.flights for datagram in flight)
     assert (client.last_flight_is_ours, server.last_flight_is_ours) == (False, True)
     assert not server.confirmed
-    await pair.client._send_data(b"on the new keys")
+    pair.client.send_data([b"on the new keys"])
     while not server.confirmed:
         await asyncio.sleep(0)
 
@@ -118,8 +118,8 @@ async def test_ice_learns_each_flight_and_how_the_handshake_ends(pair: Pair) -> 
 async def test_a_finished_handshake_is_not_repeated_for_ever(pair: Pair) -> None:
     await pair.connect()
     receiver = Receiver()
-    pair.server._register_data_receiver(receiver)
-    await pair.client._send_data(b"hello")
+    pair.server.register_data_reader(receiver.read)
+    pair.client.send_data([b"hello"])
     assert await receiver.got.get() == b"hello"
     assert pair.client._flight_timer is None
     assert pair.server._flight_timer is None
@@ -128,11 +128,11 @@ async def test_a_finished_handshake_is_not_repeated_for_ever(pair: Pair) -> None
 async def test_data_that_arrives_before_its_receiver_is_kept(pair: Pair) -> None:
     await pair.connect()
     for number in range(3):
-        await pair.client._send_data(bytes([number]))
+        pair.client.send_data([bytes([number])])
     while len(pair.server._early) < 3:
         await asyncio.sleep(0)
     receiver = Receiver()
-    pair.server._register_data_receiver(receiver)
+    pair.server.register_data_reader(receiver.read)
     assert [await receiver.got.get() for _ in range(3)] == [b"\x00", b"\x01", b"\x02"]
 
 
@@ -182,7 +182,7 @@ async def test_a_close_by_the_peer_is_seen_at_once(pair: Pair) -> None:
 async def test_garbage_between_the_packets_changes_nothing(pair: Pair) -> None:
     await pair.connect()
     receiver = Receiver()
-    pair.server._register_data_receiver(receiver)
+    pair.server.register_data_reader(receiver.read)
     for junk in (
         b"\x16",
         b"\x17\xfe\xfd" + bytes(40),
@@ -192,7 +192,7 @@ async def test_garbage_between_the_packets_changes_nothing(pair: Pair) -> None:
         b"\x15" * 13,
     ):
         pair.wires[0]._queue.put_nowait(junk)
-    await pair.client._send_data(b"still here")
+    pair.client.send_data([b"still here"])
     assert await receiver.got.get() == b"still here"
     assert pair.wires[0].signs_of_life == 1
 

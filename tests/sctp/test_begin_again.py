@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from aiortc.rtcsctptransport import AbortChunk, RTCSctpCapabilities
+from aiortc.rtcsctptransport import RTCSctpCapabilities
 
 from peer.sctp.data_channel import RTCDataChannel
 from peer.sctp.transport import RTCSctpTransport
+from tests.support.raw_sctp import chunk, packet
 
-from .test_transport import Pair, channel, opened, pair
+from .test_transport import Pair, channel, opened, pair, tag_of
 
 __all__ = ["pair"]
 
@@ -76,7 +77,9 @@ async def test_a_channel_that_was_closing_is_closed(pair: Pair) -> None:
 async def test_an_abort_that_another_association_follows_ends_no_channel(pair: Pair) -> None:
     mine = channel(pair.one)
     await pair.start()
-    await opened(mine)
+    theirs, heard = await pair.received.get(), collected(mine)
+    theirs.send("it knows the channel")
+    await heard.get()
     asked = asyncio.Event()
 
     def lives_on() -> bool:
@@ -84,7 +87,7 @@ async def test_an_abort_that_another_association_follows_ends_no_channel(pair: P
         return True
 
     pair.one.lives_on = lives_on
-    await pair.two._send_chunk(AbortChunk())
+    pair.wires[0].receive(packet(chunk(6), tag=tag_of(pair.one)))
     await asked.wait()
     await asyncio.sleep(0)
     assert (mine.readyState, pair.one.state, pair.one.failure) == ("open", "connected", None)

@@ -45,7 +45,7 @@ async def test_a_parameter_of_length_zero_neither_hangs_nor_ends_the_association
 async def test_an_init_whose_parameter_has_length_zero_is_dropped(far: RawPeer, kind: int) -> None:
     far.sent.clear()
     with at_most(0.05):
-        await far.transport._handle_data(packet(bytes([kind]) + init(parameters=PARAMETER_OF_ZERO)[1:]))
+        await far.send_packet(packet(bytes([kind]) + init(parameters=PARAMETER_OF_ZERO)[1:]))
     assert far.sent == []
     await still_works(far)
 
@@ -54,7 +54,7 @@ async def test_an_init_whose_parameter_has_length_zero_is_dropped(far: RawPeer, 
 async def test_a_wrong_tag_does_not_make_a_short_parameter_any_better(far: RawPeer, length: int) -> None:
     parameter = struct.pack("!HH", 1, length)
     with at_most(0.05):
-        await far.transport._handle_data(packet(chunk(4, parameter), tag=far.tag ^ 1))
+        await far.send_packet(packet(chunk(4, parameter), tag=far.tag ^ 1))
     await still_works(far)
 
 
@@ -93,7 +93,7 @@ async def test_what_cannot_be_walked_is_dropped_and_counted(far: RawPeer, wrong:
     far.sent.clear()
     with at_most(0.05):
         await far.send(wrong[1])
-    assert far.transport.packets_dropped == 1
+    assert far.association.packets_dropped == 1
     assert far.sent == []
     await still_works(far)
 
@@ -103,4 +103,4 @@ async def test_what_is_right_passes(far: RawPeer) -> None:
     await far.send(sack(far.first_local_tsn), chunk(4, b"\x00\x01\x00\x07abc"))
     await far.send(chunk(192, struct.pack("!LHH", far.tsn + 2, 1, 2)))
     await far.send(chunk(255, b"of a kind nobody knows"))
-    assert far.transport.packets_dropped == 0
+    assert far.association.packets_dropped == 0

@@ -57,7 +57,13 @@ async def test_messages_of_all_sizes_arrive_as_they_were_sent(ordered: bool, see
     if not ordered:
         digests = [sorted(each) for each in digests]
     assert digests[0] == digests[1]
-    assert b.sctp.chunks_dropped == b.sctp.packets_dropped == a.sctp.packets_dropped == 0
-    assert b.sctp.held_bytes == 0
+    inbound = b.sctp.association.inbound
+    assert (
+        a.sctp.association.packets_dropped
+        == b.sctp.association.packets_dropped
+        == inbound.chunks_dropped
+        == 0
+    )
+    assert inbound.reassembly.size == 0
     await a.close()
     await b.close()

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from types import SimpleNamespace
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from aiortc import RTCDataChannelParameters
 
+from peer.sctp.association.chunks import chunks_of
 from peer.sctp.data_channel import RTCDataChannel
 from tests.simnet import in_virtual_time
 from tests.support.raw_sctp import RawPeer, sack
 
 DATA, FORWARD_TSN = 0, 192
 BINARY = 53
-
-
-@pytest.fixture
-def virtual_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop's time is that of the wall, for code that asks the wall."""
-    clock = SimpleNamespace(time=lambda: 1.7e9 + asyncio.get_running_loop().time())
-    for module in (
-        "aiortc.rtcsctptransport",
-        "peer.sctp.outbound",
-        "peer.sctp.transport",
-        "peer.sctp.data_channel",
-    ):
-        monkeypatch.setattr(f"{module}.time", clock)
 
 
 class SlowPeer(RawPeer):
@@ -45,27 +33,32 @@ class SlowPeer(RawPeer):
         """When a fragment came, and what."""
         self.pending: set[asyncio.Task[None]] = set()
 
-    async def _send_data(self, data: bytes) -> None:
-        await super()._send_data(data)
-        now = asyncio.get_running_loop().time()
-        if self.free_at - now > self.queue:
-            return
-        self.free_at = max(self.free_at, now) + len(data) * self.seconds_per_byte
-        task = asyncio.ensure_future(self._take(data, self.free_at - now))
-        self.pending.add(task)
-        task.add_done_callback(self.pending.discard)
+    def send_data(self, packets: Iterable[bytes]) -> None:
+        for packet in packets:
+            self.sent.append(packet)
+            now = asyncio.get_running_loop().time()
+            if self.free_at - now > self.queue:
+                continue
+            self.free_at = max(self.free_at, now) + len(packet) * self.seconds_per_byte
+            task = asyncio.ensure_future(self._take(packet, self.free_at - now))
+            self.pending.add(task)
+            task.add_done_callback(self.pending.discard)
 
-    async def _take(self, data: bytes, delay: float) -> None:
+    async def _take(self, packet: bytes, delay: float) -> None:
         await asyncio.sleep(delay)
-        kind = data[12]
-        if kind == DATA:
-            length, tsn, _, _, protocol = struct.unpack_from("!HLHHL", data, 14)
-            if protocol == BINARY and tsn > self.cumulative and tsn not in self.beyond:
-                self.arrived.append((asyncio.get_running_loop().time(), data[28 : 12 + length]))
-            self.beyond.add(tsn)
-        elif kind == FORWARD_TSN:
-            self.cumulative = max(self.cumulative, struct.unpack_from("!L", data, 16)[0])
-        else:
+        heard = False
+        for kind, _, body in chunks_of(packet):
+            if kind == DATA:
+                tsn, protocol = struct.unpack_from("!L4xL", body)
+                if protocol == BINARY and tsn > self.cumulative and tsn not in self.beyond:
+                    self.arrived.append((asyncio.get_running_loop().time(), body[12:]))
+                self.beyond.add(tsn)
+            elif kind == FORWARD_TSN:
+                self.cumulative = max(self.cumulative, int.from_bytes(body[:4]))
+            else:
+                continue
+            heard = True
+        if not heard:
             return
         while self.cumulative + 1 in self.beyond:
             self.cumulative += 1
@@ -105,7 +98,6 @@ async def positions_over_a_thin_line(far: SlowPeer, channel: RTCDataChannel, siz
     return [at - struct.unpack("!Id", message[:12])[1] for at, message in far.arrived]
 
 
-@pytest.mark.usefixtures("virtual_wall_clock")
 @pytest.mark.parametrize("ordered", [True, False])
 @in_virtual_time
 async def test_under_congestion_nothing_arrives_that_is_older_than_its_life_and_the_line_allow(
@@ -118,11 +110,10 @@ async def test_under_congestion_nothing_arrives_that_is_older_than_its_life_and_
     assert 50 < len(ages) < 150  # the line carries 100 in that time
     assert max(ages) < 0.1 + 0.3 + 0.1  # its life, the queue of the line, and some packets
 
-    assert far.transport.messages_expired > 100
+    assert far.association.outbound.expired > 100
     await far.stop()
 
 
-@pytest.mark.usefixtures("virtual_wall_clock")
 @in_virtual_time
 async def test_a_reliable_channel_delivers_everything_however_late() -> None:
     far = SlowPeer(20_000)
@@ -133,7 +124,6 @@ async def test_a_reliable_channel_delivers_everything_however_late() -> None:
     await far.stop()
 
 
-@pytest.mark.usefixtures("virtual_wall_clock")
 @in_virtual_time
 async def test_a_large_message_whose_life_ends_half_way_is_not_sent_to_its_end() -> None:
     far = SlowPeer(20_000)
@@ -150,7 +140,6 @@ async def test_a_large_message_whose_life_ends_half_way_is_not_sent_to_its_end()
     await far.stop()
 
 
-@pytest.mark.usefixtures("virtual_wall_clock")
 @in_virtual_time
 async def test_a_peer_that_knows_no_forward_tsn_is_never_left_with_a_hole() -> None:
     far = SlowPeer(20_000)

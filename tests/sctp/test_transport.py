@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import pytest
 from aiortc import InvalidStateError, RTCDataChannelParameters
-from aiortc.rtcsctptransport import (
-    AbortChunk,
-    HeartbeatChunk,
-    InitChunk,
-    RTCSctpCapabilities,
-    serialize_packet,
-)
+from aiortc.rtcsctptransport import RTCSctpCapabilities
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from peer.exceptions import InvalidArgumentError, OperationError
+from peer.sctp.association.outgoing import OutgoingMessage
 from peer.sctp.data_channel import BUFFERED_AMOUNT_MAX, RTCDataChannel
 from peer.sctp.transport import RTCSctpTransport
+from tests.support.raw_sctp import chunk, init, packet
 
 
 class Wire:
@@ -32,29 +28,40 @@ class Wire:
         self.state = "connected"
         self._role = role
         self.other: Wire | None = None
-        self.receiver: RTCSctpTransport | None = None
+        self.reader: Callable[[bytes], object] | None = None
+        self.error: Exception | None = None
         self.sent: list[bytes] = []
         self.deliver: Callable[[bytes], bool] = lambda data: True
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
         self._pump = asyncio.ensure_future(self._run())
 
-    def _register_data_receiver(self, receiver: RTCSctpTransport) -> None:
-        self.receiver = receiver
+    path_switches = 0
+    largest_packet = None
 
-    def _unregister_data_receiver(self, receiver: RTCSctpTransport) -> None:
-        self.receiver = None
+    def register_data_reader(self, reader: Callable[[bytes], object]) -> None:
+        self.reader = reader
 
-    async def _send_data(self, data: bytes) -> None:
+    def unregister_data_reader(self, reader: Callable[[bytes], object]) -> None:
+        self.reader = None
+
+    def send_data(self, packets: Iterable[bytes]) -> None:
         assert self.other is not None
-        self.sent.append(data)
-        if self.deliver(data):
-            self.other._queue.put_nowait(data)
+        if self.error is not None:
+            raise self.error
+        for data in packets:
+            self.sent.append(data)
+            if self.deliver(data):
+                self.other._queue.put_nowait(data)
+
+    def receive(self, data: bytes) -> None:
+        """Take a packet that the other end has not sent."""
+        self._queue.put_nowait(data)
 
     async def _run(self) -> None:
         while True:
             data = await self._queue.get()
-            if self.receiver is not None:
-                await self.receiver._handle_data(data)
+            if self.reader is not None:
+                self.reader(data)
 
     def close(self) -> None:
         self._pump.cancel()
@@ -87,6 +94,10 @@ async def pair() -> AsyncIterator[Pair]:
     for wire in pair.wires:
         wire.close()
     await asyncio.gather(*(wire._pump for wire in pair.wires), return_exceptions=True)
+
+
+def tag_of(transport: RTCSctpTransport) -> int:
+    return transport.association.local_init.tag
 
 
 def channel(transport: RTCSctpTransport, **parameters: object) -> RTCDataChannel:
@@ -226,7 +237,7 @@ async def test_an_aborted_association_gives_its_channels_an_error_before_close(p
     closed = asyncio.Event()
     chat.on("close", lambda: seen.append("close"))
     chat.on("close", closed.set)
-    await pair.two._send_chunk(AbortChunk())
+    pair.wires[0].receive(packet(chunk(6), tag=tag_of(pair.one)))
     await closed.wait()
     assert seen == ["RTCError", "close"]
 
@@ -236,18 +247,10 @@ async def test_malformed_packets_are_dropped_and_the_association_goes_on(
 ) -> None:
     pair.exchange_inits()
     await pair.start()
-    two_inits = serialize_packet(5000, 5000, 0, InitChunk())
-    await pair.one._handle_data(two_inits[:-1])
-    bundled = bytes(InitChunk()) * 2
-
-    class Raw:
-        def __bytes__(self) -> bytes:
-            return bundled
-
-    await pair.one._handle_data(serialize_packet(5000, 5000, 0, Raw()))  # type: ignore[arg-type]
-    assert "malformed" in caplog.text
+    pair.wires[0].receive(packet(init())[:-1])
+    pair.wires[0].receive(packet(init(), init()))
     for message in (b"\x03", b"\x03" * 12, b"\x03\x00\x01\x00" + b"\x00" * 4 + b"\xff\xff\x00\x00", b"\x02"):
-        await pair.two._send(1, 50, message)
+        pair.two.association.send(OutgoingMessage(1, 50, message))
     channel(pair.one)
     assert (await pair.received.get()).label == "chat"
 
@@ -261,20 +264,21 @@ async def test_the_init_is_the_same_each_time_it_is_asked_for(pair: Pair) -> Non
 
 
 @pytest.mark.parametrize(
-    "chunk",
+    "wrong",
     [b"", b"\x01\x00\x00\x14", b"\x02" + bytes(19), bytes(20), b"\x01\x00\x00\x14" + bytes(16)],
     ids=["empty", "cut short", "wrong type", "zeros", "zero tag"],
 )
-async def test_a_wrong_init_is_refused(pair: Pair, chunk: bytes) -> None:
+async def test_a_wrong_init_is_refused(pair: Pair, wrong: bytes) -> None:
     with pytest.raises(ValueError, match="sctp-init"):
-        pair.one.set_peer_init(chunk)
+        pair.one.set_peer_init(wrong)
 
 
 async def test_the_drafts_own_example_is_understood(pair: Pair) -> None:
     pair.one.set_peer_init(base64.b64decode("AQAAHols3R0AUAAA/////+B5ZR3AAAAEgAgABoLA"))
     await pair.one.start(RTCSctpCapabilities(maxMessageSize=0), 5000)
-    assert pair.one._remote_verification_tag == 0x896CDD1D
-    assert pair.one._last_received_tsn == 0xE079651D - 1
+    init = pair.one.association.peer_init
+    assert init is not None
+    assert (init.tag, init.tsn, init.window) == (0x896CDD1D, 0xE079651D, 5 * 1024 * 1024)
     assert pair.one.maxMessageSize == 16 * 1024 * 1024
     assert pair.one.maxChannels == 65535
 
@@ -294,11 +298,12 @@ def test_any_bytes_are_an_init_or_a_value_error(data: bytes) -> None:
 
 
 async def test_timers_follow_the_round_trip_that_ice_measured(pair: Pair) -> None:
-    assert pair.one._rto == 1.0
+    round_trip = pair.one.association.outbound.round_trip
+    assert round_trip.timeout == 1.0
     pair.one.expect_round_trip(0.15)
-    assert pair.one._rto == pytest.approx(0.6)
+    assert round_trip.timeout == pytest.approx(0.6)
     pair.one.expect_round_trip(0.01)
-    assert pair.one._rto == 0.4
+    assert round_trip.timeout == 0.4
 
 
 @pytest.mark.parametrize("error", [RuntimeError, AttributeError, KeyError, ValueError, AssertionError])
@@ -380,7 +385,8 @@ async def test_text_that_is_not_utf_8_arrives_with_replacement_characters(pair: 
     other.on("message", got.put_nowait)
     await opened(chat)
     assert chat.id is not None
-    await pair.one._send(chat.id, 51, b"caf\xe9")
+    pair.one.association.send(OutgoingMessage(chat.id, 51, b"caf\xe9"))
+    chat.send("and text that is")
     assert await got.get() == "caf\ufffd"
 
 
@@ -399,15 +405,10 @@ async def test_what_is_sent_while_dtls_ends_is_lost_and_raises_nowhere(pair: Pai
     await pair.start()
     await opened(chat)
 
-    async def closed(data: bytes) -> None:
-        raise error
-
-    pair.wires[0]._send_data = closed  # type: ignore[method-assign]
+    pair.wires[0].error = error
     chat.send("too late")
     channel(pair.one, label="another")
-    await pair.one._handle_data(
-        serialize_packet(5000, 5000, pair.one._local_verification_tag, HeartbeatChunk())
-    )
+    pair.wires[0].receive(packet(chunk(4), tag=tag_of(pair.one)))
     for _ in range(10):
         await asyncio.sleep(0)
     gc.collect()

@@ -10,7 +10,7 @@ from aiortc import RTCCertificate
 
 from peer.dtls.transport import RTCDtlsTransport
 from peer.ice.generation import Path
-from peer.ice.payload import MediaReader
+from peer.ice.payload import Reader
 
 ROUND_TRIP = 0.02
 ORIGIN = cast(Path, object())
@@ -24,8 +24,10 @@ class Wire:
         self.other: Wire | None = None
         self.is_open = True
         self.is_agreed = True
+        self.switches = 0
+        self.largest_datagram: int | None = None
         self.round_trip = ROUND_TRIP
-        self.media_reader: MediaReader | None = None
+        self.reader: Reader | None = None
         self.signs_of_life = 0
         self.sent: list[bytes] = []
         self.flights: list[list[bytes]] = []
@@ -67,7 +69,7 @@ class Receiver:
     def __init__(self) -> None:
         self.got: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def _handle_data(self, data: bytes) -> None:
+    def read(self, data: bytes) -> None:
         self.got.put_nowait(data)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import Callable, Iterable
 
 from google_crc32c import value as crc32c
 
+from peer.sctp.association.association import Association
+from peer.sctp.association.chunks import chunks_of
+from peer.sctp.association.inbound import Inbound
 from peer.sctp.transport import RTCSctpTransport
 
 PORT = 5000
@@ -71,15 +76,38 @@ class RawPeer:
         local = self.transport.local_init()
         self.tag, self.first_local_tsn = struct.unpack_from("!L8xL", local, 4)
         self._streams = streams
+        self._reader: Callable[[bytes], object] | None = None
         self.parameters = FORWARD_TSN_SUPPORTED
+
+    @property
+    def association(self) -> Association:
+        """Our side's association."""
+        return self.transport.association
+
+    @property
+    def inbound(self) -> Inbound:
+        """What our side has heard."""
+        assert self.association.inbound is not None
+        return self.association.inbound
+
+    @property
+    def faults(self) -> int:
+        """Packets whose handling ended in an error of this library."""
+        return self.transport.faults
 
     async def start(self) -> None:
         self.transport.set_peer_init(init(self._streams, parameters=self.parameters))
         await self.transport.start(None, PORT)
 
     async def send(self, *chunks: bytes) -> None:
-        """One packet to our side."""
-        await self.transport._handle_data(packet(*chunks, tag=self.tag))
+        """One packet to our side, and a turn of the event loop for its answer."""
+        await self.send_packet(packet(*chunks, tag=self.tag))
+
+    async def send_packet(self, data: bytes) -> None:
+        """One packet to our side, right or wrong."""
+        if self._reader is not None:
+            self._reader(data)
+        await asyncio.sleep(0)
 
     async def message(self, stream: int, protocol: int, payload: bytes, sequence: int = 0) -> None:
         """One message that fits a packet, with the next TSN."""
@@ -87,15 +115,25 @@ class RawPeer:
         self.tsn += 1
 
     def chunks_sent(self) -> list[int]:
-        """The type of the first chunk of each packet our side has sent."""
-        return [packet[12] for packet in self.sent]
+        """The types of the chunks our side has sent."""
+        return [chunk.kind for packet in self.sent for chunk in chunks_of(packet)]
+
+    def data_sent(self) -> list[tuple[int, int, int, bytes]]:
+        """TSN, stream, protocol and payload of the DATA chunks our side has sent, repetitions included."""
+        bodies = [chunk.body for packet in self.sent for chunk in chunks_of(packet) if chunk.kind == 0]
+        return [(*struct.unpack_from("!LH2xL", body), body[12:]) for body in bodies]
 
     async def stop(self) -> None:
         await self.transport.stop()
 
-    def _register_data_receiver(self, receiver: object) -> None: ...
+    path_switches = 0
+    largest_packet = None
 
-    def _unregister_data_receiver(self, receiver: object) -> None: ...
+    def register_data_reader(self, reader: Callable[[bytes], object]) -> None:
+        self._reader = reader
 
-    async def _send_data(self, data: bytes) -> None:
-        self.sent.append(data)
+    def unregister_data_reader(self, reader: Callable[[bytes], object]) -> None:
+        self._reader = None
+
+    def send_data(self, packets: Iterable[bytes]) -> None:
+        self.sent += packets

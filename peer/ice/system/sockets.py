@@ -38,6 +38,10 @@ _WRITE_LIMIT = 256 * 1024
 LINGER = 1.0
 """Seconds a closed stream has to send what is still queued."""
 
+_IP_MTU = (socket.IPPROTO_IP, 14)
+_IPV6_MTU = (socket.IPPROTO_IPV6, 24)
+"""IP_MTU of ip(7) and IPV6_MTU of ipv6(7), which Python's socket module does not name."""
+
 _GONE = {errno.EADDRNOTAVAIL, errno.ENODEV, errno.EBADF}
 
 
@@ -92,6 +96,9 @@ class UdpBase:
             # No buffer (EAGAIN, ENOBUFS), no route just now, too large, closed: to the sender all are loss.
             self.drops += 1
 
+    def largest_datagram(self, address: Address) -> int | None:
+        return _largest_datagram(self._sock.family, self._local, address, self._scope)
+
     def permit(self, addresses: Sequence[Address]) -> None:
         """Nothing to do: a socket hears everybody."""
 
@@ -129,6 +136,19 @@ class UdpBase:
         self.close()
         if receiver is not None:
             receiver.base_lost(self, error)
+
+
+def _largest_datagram(family: int, local: Address, address: Address, scope: int) -> int | None:
+    """What the system knows of a path's MTU, without the headers of IP and UDP. Only Linux tells."""
+    v6 = family == socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((local[0], 0, 0, scope) if v6 else (local[0], 0))
+            probe.connect((*address, 0, scope) if v6 else address)
+            mtu = probe.getsockopt(*(_IPV6_MTU if v6 else _IP_MTU))
+    except OSError:
+        return None
+    return mtu - (48 if v6 else 28)
 
 
 class EndpointBase(asyncio.DatagramProtocol):

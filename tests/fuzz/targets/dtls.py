@@ -36,23 +36,23 @@ class Connected(Target):
         self.pair = Pair()
         await self.pair.connect()
         self.receiver = Receiver()
-        self.pair.server._register_data_receiver(self.receiver)
+        self.pair.server.register_data_reader(self.receiver.read)
 
     async def run(self, data: bytes) -> None:
         wire = self.pair.wires[0]
         for first in (data[:1], b"\x16", b"\x17", b"\x80", b"\x81"):
             datagram = first + data[1:]
-            if wire.media_reader is None or not (127 < (datagram or b"\0")[0] < 192):
+            if wire.reader is None or not (127 < (datagram or b"\0")[0] < 192):
                 wire._queue.put_nowait(datagram)
             else:
-                wire.media_reader(datagram, ORIGIN)
+                wire.reader(datagram, ORIGIN)
         for _ in range(4):
             await asyncio.sleep(0)
         assert self.pair.server.state == "connected", "a stranger's datagram ended DTLS"
         assert self.receiver.got.empty(), "a stranger's datagram was delivered"
 
     async def close(self) -> None:
-        await self.pair.client._send_data(b"still there")
+        self.pair.client.send_data([b"still there"])
         async with asyncio.timeout(2):
             assert await self.receiver.got.get() == b"still there"
         for transport in (self.pair.client, self.pair.server):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.budgets import MESSAGE_BYTES
-from peer.sctp.reassembly import FIRST, LAST, UNORDERED, Fragment, MessageTooLong, Reassembly
+from peer.sctp.association.reassembly import FIRST, LAST, UNORDERED, Fragment, MessageTooLong, Reassembly
 from tests.support.deadline import at_most
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.budgets import TSN_AHEAD, TSN_HOLES
-from peer.sctp.received import ReceivedTsns
+from peer.sctp.association.received import ReceivedTsns
 from tests.support.deadline import at_most
 
 WRAP = 2**32

@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from peer.sctp.association import chunks
 from peer.sctp.association.association import Association
 from peer.sctp.association.events import Event
 from peer.sctp.association.outgoing import OutgoingMessage
@@ -39,11 +40,17 @@ class _Arrival:
 class Associations:
     """Both ends, as a list of two; what each was told; and the time."""
 
-    def __init__(self, network: Network | None = None, *, seed: int = 0, snap: bool = False) -> None:
-        """`snap`: both know the other's INIT beforehand."""
+    def __init__(
+        self, network: Network | None = None, *, seed: int = 0, snap: bool = False, interleaving: bool = True
+    ) -> None:
+        """`snap`: both know the other's INIT beforehand. `interleaving`: both know I-DATA."""
         self.network = network or Network()
         self.rng = random.Random(seed)
         self.ends = [Association(random.Random(self.rng.random())) for _ in range(2)]
+        if not interleaving:
+            for end in self.ends:
+                extensions = bytes([chunks.RE_CONFIG, chunks.FORWARD_TSN])
+                end.local_init = replace(end.local_init, extensions=extensions)
         self.now = 100.0
         self.events: list[list[Event]] = [[], []]
         self.messages: list[list[UserMessage]] = [[], []]

@@ -46,7 +46,7 @@ BULK_BYTES: Final = 32 * 1024
 WEIGHT: Final = 256
 """RFC 8831 §6.4: of a channel of low priority, which is the default."""
 
-_EXTENSIONS: Final = bytes([chunks.RE_CONFIG, chunks.FORWARD_TSN])
+_EXTENSIONS: Final = bytes([chunks.RE_CONFIG, chunks.FORWARD_TSN, chunks.I_DATA, chunks.I_FORWARD_TSN])
 _BURST: Final = 64
 """Packets given out at once: more come when the event loop has had its turn."""
 _ANSWERS_MAX: Final = 4
@@ -76,6 +76,8 @@ class Association:
         self.path_mtu = PathMtu(PACKET_BYTES)
         self.outbound = Outbound(self.local_init.tsn, PACKET_BYTES - chunks.PACKET_HEADER)
         self.inbound: Inbound | None = None
+        self.interleaving = False
+        """Whether both sides know I-DATA (RFC 8260), so that a large message holds nothing else up."""
         self.packets_dropped = 0
         """Packets that were not what their lengths say, or acknowledged what was never sent."""
         self.drop_reason = ""
@@ -302,9 +304,12 @@ class Association:
     def _receive_chunk(self, chunk: Chunk, now: float) -> bool:
         """Take a chunk. Returns whether there is something to acknowledge in it."""
         kind = chunk.kind
-        if self.state == "cookie-echoed" and kind in (chunks.DATA, chunks.SACK):
+        if self.state == "cookie-echoed" and kind in (chunks.DATA, chunks.I_DATA, chunks.SACK):
             self._establish()  # the peer has our cookie: it is the acknowledgement that was lost
-        if kind == chunks.DATA:
+        if kind in (chunks.DATA, chunks.I_DATA):
+            if (kind == chunks.I_DATA) != self.interleaving:
+                self._drop("its messages are not of the kind that was agreed on (RFC 8260 §2.2.1)")
+                return False
             if self.inbound is None or self.state == "cookie-wait":
                 return False
             try:
@@ -314,7 +319,7 @@ class Association:
             return True
         if kind == chunks.SACK:
             self._receive_sack(Sack.parse(chunk.body), now)
-        elif kind == chunks.FORWARD_TSN:
+        elif kind == (chunks.I_FORWARD_TSN if self.interleaving else chunks.FORWARD_TSN):
             if self.inbound is not None:
                 self._events += self.inbound.receive_forward_tsn(chunk.body)
                 return True
@@ -443,7 +448,9 @@ class Association:
     def _meet(self, init: Init) -> None:
         """Take what the peer has said of itself."""
         self.peer_init = init
-        self.inbound = Inbound(init.tsn, PACKET_BYTES - chunks.PACKET_HEADER)
+        self.interleaving = init.interleaving
+        self.inbound = Inbound(init.tsn, PACKET_BYTES - chunks.PACKET_HEADER, interleaving=self.interleaving)
+        self.outbound.streams.interleaving = self.interleaving
         self._resets = StreamResets(self.local_init.tsn, init.tsn, PACKET_BYTES - chunks.PACKET_HEADER)
         self.outbound.peer_window = init.window
         self.outbound.partial_reliability = init.partial_reliability or chunks.FORWARD_TSN in init.extensions
@@ -477,4 +484,4 @@ class Association:
             self._events.append(Ended(reason, by_peer))
 
 
-_KNOWN: Final = frozenset((*range(12), chunks.SHUTDOWN_COMPLETE))
+_KNOWN: Final = frozenset((*range(12), chunks.SHUTDOWN_COMPLETE, chunks.I_DATA))

@@ -17,6 +17,8 @@ DATA, INIT, INIT_ACK, SACK, HEARTBEAT, HEARTBEAT_ACK, ABORT, SHUTDOWN, SHUTDOWN_
 COOKIE_ECHO, COOKIE_ACK, SHUTDOWN_COMPLETE = 10, 11, 14
 RE_CONFIG: Final = 130
 FORWARD_TSN: Final = 192
+I_DATA: Final = 64
+I_FORWARD_TSN: Final = 194
 
 _FIXED: Final = {
     DATA: 17,  # one byte of user data at least (§3.3.1)
@@ -34,6 +36,8 @@ _FIXED: Final = {
     SHUTDOWN_COMPLETE: 4,
     RE_CONFIG: 4,
     FORWARD_TSN: 8,
+    I_DATA: 21,  # one byte of user data at least (RFC 8260 §2.1)
+    I_FORWARD_TSN: 8,
 }
 """Bytes of a chunk before what varies, its own header included."""
 
@@ -66,13 +70,16 @@ def check_packet(packet: bytes) -> None:
         alone = alone or kind in _ALONE
         if kind in seen:
             raise ValueError(f"two chunks of type {kind} are in one packet")
-        if kind != DATA and kind in _FIXED:
+        if kind not in (DATA, I_DATA) and kind in _FIXED:
             seen.add(kind)  # each may be dear or ask for an answer, and nobody has two to send
         if kind == SACK:
             _check_sack(packet, position, length)
         elif kind == FORWARD_TSN:
             if length % 4:
                 raise ValueError(f"a FORWARD TSN has a length of {length}, which is no multiple of 4")
+        elif kind == I_FORWARD_TSN:
+            if length % 8:
+                raise ValueError(f"an I-FORWARD TSN has a length of {length}, which is no multiple of 8")
         elif kind in _WITH_PARAMETERS:
             _check_parameters(packet, position + _FIXED[kind], position + length, kind)
             if kind in (INIT, INIT_ACK):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from peer.budgets import REASSEMBLY_BYTES, REASSEMBLY_CHUNKS, RECEIVE_WINDOW_BYTES
 
 from . import chunks
+from .interleaved import InterleavedFragment, InterleavedReassembly
 from .reassembly import Fragment, MessageTooLong, Reassembly, UserMessage
 from .received import ReceivedTsns
 
@@ -15,7 +16,22 @@ ACKNOWLEDGE_AFTER: Final = 0.02
 """Seconds an acknowledgement waits for a second packet. RFC 9260 §6.2 allows 0.2: a sender may lose patience in it."""
 
 _DATA: Final = struct.Struct("!LHHL")
+_I_DATA: Final = struct.Struct("!LH2xLL")
 _SKIPPED: Final = struct.Struct("!HH")
+_I_SKIPPED: Final = struct.Struct("!HHL")
+
+_F = TypeVar("_F", Fragment, InterleavedFragment, contravariant=True)
+
+
+class _Reassembly(Protocol[_F]):
+    """What both kinds have in common."""
+
+    size: int
+    fragments: int
+
+    def takes(self, fragment: _F) -> bool: ...
+    def knows(self, stream: int) -> bool: ...
+    def add(self, fragment: _F) -> list[UserMessage]: ...
 
 
 class Overrun(ValueError):
@@ -25,10 +41,12 @@ class Overrun(ValueError):
 class Inbound:
     """Takes DATA chunks, gives out messages, and says what a SACK has to say. Within the budgets, whoever sends."""
 
-    def __init__(self, first_tsn: int, packet: int) -> None:
-        """`packet`: bytes of chunks that a packet has room for."""
+    def __init__(self, first_tsn: int, packet: int, *, interleaving: bool = False) -> None:
+        """`packet`: bytes of chunks that a packet has room for. `interleaving`: messages come as I-DATA."""
         self.received = ReceivedTsns((first_tsn - 1) % chunks.MODULO)
-        self.reassembly = Reassembly()
+        self.interleaving = interleaving
+        self.reassembly: Reassembly | InterleavedReassembly
+        self.reassembly = InterleavedReassembly() if interleaving else Reassembly()
         self.chunks_dropped = 0
         """Chunks for which there was no room. Those that are not acknowledged come again."""
         self.deadline: float | None = None
@@ -48,18 +66,24 @@ class Inbound:
         return self._at_once
 
     def receive_data(self, flags: int, body: bytes) -> list[UserMessage]:
-        """Take a DATA chunk that has passed the gate. Returns the messages that it completes, in order.
+        """Take a DATA or I-DATA chunk, as it was agreed, that has passed the gate.
 
-        Raises `Overrun`.
+        Returns the messages that it completes, in order. Raises `Overrun`.
         """
-        tsn, stream, sequence, protocol = _DATA.unpack_from(body)
         if flags & chunks.IMMEDIATE:
             self._at_once = True
+        if isinstance(self.reassembly, InterleavedReassembly):
+            tsn, stream, message, said = _I_DATA.unpack_from(body)
+            first = bool(flags & chunks.FIRST)
+            number, protocol = (0, said) if first else (said, 0)
+            part = InterleavedFragment(tsn, stream, message, number, protocol, flags & 0x07, body[16:])
+            return self._take(part, self.reassembly)
+        tsn, stream, sequence, protocol = _DATA.unpack_from(body)
         fragment = Fragment(tsn, stream, sequence, protocol, flags & 0x07, body[12:])
-        return self._take(fragment)
+        return self._take(fragment, self.reassembly)
 
-    def _take(self, fragment: Fragment) -> list[UserMessage]:
-        received, reassembly = self.received, self.reassembly
+    def _take(self, fragment: _F, reassembly: _Reassembly[_F]) -> list[UserMessage]:
+        received = self.received
         due = fragment.tsn == (received.cumulative + 1) % chunks.MODULO
         if not due and not reassembly.takes(fragment):
             return self._drop()
@@ -85,13 +109,20 @@ class Inbound:
         return []
 
     def receive_forward_tsn(self, body: bytes) -> list[UserMessage]:
-        """Take a FORWARD TSN chunk (RFC 3758 §3.6). Returns the messages that need not wait any longer."""
+        """Take a FORWARD TSN or I-FORWARD TSN chunk (RFC 3758 §3.6).
+
+        Returns the messages that need not wait any longer.
+        """
         self._at_once = True
         if not self.received.skip_to(int.from_bytes(body[:4], "big")):
             return []
         messages: list[UserMessage] = []
-        for stream, sequence in _SKIPPED.iter_unpack(body[4:]):
-            messages += self.reassembly.skip(stream, sequence)
+        if isinstance(self.reassembly, InterleavedReassembly):
+            for stream, flags, message in _I_SKIPPED.iter_unpack(body[4:]):
+                messages += self.reassembly.skip(stream, message, unordered=bool(flags & 1))
+        else:
+            for stream, sequence in _SKIPPED.iter_unpack(body[4:]):
+                messages += self.reassembly.skip(stream, sequence)
         self.reassembly.prune(self.received.cumulative)
         return messages
 

@@ -33,7 +33,7 @@ def test_with_both_inits_known_nothing_is_sent() -> None:
 
 
 def test_messages_ride_behind_the_cookie_and_arrive_after_three_ways() -> None:
-    both = Associations(Network(delay=0.05))
+    both = Associations(Network(delay=0.05), interleaving=False)
     both.send(0, b"soon")
     both.connect(0)
     began = both.now

@@ -122,8 +122,11 @@ def test_two_channels_share_the_line_by_their_weights() -> None:
     assert taken[2] / taken[1] == pytest.approx(4, rel=0.05)
 
 
-def test_a_small_message_waits_for_one_message_of_a_bulk_transfer_and_not_for_all() -> None:
-    both = Associations(Network(delay=0.01, rate=12_000_000, queue=0.05), snap=True)
+@pytest.mark.parametrize("interleaving", [True, False])
+def test_a_small_message_waits_for_one_message_of_a_bulk_transfer_and_not_for_all(interleaving: bool) -> None:
+    both = Associations(
+        Network(delay=0.01, rate=12_000_000, queue=0.05), snap=True, interleaving=interleaving
+    )
     both.connect()
     for _ in range(200):
         both.send(0, bytes(64_000), stream=1)
@@ -132,6 +135,19 @@ def test_a_small_message_waits_for_one_message_of_a_bulk_transfer_and_not_for_al
     both.send(0, b"now", stream=3)
     assert both.run(5, lambda: any(each.data == b"now" for each in both.messages[1]))
     assert both.now - began < 0.01 + 0.05 + 0.02  # the way there, the line's queue, and a message
+
+
+def test_a_peer_that_knows_i_data_takes_turns_within_messages() -> None:
+    both = Associations(Network(delay=0.01, rate=250_000, queue=0.05), snap=True)
+    both.connect()
+    both.send(0, bytes(250_000), stream=1)  # a second of the line
+    both.run(0.2)
+    began = both.now
+    both.send(0, b"now", stream=3)
+    assert both.run(5, lambda: bool(both.messages[1]))
+    assert both.messages[1][0].data == b"now"
+    assert both.now - began < 0.3
+    assert both.run(5, lambda: len(both.messages[1]) == 2)
 
 
 def test_a_slow_reader_is_never_sent_more_than_its_window() -> None:

@@ -30,7 +30,7 @@ def network(rng: random.Random) -> Network:
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_reliable_messages_arrive_once_and_ordered_ones_in_order(seed: int) -> None:
     rng = random.Random(seed)
-    both = Associations(network(rng), seed=seed, snap=rng.random() < 0.5)
+    both = Associations(network(rng), seed=seed, snap=rng.random() < 0.5, interleaving=seed % 3 > 0)
     sent: list[list[tuple[int, bool, bytes]]] = [[], []]
     for sender in (0, 1):
         for number in range(rng.randrange(30)):
@@ -62,7 +62,7 @@ def test_reliable_messages_arrive_once_and_ordered_ones_in_order(seed: int) -> N
 @pytest.mark.parametrize("seed", range(SEEDS // 2))
 def test_what_may_be_lost_never_holds_up_what_follows_and_is_never_told_twice(seed: int) -> None:
     rng = random.Random(seed)
-    both = Associations(network(rng), seed=seed, snap=True)
+    both = Associations(network(rng), seed=seed, snap=True, interleaving=seed % 4 > 1)
     both.connect()
     life = rng.choice((0.05, 0.5))
     by_time = rng.random() < 0.5

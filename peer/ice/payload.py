@@ -9,9 +9,9 @@ from typing import Final, Protocol, TypeAlias
 
 from peer.ice.agent.pair import CandidatePair
 from peer.ice.agent.piggyback import Piggyback
-from peer.ice.network import KnowsDatagramSize
 
 from .generation import Path
+from .network import KnowsDatagramSize
 
 _EARLY_SENT: Final = 4
 """DTLS packets kept until there is a pair to send them on: one flight."""

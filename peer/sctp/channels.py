@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiortc.rtcdatachannel import RTCDataChannelParameters
 
@@ -19,11 +19,8 @@ from peer.exceptions import InvalidArgumentError, OperationError, RTCError
 from .association.association import Association
 from .association.outgoing import OutgoingMessage
 from .association.reassembly import UserMessage
-from .data_channel import STREAMS_MAX, RTCDataChannel
+from .data_channel import STREAMS_MAX, ChannelCarrier, RTCDataChannel
 from .establishment import ACK, OPEN, PRIORITIES, Open
-
-if TYPE_CHECKING:
-    from .transport import RTCSctpTransport
 
 logger = logging.getLogger("peer.sctp")
 
@@ -38,7 +35,7 @@ BINARY_EMPTY: Final = 57
 class DataChannels:
     """The channels of one transport, over one association after another."""
 
-    def __init__(self, transport: RTCSctpTransport, announce: Callable[[RTCDataChannel], object]) -> None:
+    def __init__(self, transport: ChannelCarrier, announce: Callable[[RTCDataChannel], object]) -> None:
         """`announce` tells of a channel that the peer has opened."""
         self.open_when_confirmed = False
         """A channel opens when the peer has confirmed it, and closes at once before that, as aiortc's do."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import aiortc.rtcdatachannel
 from aiortc.rtcdatachannel import RTCDataChannelParameters
 from pyee.asyncio import AsyncIOEventEmitter
 
 from peer.aio.emitter import GuardedHandlers
-from peer.exceptions import InvalidArgumentError, InvalidStateError, OperationError
-
-if TYPE_CHECKING:
-    from .transport import RTCSctpTransport
+from peer.exceptions import InvalidArgumentError, InvalidStateError, OperationError, RTCError
 
 Sendable: TypeAlias = str | bytes | bytearray | memoryview
 
@@ -23,6 +20,40 @@ BUFFERED_AMOUNT_MAX: Final = 16 * 1024 * 1024
 """Bytes that may wait in one channel; `send` refuses more, as browsers do."""
 STREAMS_MAX: Final = 65535
 """Ids are below this (RFC 8832 §6)."""
+
+
+class ChannelKeeper(Protocol):
+    """What opens channels, sends on them and closes them."""
+
+    def open(self, channel: RTCDataChannel) -> None:
+        """Take a channel of our own, and tell the peer of it as soon as there is an association."""
+
+    def add_negotiated(self, channel: RTCDataChannel) -> None:
+        """Take a channel that both sides make."""
+
+    def send(self, channel: RTCDataChannel, payload: bytes, *, text: bool) -> None:
+        """Queue a message. Raises `InvalidArgumentError` when it is larger than the peer takes."""
+
+    def close(self, channel: RTCDataChannel) -> None:
+        """Close a channel once what was sent on it has been sent."""
+
+
+class ChannelCarrier(Protocol):
+    """What a channel needs of the SCTP transport, and what its keeper does."""
+
+    failure: RTCError | None
+
+    @property
+    def channels(self) -> ChannelKeeper:
+        """What keeps the channels of the transport."""
+
+    @property
+    def maxMessageSize(self) -> float:
+        """The largest message, in bytes, that can be sent."""
+
+    @property
+    def is_server(self) -> bool:
+        """Whether our side is the server of DTLS."""
 
 
 class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
@@ -36,7 +67,7 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
 
     def __init__(
         self,
-        transport: RTCSctpTransport,
+        transport: ChannelCarrier,
         parameters: RTCDataChannelParameters,
         send_open: bool = True,
         *,
@@ -113,8 +144,8 @@ class RTCDataChannel(GuardedHandlers, aiortc.rtcdatachannel.RTCDataChannel):
         return self._state
 
     @property
-    def transport(self) -> RTCSctpTransport:  # type: ignore[override]
-        """The SCTP transport that carries the channel, as aiortc names it."""
+    def transport(self) -> Any:
+        """The `RTCSctpTransport` that carries the channel, as aiortc names it."""
         return self._transport
 
     @property

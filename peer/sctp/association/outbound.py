@@ -10,7 +10,7 @@ from . import chunks
 from .chunks import Sack, ahead
 from .congestion import CongestionWindow
 from .outgoing import OutgoingMessage, OutgoingStreams
-from .round_trip import RoundTrip
+from .round_trip import RetransmissionTimeout
 
 FLIGHT_CHUNKS: Final = 8192
 """Chunks that may be on their way: a SACK names each of them, and this bounds what one of its kind can cost."""
@@ -53,7 +53,7 @@ class Outbound:
     def __init__(self, first_tsn: int, packet: int) -> None:
         """`packet`: bytes of chunks that a packet has room for."""
         self.streams = OutgoingStreams()
-        self.round_trip = RoundTrip()
+        self.round_trip = RetransmissionTimeout()
         self.packet = packet
         self.congestion = CongestionWindow(packet - chunks.DATA_HEADER)
         self.peer_window = 0

@@ -14,7 +14,7 @@ PROBE_LEAST: Final = 0.03
 """Seconds before the end of a burst is sent again: more than a peer takes to come round to its answer."""
 
 
-class RoundTrip:
+class RetransmissionTimeout:
     """The smoothed round trip, and the timeouts that follow from it."""
 
     def __init__(self) -> None:

@@ -5,17 +5,22 @@ much to send (`target`). For what comes in, `ArrivalLog` keeps when it came, and
 All times are seconds of one monotonic clock, all rates bits per second.
 """
 
+from .allocation import Demand, allocate
 from .arrivals import ArrivalLog, report_interval
 from .estimator import Bandwidth, Estimator
 from .feedback import Arrival, Feedback, read_feedback
 from .feedback_writer import write_feedback
+from .probing import Probe
 
 __all__ = [
     "Arrival",
     "ArrivalLog",
     "Bandwidth",
+    "Demand",
     "Estimator",
     "Feedback",
+    "Probe",
+    "allocate",
     "read_feedback",
     "report_interval",
     "write_feedback",

@@ -38,8 +38,9 @@ class DelayRate:
 
     def raise_to(self, rate: float) -> None:
         """A probe has shown that so much comes through."""
-        self.rate = min(self._maximum, max(self.rate, rate))
-        self._capacity = None
+        if rate > self.rate:
+            self.rate = min(self._maximum, rate)
+            self._capacity = None
 
     def update(self, usage: Usage, acknowledged: float | None, round_trip: float, now: float) -> float:
         """Return the rate after a message of feedback. `acknowledged`: bits per second that arrive, if known."""

@@ -11,6 +11,7 @@ from .aimd import DelayRate
 from .delay import DelayTrend, Usage
 from .feedback import Feedback
 from .loss import LossRate
+from .probing import Probe, Prober
 
 __all__ = ["Bandwidth", "Estimator"]
 
@@ -24,6 +25,11 @@ ROUND_TRIP_START: Final = 0.2
 ROUND_TRIP_WINDOW: Final = 0.9
 QUEUE_SEEN: Final = 0.05
 """Seconds of delay beyond the shortest, from which on packets are taken to wait somewhere."""
+LOSSY: Final = 0.1
+"""Of the packets lost, from which on more is not tried."""
+STANDING: Final = 0.1
+"""Seconds of delay beyond the shortest that are too many, when they last for `STANDING_FOR` seconds."""
+STANDING_FOR: Final = 1.0
 DRIFT: Final = 0.001
 """Seconds a second that two clocks drift apart at most."""
 
@@ -47,6 +53,7 @@ class Bandwidth:
 class _Sent:
     at: float
     size: int
+    probe: int | None
 
 
 class Estimator:
@@ -59,11 +66,15 @@ class Estimator:
         self._acknowledged = AcknowledgedRate()
         self._delay_rate = DelayRate(self.bounds.start, self.bounds.min, self.bounds.max)
         self._loss_rate = LossRate(self.bounds.max)
+        self._prober = Prober()
         self._shortest = 0.0
         self._heard_at: float | None = None
         self._waiting_since: float | None = None
+        self._standing_since: float | None = None
         self.round_trip = ROUND_TRIP_START
         """Seconds from sending a packet to the report of it."""
+        self.ceiling = float(self.bounds.max)
+        """Bits per second that could be made use of: more is not looked for."""
 
     @property
     def acknowledged(self) -> float | None:
@@ -80,10 +91,23 @@ class Estimator:
         """What the delays say of the line."""
         return self._trend.usage
 
-    def on_sent(self, number: int, size: int, now: float) -> None:
-        """Take note of a packet of `size` bytes that leaves with this transport-wide number."""
+    @property
+    def queue_delay(self) -> float:
+        """Seconds that packets wait on the way, beyond the shortest delay of late."""
+        return max(0.0, self._trend.queued - self._shortest)
+
+    def probe(self, now: float) -> Probe | None:
+        """Return a burst to be sent now, to learn whether more would come through; None for none."""
+        if self._loss_rate.fraction > LOSSY:
+            return None
+        return self._prober.due(self.target(now), min(self.ceiling, self.bounds.max), now)
+
+    def on_sent(self, number: int, size: int, now: float, probe: int | None = None) -> None:
+        """Take note of a packet of `size` bytes that leaves with this transport-wide number, in a burst or not."""
+        if probe is not None:
+            self._prober.sent(probe, size)
         self._sent.pop(number, None)
-        self._sent[number] = _Sent(now, size)
+        self._sent[number] = _Sent(now, size, probe)
         if self._waiting_since is None:
             self._waiting_since = now
         while self._sent:
@@ -110,18 +134,40 @@ class Estimator:
         received.sort(key=lambda pair: pair[0].at)
         for sent, arrived in received:
             self._trend.packet(sent.at, arrived)
+            if sent.probe is not None:
+                self._prober.arrived(sent.probe, sent.at, arrived, sent.size)
         for sent, arrived in sorted(received, key=lambda pair: pair[1]):
             self._acknowledged.arrived(sent.size, arrived)
         if received:
             measured = now - received[-1][0].at
             self.round_trip = ROUND_TRIP_WINDOW * self.round_trip + (1 - ROUND_TRIP_WINDOW) * measured
+        if self._stands(now):
+            self._trend.usage = Usage.OVER
+        before = self._delay_rate.rate
         self._delay_rate.update(self._trend.usage, self._acknowledged.rate, self.round_trip, now)
+        if self._trend.usage is Usage.OVER:
+            self._prober.full(before, self._delay_rate.rate, now)
+        shown = self._prober.result()
+        if shown is not None and self._trend.usage is not Usage.OVER and shown > self.target(now):
+            self._delay_rate.raise_to(shown)
+            self._loss_rate.raise_to(shown)
         # Clocks drift apart, which looks like a queue that grows for ever; what was lowest follows slowly.
         self._shortest = min(self._shortest + DRIFT * passed, self._trend.queued)
         queueing = self._trend.queued - self._shortest > QUEUE_SEEN
         self._loss_rate.update(len(received), lost, self._delay_rate.rate, now, queueing=queueing)
         if self._trend.usage is Usage.OVER:
             self._trend.usage = Usage.NORMAL  # acted upon; the next groups say whether it lasts
+
+    def _stands(self, now: float) -> bool:
+        """Say whether a queue neither grows nor shrinks: one that is full has no trend that would tell of it."""
+        if self.queue_delay < STANDING:
+            self._standing_since = None
+        elif self._standing_since is None:
+            self._standing_since = now
+        elif now - self._standing_since > STANDING_FOR:
+            self._standing_since = now
+            return True
+        return False
 
     def target(self, now: float) -> int:
         """Return how much may be sent, in bits per second, of everything together."""

@@ -74,6 +74,11 @@ class LossRate:
         self._own = min(self._own, 0.9 * self._own + 0.1 * fraction)
         return self.rate
 
+    def raise_to(self, rate: float) -> None:
+        """A probe has shown that so much comes through."""
+        self.rate = min(self._maximum, max(self.rate, rate))
+        self._before = None
+
     def _lower(self, fraction: float, target: float) -> None:
         rate = min(self.rate, target)
         if self._before is None:

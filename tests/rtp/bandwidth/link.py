@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from peer.rtp.bandwidth import Arrival, Estimator, Feedback
+from peer.rtp.bandwidth import Arrival, Estimator, Feedback, Probe
 
 PACKET = 1200
 STEP = 0.005
@@ -39,6 +39,7 @@ class Run:
     drift: float = 0.0
     """By how much the receiver's clock is faster."""
     report_every: float = 0.1
+    probing: bool = True
     seed: int = 1
     estimator: Estimator = field(default_factory=Estimator)
     seen: list[Seen] = field(default_factory=list)
@@ -51,15 +52,27 @@ class Run:
         arrivals: dict[int, float] = {}
         reports: list[tuple[float, Feedback]] = []
         next_report = self.report_every
+        burst: Probe | None = None
+        burst_left = 0.0
         while now < seconds:
             while reports and reports[0][0] <= now:
                 self.estimator.on_feedback(reports.pop(0)[1], now)
             target = self.estimator.target(now)
-            credit = min(credit + min(target, self.demand(now)) * STEP, 20 * PACKET * 8)
+            probe = self.estimator.probe(now) if self.probing else None
+            if probe is not None:
+                burst = probe
+                burst_left = float(probe.size)
+            rate = min(target, self.demand(now)) if burst is None else burst.rate
+            credit = min(credit + rate * STEP, 20 * PACKET * 8)
             delivered = 0
             while credit >= PACKET * 8:
                 credit -= PACKET * 8
-                self.estimator.on_sent(number & 0xFFFF, PACKET, now)
+                self.estimator.on_sent(number & 0xFFFF, PACKET, now, None if burst is None else burst.id)
+                if burst is not None:
+                    burst_left -= PACKET
+                    if burst_left <= 0:
+                        burst = None
+                        credit = min(credit, 0.0)
                 wait = max(0.0, busy_until - now)
                 if wait <= self.queue and dice.random() >= self.loss:
                     busy_until = max(busy_until, now) + PACKET * 8 / self.capacity(now)

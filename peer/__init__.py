@@ -79,6 +79,8 @@ if TYPE_CHECKING:
     from peer.media.relay import MediaRelay as MediaRelay
     from peer.recovery import Recovery as Recovery
     from peer.recovery import RecoveryReport as RecoveryReport
+    from peer.rtp.bandwidth import Bandwidth as Bandwidth
+    from peer.rtp.congestion import BandwidthEstimate as BandwidthEstimate
     from peer.rtp.dtmf import RTCDTMFSender as RTCDTMFSender
     from peer.rtp.dtmf import RTCDTMFToneChangeEvent as RTCDTMFToneChangeEvent
     from peer.rtp.media_stream import MediaStream as MediaStream
@@ -198,6 +200,8 @@ _EXPORTS: Final = {
     "peer.rtp.transceiver": ("RTCRtpTransceiver",),
     "peer.sctp.data_channel": ("RTCDataChannel",),
     "peer.sctp.transport": ("RTCSctpTransport",),
+    "peer.rtp.bandwidth": ("Bandwidth",),
+    "peer.rtp.congestion": ("BandwidthEstimate",),
     "peer.video.source": ("VideoSource",),
 }
 """The names above again, for the running program; a test holds the two together."""
@@ -229,6 +233,8 @@ __all__ = [
     "AudioSink",
     "AudioSource",
     "AudioStreamTrack",
+    "Bandwidth",
+    "BandwidthEstimate",
     "Call",
     "CallEnded",
     "Candidate",

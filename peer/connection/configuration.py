@@ -26,6 +26,7 @@ from peer.ice.servers import (
     TurnServer,
     parse_servers,
 )
+from peer.rtp.bandwidth import Bandwidth
 
 E = TypeVar("E", bound=enum.StrEnum)
 
@@ -118,7 +119,12 @@ class RTCConfiguration(aiortc.RTCConfiguration):
     """Everything else that may be asked of ICE: ports, addresses, filters, timers. Its `servers`, `policy` and
     `candidate_pool_size` are taken from the members above."""
 
+    bandwidth: Bandwidth | None = None
+    """What is sent at first, at least and at most, in bits per second, over one transport: where the peer reports what
+    arrives, the estimate stays within. Default: from 500 kbit/s, 50 kbit/s to 20 Mbit/s."""
+
     def __post_init__(self) -> None:
+        self.bandwidth = _bandwidth(self.bandwidth)
         if callable(self.iceServers):
             self.iceServerSource, self.iceServers = self.iceServers, None
         servers: Any = [] if self.iceServers is None else self.iceServers
@@ -173,6 +179,8 @@ class RTCConfiguration(aiortc.RTCConfiguration):
         """
         if new.bundlePolicy != self.bundlePolicy:
             raise InvalidModificationError("bundlePolicy cannot be changed once the connection exists")
+        if new.bandwidth != self.bandwidth:
+            raise InvalidModificationError("bandwidth can not be changed once the connection exists")
         if new.rtcpMuxPolicy != self.rtcpMuxPolicy:
             raise InvalidModificationError("rtcpMuxPolicy cannot be changed once the connection exists")
         if new.certificates and new.certificates != self.certificates:
@@ -201,6 +209,18 @@ def configuration(value: object) -> RTCConfiguration:
     raise InvalidArgumentError(
         f"a configuration must be an RTCConfiguration or a dictionary, not {value!r:.100}"
     )
+
+
+def _bandwidth(value: object) -> Bandwidth | None:
+    if value is None or isinstance(value, Bandwidth):
+        return value
+    known = {member.name for member in dataclasses.fields(Bandwidth)}
+    if isinstance(value, Mapping) and set(value) <= known:
+        try:
+            return Bandwidth(**value)
+        except (TypeError, ValueError) as exc:
+            raise InvalidArgumentError(f"bandwidth: {exc}") from None
+    raise InvalidArgumentError(f"bandwidth must be a Bandwidth(start=, min=, max=), not {value!r:.100}")
 
 
 def _member(kind: type[E], name: str, value: object) -> E:

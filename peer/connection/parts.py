@@ -71,6 +71,8 @@ class Parts:
             on_change=self.update_states,
             on_connected=self._connected,
             on_network_change=lambda: emit("networkchange"),
+            on_bandwidth=lambda estimate: emit("bandwidth", estimate),
+            bandwidth=self.configured.current.bandwidth,
         )
         self.session = Session(self._settings(), random.SystemRandom())
         self.cname = self.session.cname

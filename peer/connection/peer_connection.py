@@ -43,7 +43,8 @@ class RTCPeerConnection(EventEmitter):
     (the track, with `receiver`, `streams` and `transceiver`), `trackevent` (`RTCTrackEvent`), `datachannel`
     (`RTCDataChannel`), `negotiationneeded`, and without argument `connectionstatechange`,
     `iceconnectionstatechange`, `icegatheringstatechange`, `signalingstatechange`, and `networkchange` when this
-    host's addresses came or went (not the W3C's; `Recovery` listens to it).
+    host's addresses came or went (not the W3C's; `Recovery` listens to it). Not the W3C's either is `bandwidth`
+    (`BandwidthEstimate`): how much comes through is another by more than a twentieth.
     """
 
     def __init__(

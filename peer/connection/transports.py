@@ -21,6 +21,8 @@ from peer.ice.candidate import Candidate
 from peer.ice.network import Network
 from peer.ice.options import IceOptions
 from peer.ice.transport import IceTransport
+from peer.rtp.bandwidth import Bandwidth
+from peer.rtp.congestion import BandwidthEstimate, CongestionControl
 
 from .ice_transport import RTCIceTransport
 
@@ -66,6 +68,8 @@ class Transports:
         on_change: Callable[[], None],
         on_connected: Callable[[Transport], Any],
         on_network_change: Callable[[], object],
+        on_bandwidth: Callable[[BandwidthEstimate], object] = lambda estimate: None,
+        bandwidth: Bandwidth | None = None,
     ) -> None:
         self.options = options
         self.certificate = certificate
@@ -77,6 +81,8 @@ class Transports:
         self._on_change = on_change
         self._on_connected = on_connected
         self._on_network_change = on_network_change
+        self._on_bandwidth = on_bandwidth
+        self._bandwidth = bandwidth
         self._by_id: dict[str, Transport] = {}
         self._connecting = Background("connecting")
         self._stopping = Background("the end of transports")
@@ -183,7 +189,12 @@ class Transports:
         await dtls.stop(goodbye=False)
 
     def _create_dtls(self, ice: IceTransport, shown: RTCIceTransport) -> RTCDtlsTransport:
-        dtls = RTCDtlsTransport(shown, ice.payload, [self.certificate])
+        dtls = RTCDtlsTransport(
+            shown,
+            ice.payload,
+            [self.certificate],
+            CongestionControl(self._bandwidth, self._on_bandwidth),
+        )
         dtls.on("statechange", lambda *_: self._on_change())
         return dtls
 

@@ -29,7 +29,6 @@ from peer.aio.emitter import GuardedHandlers
 from peer.aio.seldom_log import SeldomLog
 from peer.exceptions import RTCError, RTCErrorDetail
 from peer.rtp.arrival_reports import ArrivalReports
-from peer.rtp.bandwidth import Bandwidth
 from peer.rtp.codecs import is_reported
 from peer.rtp.congestion import CongestionControl
 from peer.rtp.packet_reader import RtpReader
@@ -94,7 +93,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         transport: RTCIceTransport,
         path: DatagramPath,
         certificates: Sequence[RTCCertificate],
-        bandwidth: Bandwidth | None = None,
+        congestion: CongestionControl | None = None,
     ) -> None:
         super().__init__(transport, list(certificates))  # type: ignore[arg-type]
         self._ice = transport
@@ -103,7 +102,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._rtp_router: Any = Router()
         self._rtp_reader = RtpReader(self._rtp_header_extensions_map)
         self._arrival_reports = ArrivalReports(self.send_rtp)
-        self.congestion = CongestionControl(bandwidth)
+        self.congestion = congestion or CongestionControl()
         """How much of all that is sent comes through."""
         self._flight: list[bytes] | None = None
         self._flight_timer: asyncio.TimerHandle | None = None
@@ -196,6 +195,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         """End the association, with a `close_notify` to the peer unless `goodbye` is false. Idempotent."""
         self._end_flight()
         self._arrival_reports.close()
+        self.congestion.close()
         if not goodbye:
             self._ssl = None
         await super().stop()

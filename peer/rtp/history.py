@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from typing import Final
 
@@ -16,6 +17,7 @@ KEPT_MIN: Final = 1.0
 KEPT_MAX: Final = 10.0
 CAPACITY: Final = 8192
 """Packets: five seconds at 15 Mbit/s. Their numbers must stay far from a full turn of 65 536."""
+LATE: Final = 16
 ROUND_TRIP_UNKNOWN: Final = 0.1
 ROUND_TRIP_MIN: Final = 0.005
 
@@ -73,6 +75,11 @@ class PacketHistory:
         if sent.repeated_at is not None and now - sent.repeated_at < pause:
             return None
         return sent.packet
+
+    def largest_of_late(self) -> RtpPacket | None:
+        """Return the largest of the last few packets; None where there is none."""
+        latest = itertools.islice(reversed(self._sent.values()), LATE)
+        return max((sent.packet for sent in latest), key=lambda packet: len(packet.payload), default=None)
 
     def repeated(self, sequence_number: int, now: float) -> None:
         """Remember that a packet has been sent again."""

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpSendParameters
@@ -20,7 +21,8 @@ from aiortc.rtp import (
     wrap_rtx,
 )
 
-from .codecs import TRANSPORT_NUMBER
+from .codecs import TRANSPORT_NUMBER, is_reported
+from .congestion import CongestionControl, Departure
 from .history import PacketHistory, RetransmissionBudget
 from .last_second import LastSecond
 from .pacer import Pacer
@@ -74,16 +76,22 @@ class OutboundStream:
         self.extensions = HeaderExtensionsMap()
         self.last_second = LastSecond()
         """What has left, retransmissions and all, without what audio sends by itself."""
+        self.steered_by: CongestionControl | None = None
+        """What its packets wait for, where the peer reports transport-wide."""
+        self.padding_packets = 0
         self.header_bytes = 0
         """Of all packets with new payload."""
         self.retransmitted_packets = 0
         self.retransmitted_bytes = 0
         self._loop = asyncio.get_running_loop()
-        self.pacer: Pacer[QueuedPacket] = Pacer(self._leave, self._loop)
+        self.pacer: Pacer[QueuedPacket] = Pacer(self._pass_on, self._loop)
         self._budget = RetransmissionBudget()
         self._rtx_sequence_number = first_sequence_number()
         self._extension_bytes = 0
         self._report_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.reported = False
+        """Whether the peer reports what arrives transport-wide."""
 
     def configure(self, parameters: RTCRtpSendParameters, codec: RTCRtpCodecParameters) -> None:
         """Use what has been agreed on: ids of header extensions, the MID, and how lost packets are repeated."""
@@ -91,6 +99,7 @@ class OutboundStream:
         self.cname = parameters.rtcp.cname or self.cname
         self.extensions = HeaderExtensionsMap()
         self.extensions.configure(parameters)
+        self.reported = is_reported(parameters.codecs)
         self.numbered = any(each.uri == TRANSPORT_NUMBER for each in parameters.headerExtensions)
         rtx = next((c for c in parameters.codecs if c.parameters.get("apt") == codec.payloadType), None)
         self.rtx_payload_type = None if rtx is None else rtx.payloadType
@@ -189,12 +198,49 @@ class OutboundStream:
             return replace(extensions)
         return replace(extensions, rtp_stream_id=None, repaired_rtp_stream_id=extensions.rtp_stream_id)
 
+    @property
+    def congestion(self) -> CongestionControl | None:
+        """What steers its transport, where the peer has agreed to report what arrives; None elsewhere."""
+        return self.transport.congestion if self.numbered and self.reported else None
+
+    @property
+    def packet_send_delay(self) -> float:
+        """Seconds that all packets together have waited before they left."""
+        return self.pacer.waited
+
+    @property
+    def delay(self) -> float:
+        """Seconds until what waits will have left."""
+        return self.pacer.delay + (0.0 if self.steered_by is None else self.steered_by.delay)
+
+    def padding(self) -> Departure | None:
+        """Return a packet that has been sent before, to fill up with; None where there is none, or no RTX."""
+        packet = self.history.largest_of_late() if self.rtx_payload_type is not None else None
+        if packet is None:
+            return None
+        size = len(packet.payload) + self.overhead + RTX_HEADER
+        return Departure(size, partial(self._pad, packet, size))
+
+    def _pad(self, packet: RtpPacket, size: int) -> None:
+        self.padding_packets += 1
+        self._leave(QueuedPacket(self._again(packet), size, self._loop.time(), again=True))
+
+    def _pass_on(self, queued: QueuedPacket) -> None:
+        if self.steered_by is None:
+            self._leave(queued)
+        else:
+            self.steered_by.put(Departure(queued.size, partial(self._leave, queued)), again=queued.again)
+
     def _leave(self, queued: QueuedPacket) -> None:
+        if self._closed:
+            return
         now = self._loop.time()
         self.pacer.waited += now - queued.queued_at
         packet = queued.packet
         packet.extensions.abs_send_time = ntp_time(time.time()) >> 14 & 0x00FFFFFF
-        packet.extensions.transport_sequence_number = self.stamp(queued.size, now)
+        packet.extensions.transport_sequence_number = self.stamp(
+            queued.size, now, paced=self.steered_by is not None
+        )
         data = packet.serialize(self.extensions)
         if not queued.again:
             self.history.add(packet, now)
@@ -202,10 +248,10 @@ class OutboundStream:
         self.last_second.add(queued.size, now)
         self.transmit(data)
 
-    def stamp(self, size: int, now: float) -> int | None:
+    def stamp(self, size: int, now: float, *, paced: bool = False) -> int | None:
         """Return the transport-wide number of a packet that leaves now, with its size on the wire; None without."""
         congestion = self.transport.congestion if self.numbered else None
-        return None if congestion is None else congestion.stamp(size, now)
+        return None if congestion is None else congestion.stamp(size, now, paced=paced)
 
     def transmit(self, data: bytes) -> None:
         """Hand one RTP or RTCP packet to the transport. What cannot be sent just now is lost, nothing more."""
@@ -221,6 +267,7 @@ class OutboundStream:
 
     def close(self) -> None:
         """Say goodbye, and send nothing more."""
+        self._closed = True
         self.pacer.clear()
         if self._report_timer is not None:
             self._report_timer.cancel()

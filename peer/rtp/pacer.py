@@ -31,8 +31,18 @@ class Pacer(Generic[P]):
     Over any stretch of time no more leaves than `rate` times its length, one burst and one packet.
     """
 
-    def __init__(self, send: Callable[[P], object], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        send: Callable[[P], object],
+        loop: asyncio.AbstractEventLoop,
+        fill: Callable[[], P | None] = lambda: None,
+    ) -> None:
         self._send = send
+        self._fill = fill
+        """Gives what a burst is made up of where nothing waits."""
+        self._burst_rate: float | None = None
+        self._burst_left = 0
+        self._burst_ended: Callable[[], object] = lambda: None
         self._loop = loop
         self._urgent: deque[P] = deque()
         self._packets: deque[P] = deque()
@@ -71,6 +81,33 @@ class Pacer(Generic[P]):
         self._settle(self._loop.time())
         return (self._bytes * 8 + self._owed) / self._rate
 
+    @property
+    def is_bursting(self) -> bool:
+        """Whether a burst is on its way out."""
+        return self._burst_rate is not None
+
+    def burst(self, rate: float, size: int, ended: Callable[[], object]) -> None:
+        """Let `size` bytes out at another rate: of what waits, and of `fill`. Then `ended` is called.
+
+        It ends early where there is nothing to fill it up with.
+        """
+        self._settle(self._loop.time())
+        self._owed = 0.0
+        self._burst_rate, self._burst_left, self._burst_ended = rate, size, ended
+        if self._timer is not None:
+            self._timer.cancel()
+        self._release()
+
+    def _end_burst(self) -> None:
+        # What the burst has sent beyond the rate is not made up for: it would hold up what comes now.
+        self._owed = 0.0
+        self._burst_rate = None
+        self._burst_ended()
+
+    @property
+    def _pace(self) -> float | None:
+        return self._rate if self._burst_rate is None else self._burst_rate
+
     def __len__(self) -> int:
         return len(self._packets) + len(self._urgent)
 
@@ -88,13 +125,16 @@ class Pacer(Generic[P]):
         self._urgent.clear()
         self._packets.clear()
         self._bytes = 0
+        if self._burst_rate is not None:
+            self._end_burst()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _settle(self, now: float) -> None:
-        if self._rate is not None:
-            self._owed = max(0.0, self._owed - (now - self._owed_at) * self._rate)
+        pace = self._pace
+        if pace is not None:
+            self._owed = max(0.0, self._owed - (now - self._owed_at) * pace)
         else:
             self._owed = 0.0
         self._owed_at = now
@@ -103,12 +143,26 @@ class Pacer(Generic[P]):
         self._timer = None
         now = self._loop.time()
         self._settle(now)
-        while self._urgent or self._packets:
-            if self._rate is not None and self._owed > self._rate * BURST:
-                self._timer = self._loop.call_at(now + self._owed / self._rate, self._release)
+        while self._urgent or self._packets or self._burst_rate is not None:
+            pace = self._pace
+            if pace is not None and self._owed > pace * BURST:
+                self._timer = self._loop.call_at(now + self._owed / pace, self._release)
                 return
-            packet = (self._urgent or self._packets).popleft()
-            self._bytes -= packet.size
-            if self._rate is not None:
+            packet = self._next()
+            if packet is None:
+                self._end_burst()
+                return
+            if pace is not None:
                 self._owed += packet.size * 8
             self._send(packet)
+            if self._burst_rate is not None:
+                self._burst_left -= packet.size
+                if self._burst_left <= 0:
+                    self._end_burst()
+
+    def _next(self) -> P | None:
+        if self._urgent or self._packets:
+            packet = (self._urgent or self._packets).popleft()
+            self._bytes -= packet.size
+            return packet
+        return self._fill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from aiortc import clock
@@ -100,6 +101,10 @@ def _outbound(
             "hugeFramesSent": encoded.huge_frames,
             "framesSent": sender.frames_encoded,
             "totalEncodeTime": encoded.seconds,
+            "totalPacketSendDelay": sender.stream.packet_send_delay,
+            "qualityLimitationReason": sender.limitation.reason,
+            "qualityLimitationDurations": sender.limitation.durations(asyncio.get_running_loop().time()),
+            "qualityLimitationResolutionChanges": sender.limitation.resolution_changes,
             "targetBitrate": float(sender.rate.target) if encoder is not None else None,
             "encoderImplementation": encoder.implementation if encoder is not None else None,
             "powerEfficientEncoder": False if encoder is not None else None,

@@ -16,7 +16,7 @@ __all__ = ["H264Encoder", "LibavEncoder", "Vp8Encoder"]
 CLOCK_RATE: Final = 90_000
 FRAME_RATE: Final = 30
 """What an encoder is told to expect; pictures carry the time that has really passed."""
-FOLLOWS: Final = 3.0
+FOLLOWS: Final = 4.0
 """How many times more, or less, than it was opened for an encoder is asked to spend; beyond, another one begins."""
 INTERVAL_MIN, INTERVAL_MAX = 0.001, 1.0
 """Seconds between pictures, as the encoder is told."""

@@ -12,6 +12,8 @@ __all__ = ["StreamRate"]
 
 BITRATE_MIN: Final = 30_000
 """Bits per second; less is no picture, whoever asks for it."""
+UNKNOWN: Final = 1_000_000
+"""Bits per second that are wanted before anybody knows for which size."""
 APPLICATION_LIMITED: Final = 1.2
 """An estimate of more than this times what is sent says nothing of the line: so much was never tried."""
 LOSS_LOW, LOSS_HIGH = 0.02, 0.10
@@ -30,6 +32,7 @@ class StreamRate:
         self.maximum: int | None = None
         """The application's and the peer's description's; None when they say nothing."""
         self._estimate: int | None = None
+        self._allotted: int | None = None
         self._unguided: float | None = None
         self._usual = 0
         """The most that suits the size."""
@@ -40,9 +43,26 @@ class StreamRate:
         return self._estimate
 
     @property
+    def wanted(self) -> int:
+        """What would be sent if everything came through."""
+        if self.maximum is not None:
+            return max(BITRATE_MIN, self.maximum)
+        return self._usual or UNKNOWN
+
+    @property
+    def paused(self) -> bool:
+        """Whether there is no room for this stream at all."""
+        return self._allotted == 0
+
+    def allotted(self, bitrate: int | None) -> None:
+        """Let so much of what comes through be this stream's; None where it is not known what does."""
+        self._allotted = bitrate
+
+    @property
     def limit(self) -> int | None:
         """What must not be exceeded in any second; None when there is no such thing."""
-        limits = [limit for limit in (self.maximum, self._estimate) if limit is not None]
+        estimate = self._estimate if self._allotted is None else None
+        limits = [limit for limit in (self.maximum, estimate) if limit is not None]
         return max(BITRATE_MIN, min(limits)) if limits else None
 
     def size(self, width: int, height: int) -> None:
@@ -56,14 +76,18 @@ class StreamRate:
     def target(self) -> int:
         """What is to be sent."""
         wanted = self._usual if self.maximum is None else self.maximum
+        if self._allotted is not None:
+            return max(BITRATE_MIN, min(wanted, self._allotted))
         if self._estimate is not None:
             return max(BITRATE_MIN, min(wanted, self._estimate))
         return max(BITRATE_MIN, min(wanted, round(self._unguided or wanted)))
 
     @property
-    def pace(self) -> float:
-        """How fast packets leave."""
+    def pace(self) -> float | None:
+        """How fast packets leave; None where the transport has a pace for all of them."""
         limit = self.limit
+        if self._allotted is not None:
+            return None if limit is None else max(0.7 * limit, TOLERANCE * limit - 8 * PACKET_MAX)
         fast = PACE * self.target
         if limit is None:
             return fast

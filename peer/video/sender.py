@@ -12,18 +12,24 @@ from aiortc.rtcrtpparameters import RTCRtcpParameters, RTCRtpCodecParameters, RT
 from av import VideoFrame
 
 from peer.aio.background import Background
+from peer.rtp.bandwidth import Demand
+from peer.rtp.congestion import CongestionControl, Departure
 from peer.rtp.counters import Measured
 from peer.rtp.feed import SenderFeed
 from peer.rtp.line import Line
 from peer.rtp.sender import RTCRtpSender
 from peer.webidl import Members
 
+from .bitrate import BITS_PER_PIXEL_MIN
 from .encoder import EncoderCounters, EncodingWish, VideoEncoder
 from .key_frames import KeyFrameRequests
-from .rate import StreamRate
+from .limitation import QualityLimitation
+from .rate import BITRATE_MIN, StreamRate
 
 QUEUE_MAX: Final = 0.1
 """Seconds that packets may have to wait when another picture is encoded; if they do, that picture is left out."""
+LEFT_OUT_COUNTS: Final = 1.0
+"""Seconds for which a picture that was left out counts as fewer pictures."""
 MARGIN: Final = 0.95
 """Of the bitrate goes to the encoder: what it makes varies from one picture to the next."""
 
@@ -64,6 +70,9 @@ class EncodingSender(RTCRtpSender):
         self.rate = StreamRate()
         self.frames_skipped = 0
         """Left out, since what was before them had not left yet."""
+        self.limitation = QualityLimitation()
+        self._left_out_at = float("-inf")
+        self._pixels = 0
         self._pictures: VideoEncoder | None = None
         self._key_frames = KeyFrameRequests()
 
@@ -94,8 +103,12 @@ class EncodingSender(RTCRtpSender):
         self.rate.maximum = self._max_bitrate
         self.rate.size(int(frame.width / scale), int(frame.height / scale))
         pacer.rate = self.rate.pace
-        if pacer.delay > QUEUE_MAX:
+        self._pixels = int(frame.width / scale) * int(frame.height / scale)
+        if self.rate.paused:
+            return
+        if self.stream.delay > QUEUE_MAX:
             self.frames_skipped += 1
+            self._left_out_at = captured_at
             return
         wish = EncodingWish(
             bitrate=self._media_bitrate(captured_at),
@@ -106,6 +119,8 @@ class EncodingSender(RTCRtpSender):
         picture = await self._event_loop.run_in_executor(None, pictures.encode, frame, captured_at, wish)
         if not picture.payloads:
             return
+        left_out = captured_at - self._left_out_at < LEFT_OUT_COUNTS
+        self.limitation.picture(reduced=pictures.reduced, left_out=left_out, now=captured_at)
         if picture.key_frame:
             self._key_frames.made(captured_at)
         self.sent.video(picture.width, picture.height)
@@ -125,6 +140,8 @@ class EncodingSender(RTCRtpSender):
         return self.rate.target
 
     def _peer_estimates(self, bitrate: int, ssrcs: list[int]) -> None:
+        if self.stream.steered_by is not None:
+            return  # its reports say more, and sooner
         now = self._event_loop.time()
         self.rate.estimated(bitrate // len(set(ssrcs)), self.stream.last_second.bytes(now) * 8)
         self.stream.pacer.rate = self.rate.pace
@@ -136,7 +153,73 @@ class EncodingSender(RTCRtpSender):
 
     def _use_parameters(self, parameters: RTCRtpSendParameters) -> None:
         super()._use_parameters(parameters)
+        self._be_steered(self.stream.congestion)
         self.stream.name(self.encoding.get("rid"))
+
+    def setTransport(self, transport: Any) -> None:
+        """Send over another transport from now on."""
+        super().setTransport(transport)
+        if self.started:
+            self._be_steered(self.stream.congestion)
+
+    async def stop(self) -> None:
+        """Stop for good. The application's track is left as it is."""
+        self._be_steered(None)
+        await super().stop()
+
+    # What the transport asks of it (see `peer.rtp.congestion.Steered`).
+
+    def _be_steered(self, congestion: CongestionControl | None) -> None:
+        before = self.stream.steered_by
+        if congestion is before:
+            return
+        self.stream.steered_by = congestion
+        if before is not None:
+            before.detach(self)
+        if congestion is None:
+            self.rate.allotted(None)
+        else:
+            congestion.attach(self)
+
+    @property
+    def demand(self) -> Demand:
+        """What the encoding can make use of."""
+        if not self.enabled or not self._shows:
+            return Demand(0, 0)
+        self.rate.maximum = self._max_bitrate
+        wanted = self.rate.wanted
+        rank = self._rank
+        least = BITRATE_MIN if rank == 0 else round(BITS_PER_PIXEL_MIN * self._pixels)
+        return Demand(min(least, wanted), wanted, rank, not self.rate.paused)
+
+    @property
+    def _beside(self) -> list[Members]:
+        """The encodings of the track, this one among them."""
+        return self.encodings
+
+    @property
+    def _rank(self) -> int:
+        """How many encodings of the track are smaller."""
+        own = self.encoding.get("scaleResolutionDownBy", 1.0)
+        return sum(
+            each.get("active", True) and each.get("scaleResolutionDownBy", 1.0) > own for each in self._beside
+        )
+
+    @property
+    def _shows(self) -> bool:
+        return self.track is not None
+
+    def allot(self, bitrate: int) -> None:
+        """Send so many bits per second, and nothing for 0."""
+        paused = self.rate.paused
+        self.rate.allotted(bitrate)
+        if paused and not self.rate.paused:
+            self._key_frames.ask()
+        self.stream.pacer.rate = self.rate.pace
+
+    def padding(self) -> Departure | None:
+        """Return a packet to fill up with."""
+        return self.stream.padding()
 
     def _use_encoding(self) -> None:
         super()._use_encoding()
@@ -215,6 +298,14 @@ class LayerSender(EncodingSender):
     def encoding(self) -> Members:
         encodings = self._owner_sender.encodings
         return encodings[self._index] if self._index < len(encodings) else Members(active=False)
+
+    @property
+    def _beside(self) -> list[Members]:
+        return self._owner_sender.encodings
+
+    @property
+    def _shows(self) -> bool:
+        return self._owner_sender.track is not None
 
     @property
     def _share_of_taken(self) -> int | None:

@@ -77,7 +77,7 @@ async def test_both_sides_learn_how_much_they_may_send(page: Page, who: str) -> 
         await page.wait_for_function(
             f"async () => {{ const found = await ({FIND})(); return found.out > 900_000 && found.frames > 30; }}"
         )
-        await in_time(lambda: congestion.available > 700_000, "a higher estimate of ours")
+        await in_time(lambda: congestion.available > 1_500_000, "a higher estimate of ours")
         print(who, await page.evaluate(FIND), congestion.available)
     finally:
         for each in background:

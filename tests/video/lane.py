@@ -8,7 +8,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import av
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
@@ -200,7 +200,7 @@ class Lane:
             rtcp=RTCRtcpParameters(cname="lane", mux=True),
         )
 
-    async def __aenter__(self) -> Lane:
+    async def __aenter__(self) -> Self:
         await self.sender.send(self._parameters)
         return self
 

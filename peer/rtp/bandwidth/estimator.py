@@ -141,6 +141,8 @@ class Estimator:
         if received:
             measured = now - received[-1][0].at
             self.round_trip = ROUND_TRIP_WINDOW * self.round_trip + (1 - ROUND_TRIP_WINDOW) * measured
+        if self._trend.usage is Usage.OVER and self._prober.queues(now, self.round_trip):
+            self._trend.usage = Usage.UNDER  # what was tried has to drain; it is not what is usually sent
         if self._stands(now):
             self._trend.usage = Usage.OVER
         before = self._delay_rate.rate

@@ -25,7 +25,7 @@ MORE: Final = 1.5
 """Times what the line loses anyway, from which on the rate is to blame again."""
 
 
-OWN_MAX: Final = 0.3
+OWN_MAX: Final = 0.15
 """No line that is worth a call loses more by itself."""
 
 

@@ -20,6 +20,8 @@ DROP: Final = 0.66
 REMEMBERED: Final = 60.0
 FURTHER: Final = 0.7
 """Of a probe's rate that must have come through for another to be tried at twice the result."""
+DRAINED: Final = 0.25
+"""Seconds from a burst's arrival until the queue that it has made is gone."""
 PAUSE: Final = 0.5
 """Seconds after the line was too full in which nothing is tried."""
 ARRIVED_MIN: Final = 0.8
@@ -102,6 +104,10 @@ class Prober:
         if after < DROP * before or (self._before is not None and now - self._before[1] < 1.0):
             known = 0.0 if self._before is None or now - self._before[1] > REMEMBERED else self._before[0]
             self._before = max(known, before), now
+
+    def queues(self, now: float, round_trip: float) -> bool:
+        """Say whether packets may have to wait just because of a burst."""
+        return now - self._tried_at < round_trip + DRAINED
 
     def sent(self, id: int, size: int) -> None:
         """Take note that a packet of a burst has left."""

@@ -8,6 +8,7 @@ comes of them. `Media` has the transceivers and data channels, `Transports` ICE 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from aiortc.stats import RTCStatsReport
 
 from peer.aio.background import Background
+from peer.aio.loop_end import AtLoopEnd
 from peer.aio.operations_chain import OperationsChain
 from peer.aio.step import PATIENCE, step
 from peer.aio.task_queue import turns
@@ -61,6 +63,10 @@ class Parts:
         self._closing: asyncio.Future[None] | None = None
         self._gathered: list[asyncio.Future[None]] = []
         self._background = Background("RTCPeerConnection")
+        self._at_loop_end = AtLoopEnd(self._abandoned)
+        with contextlib.suppress(RuntimeError):  # aiortc's programs make connections before their loop runs
+            asyncio.get_running_loop()
+            self._at_loop_end.watch()
         self.configured = Configured(configuration)
         self.transports = Transports(
             self.configured.options,
@@ -142,6 +148,8 @@ class Parts:
 
     async def ready_to_gather(self) -> None:
         """Wait until the ICE servers are known."""
+        if self._closing is None:
+            self._at_loop_end.watch()
         await self.configured.ready()
 
     def update_states(self) -> None:
@@ -241,4 +249,14 @@ class Parts:
             await step("SCTP", self.media.sctp.stop())
         await self.transports.stop()
         self.session.early_candidates.clear()
+        await self._at_loop_end.done()
         self._released()
+
+    async def _abandoned(self) -> None:
+        """The loop ends, and nobody has closed the connection: say nothing any more, and give back what is left."""
+        self._released()
+        closing = self._closing or self._close(events=False)
+        try:
+            await closing
+        except asyncio.CancelledError:
+            await self._release()

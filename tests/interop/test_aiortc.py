@@ -9,6 +9,7 @@ import aiortc
 import pytest
 
 import peer
+from peer.ice.agent.timings import IceTimings
 from tests.support.peer_pair import CONFIGURATION, connected, message, opened, until
 
 
@@ -91,3 +92,27 @@ async def test_a_track_is_added_to_a_running_call(offerer: str) -> None:
     assert await asyncio.wait_for(tracks[0].recv(), 20)
     await a.close()
     await b.close()
+
+
+async def test_one_that_goes_after_its_answer_is_failed_in_bounded_time_and_so_is_every_restart() -> None:
+    """It neither trickles nor says that its candidates have an end."""
+    timings = IceTimings(patience=2.0, initial_rto=0.1, max_rto=0.2, transmissions=4)
+    ours: Any = peer.RTCPeerConnection({**CONFIGURATION, "ice": peer.IceOptions(timings=timings)})
+    ours.createDataChannel("chat")
+    for attempt in range(3):
+        theirs = aiortc.RTCPeerConnection(aiortc.RTCConfiguration(iceServers=[]))
+        await ours.setLocalDescription(await ours.createOffer(iceRestart=attempt > 0))
+        await ours.gathering_complete()
+        await theirs.setRemoteDescription(ours.localDescription)
+        await theirs.setLocalDescription(await theirs.createAnswer())
+        answer = theirs.localDescription
+        await theirs.close()
+        bare = answer.sdp.replace("a=end-of-candidates\r\n", "")
+        assert "ice-options" not in bare
+        assert "a=candidate:" in bare
+        began = asyncio.get_running_loop().time()
+        await ours.setRemoteDescription(peer.RTCSessionDescription(bare, answer.type))
+        assert ours.connectionState == "connecting"
+        await until(ours, "connectionstatechange", lambda: ours.connectionState == "failed")
+        assert asyncio.get_running_loop().time() - began < 8
+    await ours.close()

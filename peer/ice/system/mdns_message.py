@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import struct
 from collections.abc import Iterable
 from typing import Final
 
@@ -27,8 +28,13 @@ TTL: Final = 120
 _TOP_BIT: Final = 0x8000
 _UNIQUE = dns.rdataclass.RdataClass.make(dns.rdataclass.IN | _TOP_BIT)
 
+_COUNTS: Final = struct.Struct("!4H")
+
 _MESSAGE_MAX: Final = 9000
 """RFC 6762 §17."""
+
+_RECORDS_MAX: Final = 128
+"""Questions and records of a message. Reading them one by one costs time that a call would hear."""
 
 
 def query(name: str) -> bytes:
@@ -96,7 +102,7 @@ def questions_in(data: bytes) -> dict[str, frozenset[int]]:
 
 
 def _parse(data: bytes) -> dns.message.Message | None:
-    if len(data) > _MESSAGE_MAX:
+    if len(data) > _MESSAGE_MAX or sum(_COUNTS.unpack_from(data.ljust(12, b"\0"), 4)) > _RECORDS_MAX:
         return None
     try:
         # A record that cannot be read must not take the others with it: Chromium compresses the name in its NSEC

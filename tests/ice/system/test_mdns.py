@@ -29,6 +29,7 @@ from peer.ice.system.mdns_message import (
 )
 from peer.ice.system.mdns_sockets import MdnsSockets
 from peer.ice.system.sockets import system_network
+from tests.support.deadline import at_most
 
 LOOPBACK = [socket.if_nametoindex("lo")]
 NAME = "1f4712db-ea17-4bcf-a596-105139dfd8bf.local"
@@ -273,6 +274,13 @@ def test_an_answer_without_the_cache_flush_bit_will_do() -> None:
     message.additional.append(dns.rrset.from_text(NAME + ".", 120, "IN", "AAAA", "2001:db8::1"))
     assert set(addresses_in(message.to_wire(), NAME)) == {"192.0.2.1", "192.0.2.2", "2001:db8::1"}
     assert addresses_in(message.to_wire(), "other.local") == []
+
+
+def test_a_message_that_names_tens_of_thousands_of_records_is_not_read_one_by_one() -> None:
+    pointers = b"\xc0\x0c" * 4000
+    with at_most(0.01):
+        assert addresses_in(b"\0\0\x84\0\0\0\xff\xff\0\0\0\0" + pointers, "x.local") == []
+        assert questions_in(b"\0\0\0\0\xff\xff\0\0\0\0\0\0" + pointers) == {}
 
 
 def test_an_answer_as_chromium_writes_it_is_read() -> None:

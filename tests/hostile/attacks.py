@@ -101,7 +101,7 @@ async def sctp_malformed(member: Member, pace: Pace) -> None:
 @_member("sctp-dear-chunks")
 async def sctp_dear_chunks(member: Member, pace: Pace) -> None:
     """FORWARD TSNs and SACKs that make much work of few bytes (H4)."""
-    tsn = member.pc.sctp._local_tsn
+    tsn = member.next_tsn
     for stream in range(0, 65536, 280):
         streams = b"".join(struct.pack("!HH", each % 65536, 1) for each in range(stream, stream + 280))
         await member.sctp(chunk(192, struct.pack("!L", (tsn + 1) % 2**32) + streams))
@@ -115,7 +115,7 @@ async def sctp_dear_chunks(member: Member, pace: Pace) -> None:
 @_member("channel-flood")
 async def channel_flood(member: Member, pace: Pace) -> None:
     """Channels without end, with long labels (H6)."""
-    tsn = member.pc.sctp._local_tsn
+    tsn = member.next_tsn
     for stream in range(65536):
         label = "😀".encode() * 200
         await member.sctp(data(tsn + stream, stream, 50, open_message(label)))
@@ -127,7 +127,7 @@ async def channel_flood(member: Member, pace: Pace) -> None:
 @_member("message-without-end")
 async def message_without_end(member: Member, pace: Pace) -> None:
     """Fragments of a message that never ends, each a kilobyte (H6)."""
-    tsn = member.pc.sctp._local_tsn
+    tsn = member.next_tsn
     for number in itertools.count():
         flags = 0x02 if number == 0 else 0
         await member.sctp(data(tsn + number, 0, 53, bytes(1100), 0, flags))

@@ -101,9 +101,15 @@ class Member:
 
     async def sctp(self, *chunks: bytes) -> None:
         """A packet of SCTP with the right tag, of whatever chunks."""
-        tag = self.pc.sctp._remote_verification_tag
-        with contextlib.suppress(ConnectionError):
-            await self.dtls._send_data(packet(*chunks, tag=tag))
+        peer_init = self.pc.sctp.association.peer_init
+        if peer_init is not None:
+            with contextlib.suppress(ConnectionError):
+                self.dtls.send_data([packet(*chunks, tag=peer_init.tag)])
+
+    @property
+    def next_tsn(self) -> int:
+        """The TSN an honest peer would send next."""
+        return int(self.pc.sctp.association.outbound.last_tsn + 1) % 2**32
 
     def rtp(self, payload_type: int, number: int, timestamp: int, ssrc: int, payload: bytes) -> None:
         """A packet of RTP, encrypted as any."""

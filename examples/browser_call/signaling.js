@@ -20,6 +20,7 @@ const PING_EVERY = 8000; // of silence
 const PONG_WITHIN = 5000;
 const WINDOW = 1000; // messages kept for sending again
 const ACK_EVERY = 16;
+const ACK_EVERY_SIZE = 65536; // characters: the relay's window may be full before the messages are many
 const ACK_DELAY = 250;
 const MOVING = 4001; // closes a connection and keeps the session
 const SUPERSEDED = 4009;
@@ -39,6 +40,7 @@ export class SignalingClient extends EventTarget {
   #seq = 0;
   #received = 0;
   #acknowledged = 0;
+  #unconfirmedSize = 0;
   #timers = { ack: null, retry: null, alive: null, token: null };
   #heard = 0;
   #attempt = 0;
@@ -137,7 +139,7 @@ export class SignalingClient extends EventTarget {
         return;
       }
       if (message.type === "welcome") clearTimeout(giveUp);
-      this.#take(message, socket);
+      this.#take(message, socket, data.length);
     };
     socket.onclose = ({ code, reason }) => {
       clearTimeout(giveUp);
@@ -253,7 +255,7 @@ export class SignalingClient extends EventTarget {
 
   // Receiving
 
-  #take(message, socket) {
+  #take(message, socket, size) {
     if (message.type === "ack") {
       this.#forget(message.seq);
       return;
@@ -265,7 +267,7 @@ export class SignalingClient extends EventTarget {
         return;
       }
       this.#received = message.seq;
-      this.#acknowledge();
+      this.#acknowledge(size);
     }
     switch (message.type) {
       case "welcome":
@@ -336,15 +338,17 @@ export class SignalingClient extends EventTarget {
     for (const id of gone) this.#emit("peer-left", { type: "peer-left", id, reason: "session-lost" });
   }
 
-  #acknowledge() {
+  #acknowledge(size) {
+    this.#unconfirmedSize += size;
     const now = () => {
       clearTimeout(this.#timers.ack);
       this.#timers.ack = null;
       if (!this.#entered || this.#acknowledged === this.#received) return;
       this.#acknowledged = this.#received;
+      this.#unconfirmedSize = 0;
       this.#say({ type: "ack", seq: this.#received });
     };
-    if (this.#received - this.#acknowledged >= ACK_EVERY) now();
+    if (this.#received - this.#acknowledged >= ACK_EVERY || this.#unconfirmedSize >= ACK_EVERY_SIZE) now();
     else this.#timers.ack ??= setTimeout(now, ACK_DELAY);
   }
 

@@ -78,6 +78,8 @@ class ClientConnection:
         self._control: deque[str] = deque()
         self._wake = asyncio.Event()
         self._acknowledgements = Acknowledgements(self._say_soon)
+        self._size = 0
+        """Characters of the frame that was received last."""
         self._move_timer: asyncio.TimerHandle | None = None
         self._tasks = Tasks("signalling connection")
         self._proving = False
@@ -173,6 +175,7 @@ class ClientConnection:
     async def _next(self) -> RelayMessage:
         while True:
             frame = await self._ws.recv()
+            self._size = len(frame)
             try:
                 return parse_relay_message(frame)
             except MalformedMessage as error:
@@ -202,7 +205,7 @@ class ClientConnection:
                     owner.inbox.put([message])
                 if message.seq is not None:
                     self.progress = True
-                    self._acknowledgements.received(session.received)
+                    self._acknowledgements.received(session.received, self._size)
 
     # Sending
 

@@ -15,6 +15,8 @@ DELAY: Final = 0.25
 """Seconds an acknowledgement waits for more to acknowledge."""
 EVERY: Final = 32
 """Messages after which it waits no longer."""
+EVERY_SIZE: Final = 65_536
+"""Characters of messages after which it waits no longer: a window may be full before the messages are many."""
 
 
 class Acknowledgements:
@@ -24,16 +26,18 @@ class Acknowledgements:
         self._say = say
         self._received = 0
         self._told = 0
+        self._size = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, received: int) -> None:
         """The other side knows already that all up to `received` is here."""
         self._received = self._told = received
 
-    def received(self, number: int) -> None:
-        """All up to `number` is here."""
+    def received(self, number: int, size: int = 0) -> None:
+        """All up to `number` is here, the last with `size` characters."""
         self._received = number
-        if number - self._told >= EVERY:
+        self._size += size
+        if number - self._told >= EVERY or self._size >= EVERY_SIZE:
             self._tell()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(DELAY, self._tell)
@@ -48,4 +52,5 @@ class Acknowledgements:
         self.end()
         if self._received > self._told:
             self._told = self._received
+            self._size = 0
             self._say(to_json(Ack(seq=self._told)))

@@ -24,8 +24,8 @@ class Limits:
     rooms: int = 10_000
     sessions_per_identity: int = 10
     window_seconds: float = 30.0
-    window_messages: int = 512
-    window_bytes: int = 1_048_576
+    window_messages: int = 2048
+    window_bytes: int = 4_194_304
 
 
 class Attached(Protocol):

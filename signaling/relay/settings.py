@@ -112,9 +112,11 @@ class RelaySettings(BaseSettings):
         default=30.0, ge=0, description="How long a session is kept without a connection."
     )
     window_messages: int = Field(
-        default=512, ge=1, description="Messages kept for a peer until it acknowledges them."
+        default=2048,
+        ge=1,
+        description="Messages kept for a peer until it acknowledges them: more than others may send at once.",
     )
-    window_bytes: int = Field(default=1_048_576, ge=1024, description="Bytes of them.")
+    window_bytes: int = Field(default=4_194_304, ge=1024, description="Bytes of them.")
     drain_seconds: float = Field(
         default=10.0, ge=0, description="Seconds over which clients are moved when the relay stops."
     )

@@ -294,6 +294,17 @@ async def test_a_peer_that_never_reads_is_let_go_and_costs_the_others_nothing(jo
         ]
 
 
+async def test_a_member_who_says_much_at_once_puts_nobody_out_of_the_room(join_links: JoinLinks) -> None:
+    _relay, join = join_links(bytes_per_second=100_000_000)
+    async with join() as alice, join() as bob:
+        assert isinstance(await anext(alice), PeerJoined)
+        for number in range(50):
+            await alice.message(str(number).ljust(65_000))
+        heard = [await anext(bob) for _ in range(50)]
+        assert [int(event.data) for event in heard if isinstance(event, AppMessage)] == list(range(50))
+        assert list(bob.peers) == [alice.id]
+
+
 async def test_sending_waits_while_the_relay_acknowledges_nothing(join_links: JoinLinks) -> None:
     _relay, join = join_links()
     async with join(max_unacknowledged=3) as alice, join() as bob:

@@ -115,6 +115,7 @@ class EncodingSender(RTCRtpSender):
             key_frame=self._key_frames.due(captured_at),
             scale=scale,
             payload_max=self.stream.payload_max,
+            shrink=len(self._beside) == 1,  # the smaller sizes of simulcast are sent already
         )
         picture = await self._event_loop.run_in_executor(None, pictures.encode, frame, captured_at, wish)
         if not picture.payloads:

@@ -24,28 +24,39 @@ class Demand:
     sent: bool = True
     """Whether it is being sent already."""
 
+    @property
+    def enough(self) -> float:
+        """How much it is given before a higher layer begins."""
+        return max(self.minimum, self.maximum / 3)
+
 
 def allocate(available: float, demands: Sequence[Demand]) -> list[int]:
-    """Return the share of each, in bits per second; 0 for a layer that there is no room for."""
+    """Return the share of each, in bits per second; 0 for a layer that there is no room for.
+
+    A layer begins once those below have enough, rather than all they can use: a quiet picture never uses that, and how
+    much more would come through is only found out by sending more.
+    """
     shares = [0.0] * len(demands)
-    rest = max(0.0, available)
+    rest = spare = max(0.0, available)
+    layers: list[list[int]] = []
     for rank in sorted({each.rank for each in demands}):
         layer = [index for index, each in enumerate(demands) if each.rank == rank]
-        if rank == 0:
-            needed = sum(demands[index].minimum for index in layer)
-            scale = min(1.0, rest / needed) if needed else 1.0
-            for index in layer:
-                shares[index] = scale * demands[index].minimum
-                rest -= shares[index]
-            begun = layer
-        else:
-            begun = []
-            for index in layer:
-                demand = demands[index]
-                if rest >= demand.minimum * (1.0 if demand.sent else HYSTERESIS):
-                    shares[index] = demand.minimum
-                    rest -= demand.minimum
-                    begun.append(index)
+        needed = sum(demands[index].minimum for index in layer)
+        scale = min(1.0, rest / needed) if needed else 1.0
+        begun = []
+        for index in layer:
+            demand = demands[index]
+            if rank == 0:
+                shares[index] = scale * demand.minimum
+            elif spare >= demand.minimum * (1.0 if demand.sent else HYSTERESIS):
+                shares[index] = demand.minimum
+            else:
+                continue
+            rest -= shares[index]
+            spare -= demand.enough
+            begun.append(index)
+        layers.append(begun)
+    for begun in layers:
         rest = _fill(rest, begun, shares, demands)
     return [int(share) for share in shares]
 

@@ -13,17 +13,19 @@ def test_streams_share_alike_and_what_one_cannot_use_is_the_others() -> None:
 def test_the_lowest_layers_come_first_and_a_higher_one_only_where_there_is_enough_of_it() -> None:
     layers = [Demand(30, 200, 0), Demand(150, 700, 1), Demand(600, 2500, 2)]
     assert allocate(100, layers) == [100, 0, 0]
-    assert allocate(300, layers) == [200, 0, 0]
+    assert allocate(200, layers) == [200, 0, 0]
+    assert allocate(300, layers) == [150, 150, 0]
     assert allocate(400, layers) == [200, 200, 0]
-    assert allocate(1200, layers) == [200, 700, 0]
+    assert allocate(800, layers) == [200, 600, 0]
+    assert allocate(1200, layers) == [200, 400, 600]
     assert allocate(4000, layers) == [200, 700, 2500]
 
 
 def test_a_layer_that_is_not_sent_begins_only_where_there_is_more_than_it_needs() -> None:
     lowest = Demand(30, 200)
-    assert allocate(360, [lowest, Demand(150, 700, 1, sent=True)]) == [200, 160]
-    assert allocate(360, [lowest, Demand(150, 700, 1, sent=False)]) == [200, 0]
-    assert allocate(380, [lowest, Demand(150, 700, 1, sent=False)]) == [200, 180]
+    assert allocate(240, [lowest, Demand(150, 700, 1, sent=True)]) == [90, 150]
+    assert allocate(240, [lowest, Demand(150, 700, 1, sent=False)]) == [200, 0]
+    assert allocate(250, [lowest, Demand(150, 700, 1, sent=False)]) == [100, 150]
 
 
 def test_the_lowest_layers_of_all_tracks_are_sent_however_little_there_is() -> None:

@@ -43,6 +43,17 @@ CHANNEL_NAME_BYTES: Final = 1024 * 1024
 UNANSWERED_RETRANSMISSIONS: Final = 10
 """Timeouts in a row, on a path that works, after which an association that acknowledges nothing is over."""
 
+# RTCP
+
+RTCP_BYTES_PER_SECOND: Final = 131_072
+"""Bytes of RTCP that are read in a second, and at once. The reports on 100 Mbit/s of media are a third of that."""
+
+NACKED_PACKETS: Final = 512
+"""Packets that one NACK may ask for again; twice as many as we ever ask for. What follows in it is left."""
+
+REPORTED_PACKETS_PER_SECOND: Final = 16_384
+"""Packets that transport-wide reports may speak of in a second, and at once: 150 Mbit/s. Ten bytes can say 8191."""
+
 # Calls
 
 CALL_FEED_ITEMS: Final = 1000

@@ -33,6 +33,7 @@ from peer.rtp.codecs import is_reported
 from peer.rtp.congestion import CongestionControl
 from peer.rtp.packet_reader import RtpReader
 from peer.rtp.router import Router, RtcpSink, RtpSink
+from peer.rtp.rtcp_budget import RtcpBudget
 from peer.rtp.rtcp_reader import TransportFeedback, read_rtcp
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         path.reader = self._receive_at_once
         self._rtp_router: Any = Router()
         self._rtp_reader = RtpReader(self._rtp_header_extensions_map)
+        self._rtcp_budget = RtcpBudget()
         self._arrival_reports = ArrivalReports(self.send_rtp)
         self.congestion = congestion or CongestionControl()
         """How much of all that is sent comes through."""
@@ -361,6 +363,10 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             receiver.receive_rtp(packet, now)
 
     def _receive_rtcp(self, data: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        if not self._rtcp_budget.admits(data, now):
+            self._log.warning("the peer sends more RTCP than is read")
+            return
         try:
             packets = read_rtcp(data)
         except ValueError as exc:
@@ -368,7 +374,8 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
             return
         for packet in packets:
             if isinstance(packet, TransportFeedback):
-                self.congestion.reported(packet.body, asyncio.get_running_loop().time())
+                if self._rtcp_budget.admits_report(packet, now):
+                    self.congestion.reported(packet.body, now)
                 continue
             for sink in self._rtp_router.route_rtcp(packet):
                 sink.receive_rtcp(packet)

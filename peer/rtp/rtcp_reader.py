@@ -28,10 +28,13 @@ from aiortc.rtp import (
     RtcpSrPacket,
 )
 
+from peer import budgets
+
 __all__ = ["ReadRtcpPacket", "TransportFeedback", "read_rtcp"]
 
 RTPFB_TRANSPORT_CC: Final = 15
 _HEADER: Final = struct.Struct("!BBH")
+_NACK_PAIR: Final = struct.Struct("!HH")
 _REPORT_BLOCK: Final = 24
 _SENDER_INFO: Final = 24
 """Bytes of a sender report before its blocks, without the common header."""
@@ -46,6 +49,11 @@ class TransportFeedback:
     media_ssrc: int
     body: bytes
     """From the base sequence number on."""
+
+    @property
+    def packets(self) -> int:
+        """How many packets it claims to speak of."""
+        return int.from_bytes(self.body[2:4])
 
 
 ReadRtcpPacket: TypeAlias = AnyRtcpPacket | TransportFeedback
@@ -101,8 +109,25 @@ def _read(kind: int, count: int, body: bytes) -> ReadRtcpPacket | None:
             ssrc, media_ssrc = struct.unpack_from("!LL", body)
             return TransportFeedback(ssrc, media_ssrc, body[8:])
         if count == RTCP_RTPFB_NACK:
-            return RtcpRtpfbPacket.parse(body, count)
+            return _nack(body)
     return None
+
+
+def _nack(body: bytes) -> RtcpRtpfbPacket:
+    """Read a NACK: each number once, and no more of them than are ever missing at once."""
+    if len(body) < 8 or len(body) % 4:
+        raise ValueError("a NACK has an SSRC twice and whole pairs of a number and a mask")
+    ssrc, media_ssrc = struct.unpack_from("!LL", body)
+    lost: dict[int, None] = {}
+    for first, mask in dict.fromkeys(_NACK_PAIR.iter_unpack(body[8:])):
+        lost[first] = None
+        while mask:
+            lowest = mask & -mask
+            lost[first + lowest.bit_length() & 0xFFFF] = None
+            mask ^= lowest
+        if len(lost) >= budgets.NACKED_PACKETS:
+            break
+    return RtcpRtpfbPacket(RTCP_RTPFB_NACK, ssrc, media_ssrc, list(lost))
 
 
 def _checked_remb(packet: RtcpPsfbPacket) -> RtcpPsfbPacket:

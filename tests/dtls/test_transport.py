@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -13,13 +14,16 @@ from aiortc.rtcrtpparameters import (
     RTCRtpCodecParameters,
     RTCRtpHeaderExtensionParameters,
     RTCRtpReceiveParameters,
+    RTCRtpSendParameters,
 )
-from aiortc.rtp import HeaderExtensionsMap, RtpPacket
+from aiortc.rtp import RTCP_PSFB_PLI, AnyRtcpPacket, HeaderExtensionsMap, RtcpPsfbPacket, RtpPacket
 from OpenSSL import SSL
 
+from peer import budgets
 from peer.dtls.certificate import RTCCertificate as PeerCertificate
 from peer.dtls.transport import DATAGRAM_MAX, _split_records
 from peer.exceptions import RTCError
+from peer.rtp.bandwidth.feedback import PACKETS_MAX
 from peer.rtp.router import RtpSink
 from tests.simnet import in_virtual_time
 from tests.support.dtls_pair import ORIGIN, Pair, Receiver
@@ -227,6 +231,64 @@ async def test_two_tracks_of_a_kind_without_announced_ssrc_are_routed_by_mid(pai
             pair.client.send_rtp(packet.serialize(extensions))
     assert {(await tracks["b"].packets.get()).ssrc for _ in range(2)} == {1}
     assert {(await tracks["a"].packets.get()).ssrc for _ in range(2)} == {2}
+
+
+class Hears:
+    """A sender's part in RTCP: it hears what the peer asks for."""
+
+    def __init__(self) -> None:
+        self.packets: list[AnyRtcpPacket] = []
+
+    def receive_rtcp(self, packet: AnyRtcpPacket) -> None:
+        self.packets.append(packet)
+
+
+@in_virtual_time
+async def test_no_more_rtcp_is_read_in_a_second_than_honest_peers_send() -> None:
+    pair = Pair()
+    try:
+        await pair.connect()
+        sender = Hears()
+        pair.server.register_sender(sender, 7, RTCRtpSendParameters())
+        pleas = bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=7)) * 80
+        compound, a_second = len(pleas), budgets.RTCP_BYTES_PER_SECOND // len(pleas)
+        for _ in range(10 * a_second):
+            pair.client.send_rtp(pleas)
+        await asyncio.sleep(0.1)
+        assert len(sender.packets) == 80 * a_second
+        await asyncio.sleep(1)
+        pair.client.send_rtp(pleas)
+        await asyncio.sleep(0.1)
+        assert len(sender.packets) == 80 * (a_second + 1)
+        assert compound < DATAGRAM_MAX
+    finally:
+        await pair.server.stop()
+        await pair.client.stop()
+        for wire in pair.wires:
+            wire.close()
+
+
+@in_virtual_time
+async def test_ten_bytes_that_report_on_thousands_of_packets_are_read_seldom() -> None:
+    pair = Pair()
+    try:
+        await pair.connect()
+        body = struct.pack("!LLHHLHH", 1, 2, 1, PACKETS_MAX, 0, PACKETS_MAX - 1, 1)
+        report = struct.pack("!BBH", 0x8F, 205, len(body) // 4) + body
+        for _ in range(100):
+            pair.client.send_rtp(report * 40)
+        await asyncio.sleep(0.1)
+        read = budgets.REPORTED_PACKETS_PER_SECOND // PACKETS_MAX
+        assert pair.server.congestion.reports_received == read
+        await asyncio.sleep(1)
+        pair.client.send_rtp(report * 40)
+        await asyncio.sleep(0.1)
+        assert pair.server.congestion.reports_received == 2 * read
+    finally:
+        await pair.server.stop()
+        await pair.client.stop()
+        for wire in pair.wires:
+            wire.close()
 
 
 def receive_audio(pair: Pair, receiver: RtpSink) -> None:

@@ -177,7 +177,7 @@ async def sequence_jumps(member: Member, pace: Pace) -> None:
 
 @_member("rtcp-flood")
 async def rtcp_flood(member: Member, pace: Pace) -> None:
-    """NACKs that name the same packets 280 times, pleas for key frames, REMBs that lie (H5, L2)."""
+    """NACKs that name packets 280 times, reports on thousands in ten bytes, pleas, REMBs that lie (H5, L2)."""
     sdp = member.pc.remoteDescription.sdp
     ssrcs = [int(each) for each in re.findall(r"a=ssrc:(\d+) ", sdp)] or [1]
     numbers = struct.pack("!HH", 1000, 0xFFFF) * 280
@@ -188,6 +188,8 @@ async def rtcp_flood(member: Member, pace: Pace) -> None:
         remb = b"REMB" + struct.pack("!BBH", 255, 0xFF, 0xFFFF)
         member.rtcp(struct.pack("!BBH", 0x8F, 206, 4) + struct.pack("!LL", SSRC, 0) + remb)
         member.rtcp(struct.pack("!BBH", 0x9F, 201, 1) + struct.pack("!L", SSRC))
+        report = struct.pack("!LLHHLHH", SSRC, ssrc, 1, 8192, 0, 0x1FFF, 1)
+        member.rtcp((struct.pack("!BBH", 0x8F, 205, len(report) // 4) + report) * 40)
         await pace.turn()
         if not member.is_connected:
             return

@@ -17,6 +17,7 @@ from aiortc.rtp import (
     pack_remb_fci,
 )
 
+from peer import budgets
 from peer.rtp.rtcp_reader import TransportFeedback, read_rtcp
 
 INFO = RtcpReceiverInfo(5, 1, 2, 3, 4, 5, 6)
@@ -73,3 +74,18 @@ def test_a_transport_wide_report_is_handed_on_as_it_is() -> None:
 def test_lengths_that_do_not_add_up_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         read_rtcp(data)
+
+
+def test_a_nack_names_each_packet_once() -> None:
+    same = packet(205, 1, struct.pack("!LL", 1, 2) + struct.pack("!HH", 65530, 0xFFFF) * 280)
+    (nack,) = read_rtcp(same)
+    assert isinstance(nack, RtcpRtpfbPacket)
+    assert nack.lost == [number & 0xFFFF for number in range(65530, 65547)]
+
+
+def test_a_nack_names_no_more_packets_than_can_be_missing() -> None:
+    pairs = b"".join(struct.pack("!HH", 17 * n, 0xFFFF) for n in range(280))
+    (nack,) = read_rtcp(packet(205, 1, struct.pack("!LL", 1, 2) + pairs))
+    assert isinstance(nack, RtcpRtpfbPacket)
+    assert budgets.NACKED_PACKETS <= len(nack.lost) < budgets.NACKED_PACKETS + 17
+    assert nack.lost == list(range(len(nack.lost)))

@@ -22,9 +22,11 @@ from aiortc.rtp import HeaderExtensionsMap, RtpPacket, is_rtcp
 
 from peer import budgets
 from peer.rtp.codecs import HEADER_EXTENSIONS
+from peer.rtp.congestion import CongestionControl
 from peer.rtp.packet_reader import RtpReader
 from peer.rtp.receiver_reports import STREAMS_MAX
 from peer.rtp.router import LEARNED_MAX, Router
+from peer.rtp.rtcp_budget import RtcpBudget
 from peer.rtp.rtcp_reader import TransportFeedback, read_rtcp
 from peer.video import receiver as video_receiver
 from peer.video.depacketizer import START_CODE, depacketizer
@@ -65,6 +67,8 @@ class Transport:
         self.router = Router()
         self.extensions = HeaderExtensionsMap()
         self.reader = RtpReader(self.extensions)
+        self.congestion = CongestionControl()
+        self.budget = RtcpBudget()
 
     def send_rtp(self, data: bytes) -> None:
         if is_rtcp(data):
@@ -95,13 +99,18 @@ class Transport:
         if receiver is not None:
             receiver.receive_rtp(packet, now)
 
-    def rtcp(self, data: bytes) -> None:
+    def rtcp(self, data: bytes, now: float) -> None:
+        if not self.budget.admits(data, now):
+            return
         try:
             packets = read_rtcp(data)
         except ValueError:
             return
         for packet in packets:
-            if not isinstance(packet, TransportFeedback):
+            if isinstance(packet, TransportFeedback):
+                if self.budget.admits_report(packet, now):
+                    self.congestion.reported(packet.body, now)
+            else:
                 for sink in self.router.route_rtcp(packet):
                     sink.receive_rtcp(packet)
 
@@ -283,6 +292,7 @@ class Reports(Target):
             rtcp(203, 1, struct.pack("!L", ANNOUNCED)),
             rtcp(205, 1, nack),
             rtcp(205, 15, feedback),
+            rtcp(205, 15, struct.pack("!LLHHLHH", 1, SENDER, 1, 8192, 5, 0x1FFF, 1)),
             rtcp(206, 1, struct.pack("!LL", 1, SENDER)),
             rtcp(206, 4, struct.pack("!LLLL", 1, 0, SENDER, 0x01000000)),
             rtcp(206, 15, remb),
@@ -298,10 +308,15 @@ class Reports(Target):
         )
         self.transport.router.register_sender(self.sender, SENDER)
         self.sender.stream.ssrc = SENDER
-        self.transport.rtp(packet(1, KEY_VP8), asyncio.get_running_loop().time())
+        self.now = asyncio.get_running_loop().time()
+        self.transport.rtp(packet(1, KEY_VP8), self.now)
+        for _ in range(200):
+            self.transport.congestion.stamp(1000, self.now)
 
     async def run(self, data: bytes) -> None:
-        self.transport.rtcp(data)
+        self.now += 1  # as much of the budget as there ever is
+        self.transport.congestion.stamp(1000, self.now)
+        self.transport.rtcp(data, self.now)
         assert self.receiver.track.readyState == "live"
 
     async def close(self) -> None:

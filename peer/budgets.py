@@ -56,6 +56,17 @@ REPORTED_PACKETS_PER_SECOND: Final = 16_384
 
 # Calls
 
+CALL_SECTIONS: Final = 32
+"""Media sections of a description in a `Call`: cameras, microphones and screens of one peer. Each costs a millisecond
+that the event loop stands still for. An `RTCPeerConnection` takes 256, as conference servers send them."""
+
+CALL_DESCRIPTIONS_PER_SECOND: Final = 65_536
+"""Characters of one peer's offers and answers that are applied in a second; what comes faster waits. Ordinary ones have
+ten thousand, and cost ten milliseconds."""
+
+CALL_DESCRIPTIONS_AT_ONCE: Final = 524_288
+"""Characters of descriptions that are applied without a wait: twice the largest message of signalling."""
+
 CALL_FEED_ITEMS: Final = 1000
 """Items that wait for a reader of `Call.messages()` and its like. The oldest go first."""
 

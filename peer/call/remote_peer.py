@@ -21,23 +21,26 @@ import logging
 import math
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from aiortc import MediaStreamTrack
 
+from peer import budgets
 from peer.aio.background import Background
 from peer.aio.emitter import EventEmitter
+from peer.aio.turns import in_turns
 from peer.connection.media import channel_parameters
 from peer.connection.peer_connection import RTCPeerConnection
 from peer.recovery import Recovery, RecoveryReport
 from peer.rtp.fanout import Fanout, FanoutTrack
-from peer.sdp.parser import parse_description
+from peer.sdp.parser import parse_in_steps
 
 from .chat import Chat
 from .liveness import Liveness
 from .perfect_negotiation import Negotiation, session_of
+from .step_queue import STEPS_MAX, Step, StepQueue
 
 __all__ = ["ChannelOptions", "PeerSetup", "RemotePeer", "check_channel"]
 
@@ -45,7 +48,6 @@ logger = logging.getLogger(__name__)
 
 CHAT: Final = ("chat", 100)
 LIVENESS: Final = ("liveness", 101)
-INBOX: Final = 500
 STEP: Final = 10.0  # seconds
 RETIRED: Final = 64
 """Connections of one peer that are remembered after others have replaced them."""
@@ -57,7 +59,6 @@ START_OVER_CALM: Final = 60.0
 FAREWELL: Final = 0.5  # seconds that signalling may take to tell why a connection was closed
 
 ChannelOptions: TypeAlias = Mapping[str, Any]
-Step: TypeAlias = Callable[[], Awaitable[None]]
 
 
 def check_channel(label: str, options: ChannelOptions) -> None:
@@ -128,7 +129,7 @@ class RemotePeer(EventEmitter):
         self._may_offer = offers
         self._published: dict[Fanout, FanoutTrack | None] = {}
         self._opened: dict[str, ChannelOptions] = {}
-        self._inbox: asyncio.Queue[Step] = asyncio.Queue(INBOX)
+        self._inbox = StepQueue()
         self._retired: deque[str] = deque(maxlen=RETIRED)
         """Sessions of the remote's connections that others have replaced."""
         self._call = secrets.token_urlsafe(12)
@@ -227,11 +228,12 @@ class RemotePeer(EventEmitter):
         """Take an offer, answer, candidate or the end of candidates of this peer: done one at a time, in order."""
         kind = message["type"]
         if kind in ("offer", "answer"):
-            step: Step = lambda: self._describe(kind, message["sdp"], message.get("of"), message.get("call"))  # noqa: E731
-        else:
-            candidate = message.get("candidate") if kind == "ice-candidate" else None
-            step = lambda: self._candidate(candidate)  # noqa: E731
-        self._do(step)
+            sdp = message["sdp"]
+            step: Step = lambda: self._describe(kind, sdp, message.get("of"), message.get("call"))  # noqa: E731
+            self._do(step, len(sdp))
+            return
+        candidate = message.get("candidate") if kind == "ice-candidate" else None
+        self._do(lambda: self._candidate(candidate))
 
     def close(self, reason: str) -> None:
         """Free everything; `closed` waits until that is done."""
@@ -261,14 +263,14 @@ class RemotePeer(EventEmitter):
 
     # One step at a time
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: Step, characters: int = 0) -> None:
+        """Take a step when it is its turn. `characters` are those of the description it applies."""
         if self.left is not None:
             return
         try:
-            self._inbox.put_nowait(step)
+            self._inbox.put(step, characters)
         except asyncio.QueueFull:
-            # Only a peer that floods gets here: 500 messages are years of honest signalling.
-            logger.warning("%r: more than %d signalling messages wait; hanging up", self, INBOX)
+            logger.warning("%r: more than %d signalling messages wait; hanging up", self, STEPS_MAX)
             self._say_hang_up()
             self.close("sent more signalling messages than can be handled")
 
@@ -289,11 +291,16 @@ class RemotePeer(EventEmitter):
         session = session_of(sdp)
         if session in self._retired:
             return
+        if sdp.count("\nm=") > budgets.CALL_SECTIONS:
+            raise ValueError(
+                f"a description in a call may have at most {budgets.CALL_SECTIONS} media sections"
+            )
         if kind == "offer" and self._negotiation.session not in (None, session):
-            parse_description(sdp)  # nonsense is no reason to give up a connection that works
             if not self._may_start_over():
                 logger.warning("%r starts over too often: an offer was dropped", self)
                 return
+            # Nonsense is no reason to give up a connection that works.
+            await in_turns(parse_in_steps(sdp))
             logger.info("%r: the remote starts over", self)
             await self._replace()
         self._may_offer = True

@@ -20,7 +20,7 @@ from peer.aio.operations_chain import OperationsChain
 from peer.aiortc.behaviour import Behaviour
 from peer.jsep.effects import Agree
 from peer.jsep.mline import MLine, Sending
-from peer.rtp.codecs import local_codecs
+from peer.rtp.codecs import mime_types
 from peer.rtp.encodings import scale_down
 from peer.rtp.feed import UNBOUND
 from peer.rtp.line import Settled
@@ -88,7 +88,7 @@ class MediaLine:
     def observe(self) -> None:
         """Write what the sender is set to onto the line."""
         sender = self.sender
-        types = {codec.mimeType.lower() for codec in local_codecs(self.line.kind)}
+        types = mime_types(self.line.kind)
         formats = {name: own for name in types if (own := sender.format_parameters(name)) is not None}
         self.line.sending = Sending(
             track_id=self._track_id,

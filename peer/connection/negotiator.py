@@ -14,6 +14,7 @@ from typing import Protocol
 from peer.aio.background import Background
 from peer.aio.operations_chain import OperationsChain
 from peer.aio.task_queue import TaskQueue, turns
+from peer.aio.turns import in_turns
 from peer.aiortc.behaviour import Behaviour
 from peer.exceptions import InvalidStateError
 from peer.ice.agent.piggyback import ICE_OPTIONS
@@ -29,7 +30,7 @@ from peer.jsep.state import SdpType, next_state
 from peer.jsep.transport import Credentials
 from peer.jsep.validate import check_description, check_own
 from peer.rtp.encodings import ENCODINGS_MAX
-from peer.sdp.parser import parse_description
+from peer.sdp.parser import parse_in_steps
 
 from .configuration import RTCConfiguration
 from .effects import Effects
@@ -179,11 +180,14 @@ class Negotiator:
         if description is None or not description.sdp or judged_first:
             next_state(session.signaling_state, "local", kind)
         await self._in_parallel()
-        sdp = parse_description(await self._own_text(kind, description))
+        text = await self._own_text(kind, description)
+        sdp = await in_turns(parse_in_steps(text))
+        self.assert_open()
         if kind != "offer" and session.pending_remote is not None:
             name_as_offered(sdp, session.pending_remote.sdp)
         next_state(session.signaling_state, "local", kind)
-        check_own(session, kind, sdp)
+        if text != (session.last_offer if kind == "offer" else session.last_answer):
+            check_own(session, kind, sdp)
         check_description(session, kind, sdp, local=True)
         self._effects.carry_out(apply_local(session, kind, sdp, _now()))
         await self.start_flows()
@@ -216,7 +220,9 @@ class Negotiator:
         glare = kind == "offer" and before == "have-local-offer" and self._owner.behaviour.rolls_back_in_glare
         next_state("stable" if glare else before, "remote", kind)
         await self._in_parallel()
-        sdp = parse_description(description.sdp)
+        sdp = await in_turns(parse_in_steps(description.sdp))
+        self.assert_open()
+        self._observe()
         name_sections(session, kind, sdp)
         share_transport(sdp)
         check_description(session, kind, sdp, local=False)

@@ -7,8 +7,8 @@ from typing import Final
 
 from peer.exceptions import OperationError
 from peer.ice.candidate import Candidate
+from peer.sdp.bounds import CANDIDATES_MAX
 from peer.sdp.description import MediaSection
-from peer.sdp.parser import CANDIDATES_MAX
 
 from .effects import AddRemoteCandidate, Effect
 from .session import Description, Session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from aiortc.codecs import HEADER_EXTENSIONS as _HEADER_EXTENSIONS
@@ -110,6 +111,12 @@ def local_codecs(kind: str, *, more: bool = True) -> list[RTCRtpCodecParameters]
         if is_media_codec(codec):
             codec.rtcpFeedback.append(TRANSPORT_FEEDBACK)
     return codecs
+
+
+@cache
+def mime_types(kind: str) -> frozenset[str]:
+    """MIME types of the codecs of a kind, in small letters."""
+    return frozenset(codec.mimeType.lower() for codec in local_codecs(kind))
 
 
 def offered_codecs(
@@ -271,11 +278,13 @@ def _matching(
 
 def _compatible(ours: RTCRtpCodecParameters, theirs: RTCRtpCodecParameters) -> bool:
     if is_h264(theirs):
+        if not is_h264(ours) or ours.clockRate != theirs.clockRate:
+            return False
         try:
             H264Format.of(theirs.parameters)
         except ValueError:
             return False  # of another profile, or parameters that are none: a=fmtp:99 packetization-mode
-        return is_h264(ours) and ours.clockRate == theirs.clockRate
+        return True
     return codec_key(ours) == codec_key(theirs)
 
 

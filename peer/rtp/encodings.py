@@ -51,7 +51,7 @@ def initial_encodings(kind: str, given: Sequence[Mapping[str, Any]] | None) -> l
     for rid in named:
         if not isinstance(rid, str) or not _RID.fullmatch(rid):
             raise InvalidArgumentError(f"a rid is 1 to 16 letters and digits, not {rid!r:.50}")
-    choosable = [capability_member(codec) for codec in capabilities(kind).codecs]
+    choosable = [capability_member(codec) for codec in capabilities(kind).codecs] if encodings else []
     for each in encodings:
         if unsettable := [name for name in ("ssrc", "rtx", "fec") if name in each]:
             raise InvalidAccessError(f"{unsettable[0]} cannot be chosen")

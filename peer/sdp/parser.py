@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from typing import Final
 
 from aiortc.rtcrtpparameters import (
@@ -14,30 +15,21 @@ from aiortc.rtcrtpparameters import (
 from peer.exceptions import SdpSyntaxError
 from peer.ice.candidate import Candidate
 
+from .bounds import (
+    ATTRIBUTES_MAX,
+    CANDIDATES_MAX,
+    FEW_MAX,
+    FORMATS_MAX,
+    LATE_MAX,
+    LINES_MAX,
+    LINES_PER_STEP,
+    SECTIONS_MAX,
+    SIZE_MAX,
+)
 from .description import SessionDescription
 from .section import DIRECTIONS, SETUPS, Group, MediaSection, Ssrc, parse_parameters
 
-__all__ = [
-    "CANDIDATES_MAX",
-    "FEW_MAX",
-    "FORMATS_MAX",
-    "LINES_MAX",
-    "SECTIONS_MAX",
-    "SIZE_MAX",
-    "parse_description",
-]
-
-SIZE_MAX: Final = 1024 * 1024
-"""Characters. Real descriptions of large conferences stay well below."""
-LINES_MAX: Final = 65536
-SECTIONS_MAX: Final = 256
-"""Each becomes a transceiver, with all that belongs to one."""
-CANDIDATES_MAX: Final = 200
-"""Candidates read from one section; more would only make work."""
-FORMATS_MAX: Final = 256
-FEW_MAX: Final = 64
-"""Of what a section, or the session, has a few of: fingerprints, ICE options, streams, header extensions, groups.
-More are ignored, so that a large description costs no more than its size."""
+__all__ = ["parse_description", "parse_in_steps"]
 
 _MEDIA_LINE = re.compile(r"([!-~]+) (\d{1,5})(?:/\d+)? ([!-~]+)((?: [!-~]+)*) *")
 _BANDWIDTH = re.compile(r"(AS|TIAS): ?(\d{1,10})", re.ASCII)
@@ -48,15 +40,30 @@ def parse_description(text: str) -> SessionDescription:
     """Read a session description.
 
     Parsing is tolerant: what is not known is kept as it came, or ignored. Raises `SdpSyntaxError`, naming the line,
-    for what cannot be parsed and for what is over the bounds of this module.
+    for what cannot be parsed and for what is over its bounds (`peer.sdp.bounds`).
     """
-    return _Parser(text).session
+    steps = parse_in_steps(text)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            session: SessionDescription = done.value
+            return session
+
+
+def parse_in_steps(text: str) -> Generator[None, None, SessionDescription]:
+    """Read a session description as `parse_description` does, and yield after every `LINES_PER_STEP` lines.
+
+    An event loop that must not stand still takes a step in each of its turns. A description of a few sections is read
+    at once.
+    """
+    parser = _Parser()
+    yield from parser.read(text)
+    return parser.session
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
-        if len(text) > SIZE_MAX:
-            raise SdpSyntaxError(f"a description may have at most {SIZE_MAX} characters, not {len(text)}", 1)
+    def __init__(self) -> None:
         self.session = SessionDescription()
         self.number = 0
         # What stands above the first m= line holds for every section that does not say otherwise.
@@ -66,6 +73,11 @@ class _Parser:
         self.late: list[tuple[int, MediaSection, str, str]] = []
         self.ssrcs: dict[int, Ssrc] = {}
         self.own_fingerprints = False
+
+    def read(self, text: str) -> Generator[None, None, None]:
+        """Read the text, and yield now and then."""
+        if len(text) > SIZE_MAX:
+            raise SdpSyntaxError(f"a description may have at most {SIZE_MAX} characters, not {len(text)}", 1)
         lines = [line.rstrip() for line in re.split(r"\r\n|\n|\r", text)]
         if len(lines) > LINES_MAX + 1:  # the last is what follows the last line end
             raise SdpSyntaxError(f"a description may have at most {LINES_MAX} lines", LINES_MAX + 1)
@@ -77,6 +89,8 @@ class _Parser:
                     if isinstance(exc, SdpSyntaxError):
                         raise
                     raise self._wrong(f"{exc} in {line[:100]!r}") from None
+            if self.number % LINES_PER_STEP == 0:
+                yield
         if not any(lines) or not lines[0].startswith("v="):
             self.number = 1
             raise self._wrong("a session description begins with 'v=0'")
@@ -161,7 +175,7 @@ class _Parser:
         elif not (self.section.is_media and self._media_attribute(name, value)) and not self._data_attribute(
             name, value
         ):
-            self.section.attributes.append((name, value))
+            _keep(self.section.attributes, name, value)
 
     def _session_attribute(self, name: str, value: str | None) -> None:
         if name == "group":
@@ -177,7 +191,7 @@ class _Parser:
         elif name == "extmap":
             self._extension(_required(value))  # RFC 8285 §5: of all sections
         else:
-            self.session.attributes.append((name, value))
+            _keep(self.session.attributes, name, value)
 
     def _transport_attribute(self, name: str, value: str | None) -> bool:
         section = self.section
@@ -251,7 +265,9 @@ class _Parser:
             self._rtpmap(_required(value))
         elif name in ("fmtp", "rtcp-fb"):
             # They may stand before the rtpmap they speak of.
-            self.late.append((self.number, section, name, _required(value)))
+            text = _required(value)
+            if len(self.late) < LATE_MAX:
+                self.late.append((self.number, section, name, text))
         elif name == "ssrc":
             self._ssrc(_required(value))
         elif name == "ssrc-group":
@@ -274,7 +290,7 @@ class _Parser:
             section.sctp_port = _number(_required(value).strip(), 65535)
         elif name == "sctpmap":
             # draft-ietf-mmusic-sctp-sdp-05: the format is the port.
-            section.attributes.append((name, value))
+            _keep(section.attributes, name, value)
         elif name == "max-message-size":
             section.max_message_size = _number(_required(value).strip(), 2**63)
         elif name == "sctp-init":
@@ -358,6 +374,11 @@ class _Parser:
 
 
 _STATIC: Final = {"0": ("PCMU", 8000), "8": ("PCMA", 8000), "9": ("G722", 8000)}
+
+
+def _keep(attributes: list[tuple[str, str | None]], name: str, value: str | None) -> None:
+    if len(attributes) < ATTRIBUTES_MAX:
+        attributes.append((name, value))
 
 
 def _required(value: str | None) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 
 import signaling
+from peer import budgets
 from peer.call.call import Call, CallEnded
 from peer.call.chat import ChatBacklogFull
-from peer.call.remote_peer import INBOX
+from peer.call.step_queue import STEPS_MAX
 from tests.simnet import Link, in_virtual_time
 from tests.support.call_room import DELAY, Beeps, VirtualRoom, frames
 
@@ -257,6 +259,42 @@ async def test_nonsense_from_one_peer_changes_nothing(message: Any) -> None:
 
 
 @in_virtual_time
+async def test_an_offer_of_more_sections_than_a_call_has_is_not_even_read() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        await room.join("bob")
+        await room.all_connected()
+        bob = alice.peer("bob")
+        before = bob.pc
+        section = "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\n"
+        sdp = "v=0\r\no=- 77 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n" + section * (budgets.CALL_SECTIONS + 1)
+        bob.receive({"type": "offer", "sdp": sdp})
+        await asyncio.sleep(1)
+        assert bob.pc is before
+        assert len(before.getTransceivers()) < budgets.CALL_SECTIONS
+        assert not alice.seen("left", "reconnecting")
+
+
+@in_virtual_time
+async def test_what_shows_a_peer_shows_no_secret_and_no_line_of_its_making() -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        await room.join("bob")
+        await room.all_connected()
+        bob = alice.peer("bob")
+        bob.name = "bob\n12:00:00 CRITICAL forged\x1b[2J"
+        bob.metadata = {"token": "of-metadata"}
+        bob.send("of-chat")
+        shown = f"{bob!r} {bob} {alice.call!r}"
+        assert shown.isprintable()
+        assert "connected" in shown
+        descriptions = bob.pc.localDescription.sdp + bob.pc.remoteDescription.sdp
+        secrets = ["of-metadata", "of-chat", *bob.call_names, *re.findall(r"a=ice-pwd:(\S+)", descriptions)]
+        assert len(secrets) > 4
+        assert [secret for secret in secrets if secret in shown] == []
+
+
+@in_virtual_time
 async def test_a_flood_of_signalling_ends_that_peer_alone() -> None:
     async with VirtualRoom() as room:
         alice = await room.join("alice")
@@ -264,7 +302,7 @@ async def test_a_flood_of_signalling_ends_that_peer_alone() -> None:
         carol = await room.join("carol")
         await room.all_connected()
         bob = alice.peer("bob")
-        for _ in range(INBOX + 1):
+        for _ in range(STEPS_MAX + 1):
             bob.receive({"type": "end-of-candidates"})
         assert alice.seen("left") == [("left", "bob", "sent more signalling messages than can be handled")]
         await asyncio.sleep(1)

@@ -10,7 +10,7 @@ import pytest
 
 import peer
 from peer.rtp.media_stream import MediaStream
-from peer.sdp.parser import SECTIONS_MAX
+from peer.sdp.bounds import SECTIONS_MAX
 from tests.simnet import in_virtual_time
 from tests.support.corpus import connections, described, snapshot, text
 from tests.support.peer_pair import negotiate

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Generator
 
 import pytest
 
 import peer
-from peer.sdp.description import MediaSection, SessionDescription
-from peer.sdp.parser import (
+from peer.sdp.bounds import (
+    ATTRIBUTES_MAX,
     CANDIDATES_MAX,
     FEW_MAX,
     FORMATS_MAX,
+    LATE_MAX,
     LINES_MAX,
+    LINES_PER_STEP,
     SECTIONS_MAX,
     SIZE_MAX,
-    parse_description,
 )
+from peer.sdp.description import MediaSection, SessionDescription
+from peer.sdp.parser import parse_description, parse_in_steps
 from tests.support.corpus import names, text
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
@@ -320,3 +324,27 @@ def test_the_work_of_reading_grows_with_the_size_only(mass: str) -> None:
     parse_description(sdp)
     # A megabyte is read in a fifth of a second; what grew with its square would take hours.
     assert time.process_time() - began < 4
+
+
+def test_a_long_description_is_read_in_steps_and_an_ordinary_one_at_once() -> None:
+    for length, steps in ((100, 0), (LINES_PER_STEP * 3, 3)):
+        given = HEAD + "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\n" + "a=x\r\n" * length
+        read: list[SessionDescription] = []
+
+        def reading(given: str = given, read: list[SessionDescription] = read) -> Generator[None, None, None]:
+            read.append((yield from parse_in_steps(given)))
+
+        taken = len(list(reading()))
+        assert read == [parse_description(given)]
+        assert taken == steps
+
+
+def test_of_attributes_that_are_not_known_a_few_hundred_are_kept() -> None:
+    lines = "a=BUNDL\r\n" * 2 * ATTRIBUTES_MAX
+    parsed = parse_description(HEAD + lines + "m=audio 9 UDP/TLS/RTP/SAVPF 96\r\n" + lines)
+    assert len(parsed.attributes) == len(parsed.media[0].attributes) == ATTRIBUTES_MAX
+
+
+def test_of_what_is_said_about_formats_a_few_thousand_lines_are_read() -> None:
+    section = parse("a=rtpmap:96 opus/48000/2", *["a=rtcp-fb:96 nack"] * (2 * LATE_MAX))
+    assert len(section.codecs[0].rtcpFeedback) == LATE_MAX

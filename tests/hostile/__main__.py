@@ -17,8 +17,8 @@ async def main(attacks: list[str], seconds: float) -> None:
         for attack in attacks:
             # Each in a room of its own: what an attack leaves behind must not hide what the next one takes.
             async with Scene(Path(logs)) as scene:
-                await scene.under("nothing", 3)
-                found = await scene.under(attack, seconds)
+                await scene.under("nothing", seconds=3)
+                found = await scene.under(attack, seconds=seconds)
             print(
                 f"{attack:22} {found.gap * 1000:5.0f} ms {found.heard:6.1f} s {found.bot_memory / 1e6:+7.1f} MB "
                 f"{found.relay_memory / 1e6:+7.1f} MB {found.lag * 1000:7.0f} ms",

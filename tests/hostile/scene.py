@@ -60,21 +60,24 @@ class Scene:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def under(self, attack: str, seconds: float) -> Measured:
-        """Let the attack go on for so long. Raises `LabError` if an honest process does not answer any more."""
+    async def under(self, *attacks: str, seconds: float) -> Measured:
+        """Let attacks go on for so long, all at once. Raises `LabError` if an honest process answers no more."""
         honest = self.relay, self.bot, self.listener
         before = [await process.call("begin") for process in honest]
-        async with self._attacker(attack) as attacker:
-            try:
-                async with asyncio.timeout(seconds + ATTACK_BEGINS):
-                    await attacker.process.wait()
-            except TimeoutError:
-                pass
-            else:
-                raise AssertionError(f"the attack {attack!r} ended by itself{attacker.said()}")
+        async with contextlib.AsyncExitStack() as attackers:
+            started = [await attackers.enter_async_context(self._attacker(attack)) for attack in attacks]
+            ends = [asyncio.ensure_future(attacker.process.wait()) for attacker in started]
+            ended, _ = await asyncio.wait(
+                ends, timeout=seconds + ATTACK_BEGINS, return_when=asyncio.FIRST_COMPLETED
+            )
+            for end in ends:
+                end.cancel()
+            for attacker, end in zip(started, ends, strict=True):
+                if end in ended:
+                    raise AssertionError(f"the attack {attacker.name!r} ended by itself{attacker.said()}")
             relay, bot, listener = [await process.call("result") for process in honest]
         return Measured(
-            attack,
+            " ".join(attacks),
             gap=listener["gap"],
             heard=listener["heard"],
             bot_memory=bot["memory"] - before[1],

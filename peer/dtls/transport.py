@@ -52,8 +52,9 @@ FLIGHT_INTERVAL_UNKNOWN: Final = 0.4
 """The same when ICE has not measured a round trip."""
 ANSWER_WITHIN: Final = 30.0
 """Seconds the handshake may take from the first pair on, once both sides have agreed on a pair."""
-AGREED_WITHIN: Final = 300.0
-"""Seconds the peer may take to agree on a pair. It may have to wait for a description that people carry."""
+AGREED_WITHIN: Final = 120.0
+"""Seconds the peer may take to agree on a pair. It may have to wait for a description that people carry, and RFC 8863
+asks for no more than 39.5."""
 NO_PATH_INTERVAL: Final = 0.5
 """Seconds between two looks at whether there is a path by now: OpenSSL's repetitions are not used up on none."""
 FLIGHT_REPETITIONS: Final = 4

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
-__all__ = ["JSONFormatter", "TextFormatter", "configure_logs"]
+__all__ = ["AcceptFilter", "JSONFormatter", "TextFormatter", "configure_logs"]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -60,6 +63,33 @@ class TextFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
+class AcceptFilter(logging.Filter):
+    """Says once in `interval` seconds that no file descriptor is left.
+
+    asyncio has a traceback for every connection that waits, again and again.
+    """
+
+    def __init__(self, interval: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._interval = interval
+        self._clock = clock
+        self._told = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let a record through, or not."""
+        if record.name != "asyncio" or not record.getMessage().startswith("socket.accept() out of system"):
+            return True
+        now = self._clock()
+        if now - self._told < self._interval:
+            return False
+        self._told = now
+        record.msg = (
+            "no file descriptor is left, and nobody else is let in meanwhile: raise the limit (ulimit -n)"
+        )
+        record.args = record.exc_info = record.exc_text = None
+        return True
+
+
 def configure_logs(form: Literal["text", "json"], level: int = logging.INFO) -> None:
     """Send the logs of the process to standard error.
 
@@ -67,6 +97,7 @@ def configure_logs(form: Literal["text", "json"], level: int = logging.INFO) -> 
     """
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
+    stream.addFilter(AcceptFilter())
     logging.basicConfig(level=level, handlers=[stream], force=True)
     # uvicorn repeats what the relay says better.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +19,8 @@ class RelayProcess:
     """`python -m signaling` on a free port."""
 
     def __init__(self, *arguments: str, **environment: str) -> None:
+        self.log: Path | None = None
+        """Where it logs to; nowhere without."""
         self._arguments = arguments
         self._environment = environment
         self.port = 0
@@ -26,19 +29,26 @@ class RelayProcess:
     async def start(self) -> Self:
         command = [sys.executable, "-m", "signaling", "--development", "--port", "0", *self._arguments]
         # Not asyncio's subprocesses: those are waited for in threads that end a moment after the test.
-        self._process = process = subprocess.Popen(  # noqa: ASYNC220
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | self._environment,
-        )
+        with open(self.log or os.devnull, "wb") as log:  # noqa: ASYNC230
+            self._process = process = subprocess.Popen(  # noqa: ASYNC220
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=os.environ | self._environment,
+            )
         assert process.stdout is not None
         line = await asyncio.to_thread(process.stdout.readline)
         if not line:
             raise RuntimeError(f"{' '.join(command)} ended with status {process.wait()}")
         self.port = int(line.rpartition(":")[2].partition("/")[0])
         return self
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        assert self._process is not None
+        return self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None

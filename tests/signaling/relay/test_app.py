@@ -33,7 +33,7 @@ from signaling import (
 from signaling.protocol import messages
 from signaling.protocol.schema import protocol_schema, protocol_schema_text
 from signaling.relay.command import app as command
-from signaling.relay.logs import JSONFormatter, TextFormatter
+from signaling.relay.logs import AcceptFilter, JSONFormatter, TextFormatter
 from signaling.relay.settings import misspelt
 from tests.interop.coturn import make_certificate
 from tests.signaling.cluster import RelayProcess
@@ -224,6 +224,25 @@ def test_importing_the_client_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_that_no_descriptor_is_left_is_told_once_in_a_while_and_nothing_else_is_held_back() -> None:
+    now = 0.0
+    accepts = AcceptFilter(10, lambda: now)
+
+    def told(name: str, message: str) -> str | None:
+        record = logging.getLogger(name).makeRecord(name, logging.ERROR, "f", 1, message, (), None)
+        return TextFormatter().format(record)[17:] if accepts.filter(record) else None
+
+    full = "socket.accept() out of system resource\nsocket: <asyncio.TransportSocket fd=6>"
+    first = told("asyncio", full)
+    assert first is not None
+    assert "ulimit" in first
+    assert [told("asyncio", full) for _ in range(200)] == [None] * 200
+    assert told("asyncio", "Task exception was never retrieved") == "Task exception was never retrieved"
+    assert told("other", full) is not None
+    now = 10.0
+    assert told("asyncio", full) == first
 
 
 # The command

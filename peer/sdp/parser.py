@@ -409,6 +409,7 @@ def _group(value: str) -> Group:
 
 def _connection_from_sdp(value: str) -> str:
     parts = value.split()
-    if len(parts) != 3 or parts[0] != "IN":
+    address = parts[2].partition("/")[0] if len(parts) == 3 and parts[0] == "IN" else ""
+    if not address:
         raise ValueError("'c=IN IP4 <address>' or 'c=IN IP6 <address>' expected")
-    return parts[2].partition("/")[0]
+    return address

@@ -377,14 +377,18 @@ class Generation:
     @property
     def _filter(self) -> RemoteFilter:
         if self._remote_filter is None:
-            usable = usable_interfaces(self._network.interfaces(), self._options)
             self._remote_filter = RemoteFilter(
-                [each.address for each in usable],
+                self._own_addresses,
                 servers=[server.host for server in self._options.servers],
                 behind_static_nat=bool(self._options.nat_1to1),
                 asked=self._options.remote_filter,
             )
         return self._remote_filter
+
+    def _own_addresses(self) -> list[str]:
+        # To ask the system takes a millisecond, and gathering has asked.
+        usable = self._gatherer.usable or usable_interfaces(self._network.interfaces(), self._options)
+        return [each.address for each in usable]
 
     def _permit(self, bases: list[DatagramBase], peers: list[Address]) -> None:
         for base in bases:

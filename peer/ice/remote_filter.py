@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from .candidate import Candidate
@@ -18,6 +19,7 @@ _SHARED = ipaddress.ip_network("100.64.0.0/10")
 _BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
+@lru_cache(256)
 def reach_of(address: str) -> Reach:
     """Return from where an address can be reached. Raises `ValueError` for what is no address."""
     parsed = ipaddress.ip_address(address)
@@ -49,20 +51,33 @@ class RemoteFilter:
 
     def __init__(
         self,
-        own: Iterable[str],
+        own: Callable[[], Iterable[str]],
         *,
         servers: Iterable[str] = (),
         behind_static_nat: bool = False,
         asked: Callable[[Candidate], bool] | None = None,
     ) -> None:
-        self._own = {reach_of(address) for address in own}
-        self._is_public = "public" in self._own or behind_static_nat
+        """`own` tells this host's addresses. It is called once, and not before they matter: asking takes a while."""
+        self._addresses = own
+        self._behind_static_nat = behind_static_nat
         self._asked = asked
-        for host in servers:
-            with contextlib.suppress(ValueError):  # A name says nothing, but for one.
-                reach = reach_of("127.0.0.1" if host == "localhost" else host)
-                if reach in ("loopback", "link-local"):
-                    self._own.add(reach)
+        self._servers = tuple(servers)
+        self._known: set[Reach] | None = None
+
+    @property
+    def _own(self) -> set[Reach]:
+        if self._known is None:
+            self._known = {reach_of(address) for address in self._addresses()}
+            for host in self._servers:
+                with contextlib.suppress(ValueError):  # A name says nothing, but for one.
+                    reach = reach_of("127.0.0.1" if host == "localhost" else host)
+                    if reach in ("loopback", "link-local"):
+                        self._known.add(reach)
+        return self._known
+
+    @property
+    def _is_public(self) -> bool:
+        return self._behind_static_nat or "public" in self._own
 
     def takes(self, candidate: Candidate) -> bool:
         """Whether to send anything to a candidate, whose address is no name."""

@@ -54,18 +54,18 @@ def candidate(address: str, protocol: str = "udp") -> Candidate:
 def test_what_is_sent_to_depends_on_what_we_are(
     own: list[str], address: str, protocol: str, taken: bool
 ) -> None:
-    assert RemoteFilter(own).takes(candidate(address, protocol)) == taken
+    assert RemoteFilter(lambda: own).takes(candidate(address, protocol)) == taken
 
 
 def test_a_host_behind_a_static_nat_is_as_good_as_public() -> None:
-    assert not RemoteFilter(["10.0.0.5"], behind_static_nat=True).takes(candidate("10.0.0.9", "tcp"))
+    assert not RemoteFilter(lambda: ["10.0.0.5"], behind_static_nat=True).takes(candidate("10.0.0.9", "tcp"))
 
 
 def test_the_applications_own_rule_decides_alone_but_for_addresses_nobody_can_be_at() -> None:
-    everything = RemoteFilter(SERVER, asked=lambda candidate: True)
+    everything = RemoteFilter(lambda: SERVER, asked=lambda candidate: True)
     assert everything.takes(candidate("127.0.0.1", "tcp"))
     assert not everything.takes(candidate("224.0.0.1"))
-    assert not RemoteFilter(SERVER, asked=lambda candidate: False).takes(candidate("8.8.8.8"))
+    assert not RemoteFilter(lambda: SERVER, asked=lambda candidate: False).takes(candidate("8.8.8.8"))
 
 
 def test_reach_is_that_of_the_mapped_address() -> None:
@@ -102,5 +102,21 @@ async def test_names_are_looked_up_only_where_they_are_local_or_that_was_asked_f
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_a_turn_server_on_loopback_gives_the_peer_relayed_addresses_there(host: str) -> None:
     relayed = candidate("127.0.0.1")
-    assert RemoteFilter(HOME, servers=[host]).takes(relayed)
-    assert not RemoteFilter(HOME, servers=["turn.example", "203.0.114.5"]).takes(relayed)
+    assert RemoteFilter(lambda: HOME, servers=[host]).takes(relayed)
+    assert not RemoteFilter(lambda: HOME, servers=["turn.example", "203.0.114.5"]).takes(relayed)
+
+
+def test_the_host_is_not_asked_for_its_addresses_before_they_matter_and_only_once() -> None:
+    asked: list[list[str]] = []
+
+    def own() -> list[str]:
+        asked.append(HOME)
+        return HOME
+
+    rule = RemoteFilter(own)
+    assert rule.takes(candidate("192.168.1.9"))
+    assert rule.takes(candidate("8.8.8.8", "tcp"))
+    assert asked == []
+    assert not rule.takes(candidate("127.0.0.1"))
+    assert rule.takes(candidate("10.0.0.9", "tcp"))
+    assert len(asked) == 1

@@ -79,6 +79,8 @@ class Gatherer:
         self.options = options
         self._ipv4_first = ipv4_first
         self.complete = False
+        self.usable: Sequence[Interface] = ()
+        """The interfaces it gathers on, as they were last seen."""
         self._network = network
         self._rng = rng
         self._sink: GatheringSink | None = None
@@ -128,7 +130,9 @@ class Gatherer:
 
         On a machine that has lost its last interface nothing is given up: it may come back as it was.
         """
-        usable = usable_interfaces(self._network.interfaces(), self.options, ipv4_first=self._ipv4_first)
+        usable = self.usable = usable_interfaces(
+            self._network.interfaces(), self.options, ipv4_first=self._ipv4_first
+        )
         if self._closed or not usable:
             return False
         addresses = {interface.address for interface in usable}
@@ -214,7 +218,9 @@ class Gatherer:
                 self._sink.gathering_complete()
 
     async def _gather(self) -> None:
-        usable = usable_interfaces(self._network.interfaces(), self.options, ipv4_first=self._ipv4_first)
+        usable = self.usable = usable_interfaces(
+            self._network.interfaces(), self.options, ipv4_first=self._ipv4_first
+        )
         if not usable:
             logger.warning(
                 "there is no network interface to gather candidates on, or bind, interface_filter and ip_versions "

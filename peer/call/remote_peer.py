@@ -30,6 +30,7 @@ from aiortc import MediaStreamTrack
 from peer import budgets
 from peer.aio.background import Background
 from peer.aio.emitter import EventEmitter
+from peer.aio.seldom_log import SeldomLog
 from peer.aio.turns import in_turns
 from peer.connection.media import channel_parameters
 from peer.connection.peer_connection import RTCPeerConnection
@@ -130,6 +131,7 @@ class RemotePeer(EventEmitter):
         self._published: dict[Fanout, FanoutTrack | None] = {}
         self._opened: dict[str, ChannelOptions] = {}
         self._inbox = StepQueue()
+        self._log = SeldomLog(logger)
         self._retired: deque[str] = deque(maxlen=RETIRED)
         """Sessions of the remote's connections that others have replaced."""
         self._call = secrets.token_urlsafe(12)
@@ -282,7 +284,7 @@ class RemotePeer(EventEmitter):
                 async with asyncio.timeout(STEP):
                     await step()
             except Exception as error:
-                logger.warning("%r: %s: %s", self, type(error).__name__, error)
+                self._log.warning("%r: %s: %s", self, type(error).__name__, error)
 
     async def _offer(self) -> None:
         await self._negotiation.offer()
@@ -297,7 +299,7 @@ class RemotePeer(EventEmitter):
             )
         if kind == "offer" and self._negotiation.session not in (None, session):
             if not self._may_start_over():
-                logger.warning("%r starts over too often: an offer was dropped", self)
+                self._log.warning("%r starts over too often: an offer was dropped", self)
                 return
             # Nonsense is no reason to give up a connection that works.
             await in_turns(parse_in_steps(sdp))

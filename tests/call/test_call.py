@@ -276,6 +276,29 @@ async def test_an_offer_of_more_sections_than_a_call_has_is_not_even_read() -> N
 
 
 @in_virtual_time
+async def test_offers_of_ever_new_connections_are_taken_ever_more_seldom(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with VirtualRoom() as room:
+        alice = await room.join("alice")
+        bob = await room.join("bob")
+        await room.all_connected()
+        mallory, offer = alice.peer("bob"), bob.peer("alice").pc.localDescription
+        connections = {mallory.pc}
+        for number in range(600):  # ten a second
+            if mallory.left is not None:
+                break
+            sdp = re.sub(r"o=- \d+", f"o=- {number + 1}", offer.sdp, count=1)
+            mallory.receive({"type": "offer", "sdp": sdp})
+            await asyncio.sleep(0.1)
+            connections.add(mallory.pc)
+        # After 0, 1, 3, 7, 15 and 31 seconds; what there was before, and what our own recovery tries.
+        assert 2 <= len(connections) <= 10
+        told = [record for record in caplog.records if "starts over too often" in record.getMessage()]
+        assert len(told) <= 60
+
+
+@in_virtual_time
 async def test_what_shows_a_peer_shows_no_secret_and_no_line_of_its_making() -> None:
     async with VirtualRoom() as room:
         alice = await room.join("alice")

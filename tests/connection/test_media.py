@@ -6,6 +6,7 @@ import asyncio
 import fractions
 import itertools
 import re
+import threading
 from typing import Any
 
 import av
@@ -280,3 +281,15 @@ async def test_a_reader_that_never_reads_costs_no_memory() -> None:
     assert track.framesDropped == 950
     assert await track.recv() == 950
     track.stop()
+
+
+async def test_an_offer_of_sixty_videos_starts_no_thread() -> None:
+    async with pair() as (a, b):
+        for _ in range(60):
+            a.addTransceiver("video")
+        await a.setLocalDescription()
+        before = {thread.ident for thread in threading.enumerate()}
+        await b.setRemoteDescription(a.localDescription)
+        await b.setLocalDescription()
+        assert len(b.getTransceivers()) == 60
+        assert {thread.ident for thread in threading.enumerate()} <= before

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-import uvicorn
-from starlette.applications import Starlette
 from starlette.routing import Route
 
 from peer.audio import EnergyVad
 from peer.audio.opus import Pcm
 from peer.realtime import AgentCall, Prompt, Realtime, RealtimeEndpoints, RealtimeEvent
+from tests.support.web import served
 
 KEY = "sk-test"
 E = TypeVar("E", bound=RealtimeEvent)
@@ -64,28 +62,11 @@ class ServedAgent:
 async def serving(agent: Any, *extra: Route, **options: Any) -> AsyncIterator[ServedAgent]:
     """Serve an agent, beside other routes; only `KEY` is let in."""
     endpoints = RealtimeEndpoints(agent, **{"authorize": lambda key: key == KEY, "vad": EnergyVad, **options})
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        listening.setblocking(False)
-        port = listening.getsockname()[1]
-        config = uvicorn.Config(
-            Starlette(routes=[*extra, *endpoints.routes]),
-            log_level="warning",
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
-        server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        running = asyncio.create_task(server._serve([listening]))
+    async with served([*extra, *endpoints.routes]) as url:
         try:
-            while not server.started:
-                await asyncio.sleep(0.01)
-            yield ServedAgent(endpoints, f"http://127.0.0.1:{port}")
+            yield ServedAgent(endpoints, url)
         finally:
             await endpoints.close()
-            server.should_exit = True
-            await running
 
 
 async def next_of(call: Realtime, kind: type[E], wanted: Callable[[E], bool] = lambda event: True) -> E:

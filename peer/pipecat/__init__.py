@@ -1,4 +1,4 @@
-"""Pipecat's protocol: a bot of yours for pipecat's own clients (SmallWebRTC and RTVI).
+"""Pipecat's protocol (SmallWebRTC and RTVI): a bot of yours for pipecat's clients, and a client for pipecat's bots.
 
 Needs the extra `pipecat`: `pip install 'webrtc-peer[pipecat]'`.
 """
@@ -6,14 +6,17 @@ Needs the extra `pipecat`: `pip install 'webrtc-peer[pipecat]'`.
 from __future__ import annotations
 
 try:
+    import httpx as _httpx  # noqa: F401
     import starlette as _starlette  # noqa: F401
-except ImportError:
+except ImportError as error:
     raise ImportError(
-        "pipecat's routes need Starlette: pip install 'webrtc-peer[pipecat]'", name="starlette"
+        f"pipecat's protocol needs {error.name}: pip install 'webrtc-peer[pipecat]'", name=error.name
     ) from None
 
 from .bot_session import BotSession
+from .client import BotCall, connect
+from .errors import PipecatError
 from .rtvi import RtviMessage
 from .server import PipecatEndpoints, routes
 
-__all__ = ["BotSession", "PipecatEndpoints", "RtviMessage", "routes"]
+__all__ = ["BotCall", "BotSession", "PipecatEndpoints", "PipecatError", "RtviMessage", "connect", "routes"]

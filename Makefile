@@ -1,6 +1,7 @@
 # make demo   a call with a bot, in your browser
-# make test   style, types and every test, with the real servers and browser they need
+# make test   style, types, pages and all tests but the soak, with the real servers and browser they need
 # make fast   unit tests and the virtual network only
+# make soak   long trouble, thousands of random worlds, many examples of each property: half an hour
 # make fuzz   fuzz every parser; ARGS="--seconds 600 sctp" fuzzes one of them for ten minutes
 # make bench  time to an open channel, ours beside aiortc's
 
@@ -23,7 +24,7 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get
 TEST_PARTS := turnserver:coturn chromium:chromium redis-server:redis-server ip:iproute2 nft:nftables espeak-ng:espeak-ng npm:npm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-voice relay test check style types docs docs-serve audit fast real fuzz bench bench-connect bench-restart \
+.PHONY: help demo demo-voice relay test check style types docs docs-serve audit fast real soak fuzz bench bench-connect bench-restart \
 	bench-audio bench-signaling setup python test-parts clean
 
 help:
@@ -61,15 +62,19 @@ docs-serve: $(READY)
 
 # Real sockets, browsers and servers on a busy machine now and then miss what is asked of them. A test that fails is run
 # again, in plain sight; one that fails twice has failed.
-FAST := $(BIN)/python -m pytest -m "not real and not soak and not bench"
+FAST := $(BIN)/python -m pytest -m "not (real or slow or soak or bench)"
 
 fast: $(READY)
 	$(FAST) $(PARALLEL) --dist worksteal $(ARGS) || { [ $$? = 1 ] && echo "Once more, what failed:" && \
 		$(FAST) --last-failed --last-failed-no-failures none $(ARGS); }
 
 real: $(READY) test-parts
-	$(BIN)/python -m pytest -m "(real or soak) and not bench" --timeout 180 $(PARALLEL) --dist worksteal \
+	$(BIN)/python -m pytest -m "(real or slow) and not (soak or bench)" --timeout 180 $(PARALLEL) --dist worksteal \
 		--reruns 1 --max-suite-reruns 6 --rerun-show-tracebacks $(ARGS)
+
+soak: $(READY) test-parts
+	$(BIN)/python -m pytest -m "(soak or hypothesis) and not bench" --hypothesis-profile soak --timeout 900 \
+		$(PARALLEL) --dist worksteal $(ARGS)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz $(ARGS)

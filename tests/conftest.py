@@ -18,8 +18,11 @@ from hypothesis import settings
 pytest_plugins = ["tests.signaling.figures"]
 
 CI = os.environ.get("CI") == "true"
-# The same examples each time, and no bound on how long one takes: the machine may be busy.
-settings.load_profile("ci")
+# The same examples each time, and no bound on how long one takes: the machine may be busy. Few of them here, many in
+# `make soak`, which names its profile.
+settings.register_profile("fast", settings.get_profile("ci"), max_examples=20)
+settings.register_profile("soak", settings.get_profile("ci"), max_examples=300)
+settings.load_profile("fast")
 
 REAL_PARTS = {
     "coturn": "turnserver",

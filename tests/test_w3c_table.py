@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 import aiortc
 import aiortc.rtcsctptransport
+import pytest
 
 import peer
 import peer.connection.ice_transport as ice_transport
@@ -91,6 +92,7 @@ def test_every_row_can_be_read_and_what_differs_says_how() -> None:
     assert len(twice) == len(set(twice))
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_the_interfaces_dictionaries_and_statistics_have_the_members_that_are_said() -> None:
     async with connections("max-bundle", "max-bundle") as (a, b):

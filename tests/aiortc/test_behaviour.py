@@ -33,6 +33,7 @@ def test_aiortc_decides_otherwise_than_the_w3c_in_each_of_them(name: str) -> Non
     assert getattr(AIORTC, name) is not getattr(W3C, name)
 
 
+@pytest.mark.slow
 def test_each_of_them_is_asked_for_somewhere() -> None:
     assert set(NAMES) <= asked_for()
 

@@ -43,6 +43,7 @@ def test_a_tone_arrives_at_the_right_pitch_and_level(codec: RTCRtpCodecParameter
     run()
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_a_call_through_ten_percent_loss_recovers_most_of_it() -> None:
     source = AudioSource(48000, queue_ms=60_000)
@@ -350,6 +351,7 @@ async def test_capture_times_follow_the_senders_clock_once_it_has_reported() -> 
         track.stop()
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_two_hundred_calls_leave_nothing_behind() -> None:
     source = AudioSource(48000)

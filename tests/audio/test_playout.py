@@ -191,6 +191,7 @@ def test_a_packet_that_cannot_be_decoded_counts_as_lost() -> None:
     assert heard.median_age(begin=8) < DELAY + 0.050
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drift", [100e-6, -100e-6])
 def test_an_hour_of_clock_drift_neither_grows_nor_leaves_gaps(drift: float) -> None:
     arrivals = steady(3600, drift=drift, size=480)  # packets of 60 ms: a third of the work
@@ -221,6 +222,7 @@ def opus_speech(seconds: float) -> tuple[Pcm, list[bytes]]:
     return said, [encoder.encode(said[i : i + 960]) for i in range(0, len(said), 960)]
 
 
+@pytest.mark.slow
 def test_speech_through_loss_and_jitter_has_no_clicks() -> None:
     said, packets = opus_speech(20.0)
     arrivals = lossy(jittered(steady(20), lambda at, chance: chance.uniform(0, 0.02)), 0.1)

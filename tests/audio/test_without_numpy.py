@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 WITHOUT = """
 import sys
 sys.modules["numpy"] = None
@@ -16,6 +18,7 @@ except ImportError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_bare_connection_needs_no_numpy_and_audio_says_what_to_install() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(

@@ -166,6 +166,7 @@ async def test_hanging_up_with_one_is_noticed_by_it_at_once_and_leaves_the_other
         assert (len(alice.call.peers), len(bob.call.peers), len(carol.call.peers)) == (1, 1, 2)
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_leaving_is_noticed_by_all_at_once_and_frees_everything() -> None:
     async with VirtualRoom() as room:
@@ -275,6 +276,7 @@ async def test_an_offer_of_more_sections_than_a_call_has_is_not_even_read() -> N
         assert not alice.seen("left", "reconnecting")
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_offers_of_ever_new_connections_are_taken_ever_more_seldom(
     caplog: pytest.LogCaptureFixture,

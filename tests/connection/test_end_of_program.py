@@ -88,8 +88,18 @@ def run(beginning: str, end: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("beginning", BEGINNINGS)
+# Each starts a program of its own; one of each way to end is quick enough for every day.
+DAILY = {("connected", "returns"), ("still checking", "raises"), ("no relay to signal through", "exits")}
+
+
+@pytest.mark.parametrize(
+    ("beginning", "end"),
+    [
+        pytest.param(beginning, end, marks=[] if (beginning, end) in DAILY else pytest.mark.slow)
+        for beginning in BEGINNINGS
+        for end in ENDS
+    ],
+)
 def test_a_program_that_closes_nothing_says_nothing(beginning: str, end: str) -> None:
     statement, code, last = ENDS[end]
     done = run(BEGINNINGS[beginning], statement)
@@ -101,6 +111,7 @@ def test_a_program_that_closes_nothing_says_nothing(beginning: str, end: str) ->
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_call_with_nothing_but_its_own_traceback() -> None:
     body = "pair = await connected(); print('ready', flush=True); await asyncio.sleep(60)"
     program = f"{PREAMBLE}\nasync def main():\n    {body}\n\nasyncio.run(main())\n"

@@ -283,6 +283,7 @@ async def test_a_reader_that_never_reads_costs_no_memory() -> None:
     track.stop()
 
 
+@pytest.mark.slow
 async def test_an_offer_of_sixty_videos_starts_no_thread() -> None:
     async with pair() as (a, b):
         for _ in range(60):

@@ -16,6 +16,7 @@ from tests.docs.blocks import PAGES, ROOT, WRITTEN, Block, blocks
 CHECKED = list(blocks())
 
 
+@pytest.mark.slow
 def test_every_python_block_on_a_page_passes_the_type_checker(tmp_path: Path) -> None:
     assert len(CHECKED) > 15
     for block in CHECKED:
@@ -35,6 +36,7 @@ def test_every_python_block_on_a_page_compiles(block: Block) -> None:
     compile(block.program(), block.name, "exec")
 
 
+@pytest.mark.slow
 async def test_the_program_with_two_connections_runs_as_it_stands() -> None:
     [program] = [block.code for block in CHECKED if "here, there = RTCPeerConnection()" in block.code]
     running = await asyncio.create_subprocess_exec(

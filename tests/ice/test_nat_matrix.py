@@ -225,6 +225,7 @@ def test_an_interface_that_never_worked_costs_a_multihomed_host_nothing() -> Non
     assert clock.run_until(lambda: one.selected != "" and other.selected != "", 0.1 + 0.04 + 0.03)
 
 
+@pytest.mark.slow
 def test_hosts_with_a_dozen_useless_interfaces_each_still_find_the_relay() -> None:
     clock = VirtualClock()
     world = World(clock)

@@ -94,6 +94,7 @@ async def test_a_track_is_added_to_a_running_call(offerer: str) -> None:
     await b.close()
 
 
+@pytest.mark.slow
 async def test_one_that_goes_after_its_answer_is_failed_in_bounded_time_and_so_is_every_restart() -> None:
     """It neither trickles nor says that its candidates have an end."""
     timings = IceTimings(patience=2.0, initial_rto=0.1, max_rto=0.2, transmissions=4)

@@ -226,6 +226,7 @@ async def until_set(event: threading.Event) -> None:
     await asyncio.get_running_loop().run_in_executor(None, event.wait, 10)
 
 
+@pytest.mark.slow
 async def test_a_source_that_stalls_is_stopped_at_once(tmp_path: Path) -> None:
     data = film(tmp_path / "film.mkv", 20).read_bytes()
     file = Stalled(data, len(data) // 2)

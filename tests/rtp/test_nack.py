@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from peer.rtp.nack import GAP_MAX, MISSING_MAX, TRIES_MAX, NackGenerator
 
 
@@ -26,6 +28,7 @@ def test_what_never_comes_is_asked_for_a_bounded_number_of_times() -> None:
     assert nack.next_at is None
 
 
+@pytest.mark.slow
 def test_no_leap_of_the_numbers_makes_many_requests() -> None:
     nack = NackGenerator()
     nack.received(0, 0.0)

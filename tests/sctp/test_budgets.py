@@ -70,6 +70,7 @@ async def test_a_message_as_long_as_our_description_says_arrives(far: RawPeer) -
     assert got == [whole]
 
 
+@pytest.mark.slow
 async def test_messages_without_an_end_on_ever_more_streams_end_the_association(far: RawPeer) -> None:
     piece, sent = bytes(1100), 0
     with at_most(2.0, hang=20):
@@ -81,6 +82,7 @@ async def test_messages_without_an_end_on_ever_more_streams_end_the_association(
     assert far.transport.failure is not None
 
 
+@pytest.mark.slow
 async def test_what_comes_before_its_turn_waits_within_a_budget_and_arrives_in_the_end(far: RawPeer) -> None:
     channel = await channel_from(far)
     got: list[str] = []
@@ -98,6 +100,7 @@ async def test_what_comes_before_its_turn_waits_within_a_budget_and_arrives_in_t
     assert got == [f"m{number}" for number in range(count)]
 
 
+@pytest.mark.slow
 async def test_gaps_everywhere_cost_a_packet_no_more_than_others_and_the_answer_fits_one(
     far: RawPeer,
 ) -> None:

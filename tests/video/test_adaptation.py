@@ -23,6 +23,7 @@ async def test_a_wide_link_is_used_within_a_second_and_without_a_queue() -> None
         assert len(lane.key_frames) == 1
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_a_narrow_link_is_filled_and_hardly_queued_on() -> None:
     async with SteeredLane(Camera(moving(640, 480)), lambda now: 600_000) as lane:
@@ -33,6 +34,7 @@ async def test_a_narrow_link_is_filled_and_hardly_queued_on() -> None:
         assert lane.link.lost <= 20
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_a_link_that_becomes_slower_is_followed_and_is_used_again_when_it_recovers() -> None:
     async with SteeredLane(
@@ -49,6 +51,7 @@ async def test_a_link_that_becomes_slower_is_followed_and_is_used_again_when_it_
         assert [each.available for each in lane.link.told if each.available < 500_000]
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_a_still_picture_leaves_room_that_is_found_when_it_begins_to_move() -> None:
     make = moving(640, 480)
@@ -61,6 +64,7 @@ async def test_a_still_picture_leaves_room_that_is_found_when_it_begins_to_move(
         assert lane.rate(7.0, 9.0) >= 1_000_000
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_the_bounds_of_the_application_hold() -> None:
     bounds = Bandwidth(start=200_000, min=100_000, max=300_000)
@@ -70,6 +74,7 @@ async def test_the_bounds_of_the_application_hold() -> None:
         assert all(100_000 <= each.available <= 300_000 for each in lane.link.told)
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_without_retransmissions_nothing_is_tried_but_the_link_is_followed() -> None:
     async with SteeredLane(Camera(moving(640, 480)), lambda now: 400_000, rtx=False) as lane:

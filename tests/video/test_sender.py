@@ -131,6 +131,7 @@ async def test_what_is_repeated_keeps_to_the_bitrate_too() -> None:
         assert lane.busiest_second(since=1.0) <= 300_000
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_a_packet_can_be_repeated_a_second_after_a_thousand_others() -> None:
     async with Lane(Camera(moving(640, 480))) as lane:
@@ -198,6 +199,7 @@ async def test_a_bitrate_that_changes_is_followed_without_a_key_frame(codec: RTC
         assert len(lane.key_frames) == 1
 
 
+@pytest.mark.slow
 @CODECS
 @in_virtual_time
 async def test_more_than_a_megabit_and_a_half_is_sent_at_once_where_it_may_be(
@@ -212,6 +214,7 @@ async def test_more_than_a_megabit_and_a_half_is_sent_at_once_where_it_may_be(
         assert 2_000_000 < last <= 3_000_000
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_a_still_picture_does_not_drive_the_estimate_down() -> None:
     still = True
@@ -231,6 +234,7 @@ async def test_a_still_picture_does_not_drive_the_estimate_down() -> None:
         assert recent > 700_000
 
 
+@pytest.mark.slow
 @in_virtual_time
 async def test_an_estimate_below_what_is_sent_is_obeyed() -> None:
     async with Lane(Camera(moving(640, 480))) as lane:

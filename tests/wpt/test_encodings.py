@@ -115,6 +115,7 @@ async def test_stopped(pcs: Connections) -> None:
         await transceiver.sender.setParameters(parameters)
 
 
+@pytest.mark.slow
 async def test_inactive_encoding_sends_nothing_and_scaled_ones_are_smaller(pcs: Connections) -> None:
     """setParameters() with active false stops sending; scaleResolutionDownBy changes the size that arrives"""
     pc1, pc2 = pcs(), pcs()

@@ -582,6 +582,7 @@ def test_a_late_candidate_gives_the_search_another_minute() -> None:
     assert hand.state == "failed"
 
 
+@pytest.mark.slow
 def test_a_third_party_named_as_a_candidate_is_asked_ever_more_seldom() -> None:
     hand = Hand(timings=IceTimings(hopeless_after=10_000))
     for number in range(50):

@@ -80,6 +80,7 @@ def flaps(end: Endpoint) -> int:
     return end.states.count("disconnected")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("talking", [False, True])
 def test_an_hour_at_two_percent_loss_and_700_ms_round_trip_is_never_called_disconnected(
     talking: bool,
@@ -92,6 +93,7 @@ def test_an_hour_at_two_percent_loss_and_700_ms_round_trip_is_never_called_disco
     assert [end.agent.state for end in call.ends] == ["completed", "completed"]
 
 
+@pytest.mark.slow
 def test_an_idle_hour_costs_about_a_check_every_two_seconds() -> None:
     call = Call()
     call.clock.run(10)
@@ -102,6 +104,7 @@ def test_an_idle_hour_costs_about_a_check_every_two_seconds() -> None:
     assert sum(after) - sum(before) < 2 * 3600 * 0.75
 
 
+@pytest.mark.slow
 def test_a_busy_pair_costs_no_more_than_its_consent_checks() -> None:
     call = Call()
     call.talk(310)
@@ -113,6 +116,7 @@ def test_a_busy_pair_costs_no_more_than_its_consent_checks() -> None:
     assert 300 / 6 <= pair.consent_requests_sent - before <= 300 / 4
 
 
+@pytest.mark.slow
 def test_consent_checks_are_spread_between_four_and_six_seconds() -> None:
     call = Call()
     call.talk(300)
@@ -243,6 +247,7 @@ def test_answers_later_than_the_next_check_keep_consent() -> None:
     assert all("failed" not in end.states for end in call.ends)
 
 
+@pytest.mark.slow
 def test_a_nat_that_forgets_idle_mappings_in_thirty_seconds_is_kept_open() -> None:
     call = Call(nat=Nat.port_restricted)
     for nat in call.nats:
@@ -265,6 +270,7 @@ def test_a_nat_reboot_that_changes_the_mapping_heals_without_a_restart() -> None
     assert call.bob.payload
 
 
+@pytest.mark.slow
 def test_a_nat_that_keeps_moving_the_peer_never_uses_up_our_room_for_candidates() -> None:
     call = Call(nat=Nat.address_restricted)
     call.clock.run(10)
@@ -345,6 +351,7 @@ def test_the_better_path_is_used_again_once_it_has_proven_itself() -> None:
         assert flaps(end) == 0
 
 
+@pytest.mark.slow
 def test_loss_alone_makes_nobody_change_the_path() -> None:
     call = Call(two_interfaces=True, link=Link(delay=0.04, loss=0.05))
     call.talk(400)

@@ -6,7 +6,7 @@ import itertools
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.ice.agent.events import StateChanged
@@ -226,7 +226,6 @@ _ALLOWED = {
 }
 
 
-@settings(max_examples=300)
 @given(script=st.lists(inputs, max_size=60), controlling=st.booleans())
 def test_whatever_happens_in_whatever_order_the_agent_stays_sane(
     script: list[tuple[str, object]], controlling: bool

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from tests.simnet import Link, Packet, VirtualClock, World
@@ -144,7 +144,6 @@ class Meeting:
             assert end.agent.state == "closed"
 
 
-@settings(max_examples=60)
 @given(plan=plans)
 def test_both_sides_agree_on_a_pair_or_on_there_being_none(plan: Plan) -> None:
     meeting = Meeting(plan)
@@ -177,7 +176,6 @@ def test_both_sides_agree_on_a_pair_or_on_there_being_none(plan: Plan) -> None:
     meeting.close()
 
 
-@settings(max_examples=15)
 @given(plan=plans, minutes=st.integers(1, 10))
 def test_a_call_that_came_to_be_lives_on(plan: Plan, minutes: int) -> None:
     plan.relay = True

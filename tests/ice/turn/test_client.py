@@ -232,6 +232,7 @@ def test_data_from_an_address_nobody_permitted_is_dropped() -> None:
     assert exchange.client.unwrap(data_indication(DTLS, PEER), exchange.now) == (DTLS, PEER)
 
 
+@pytest.mark.slow
 def test_a_day_passes_with_all_things_kept_alive() -> None:
     exchange = TurnExchange()
     exchange.allocate()

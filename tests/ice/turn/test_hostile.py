@@ -6,7 +6,7 @@ import random
 from struct import pack
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.ice.network import Address
@@ -64,7 +64,6 @@ def answers(draw: st.DrawFn) -> tuple[str, Any]:
     return kind, draw(st.binary(max_size=20))
 
 
-@settings(max_examples=150)
 @given(st.lists(answers(), max_size=40), st.booleans())
 def test_whatever_a_server_says_the_client_stays_in_order(
     steps: list[tuple[str, Any]], reliable: bool

@@ -80,9 +80,10 @@ def test_a_step_of_half_a_turn_is_a_new_beginning_and_not_thirty_thousand_losses
     assert list(told(log)) == [30_000]
 
 
-def test_random_arrivals_come_out_as_they_went_in() -> None:
+@pytest.mark.parametrize("logs", [20, pytest.param(300, marks=pytest.mark.slow)])
+def test_random_arrivals_come_out_as_they_went_in(logs: int) -> None:
     dice = random.Random(5)
-    for _ in range(300):
+    for _ in range(logs):
         log, at, number = ArrivalLog(), dice.uniform(0, 5e5), dice.randrange(1 << 16)
         expected: dict[int, float] = {}
         for _ in range(dice.randrange(1, 900)):

@@ -35,6 +35,7 @@ def test_a_few_lost_packets_do_not_matter() -> None:
     assert run.target(40.0, 60.0) >= 0.75 * 2_000_000
 
 
+@pytest.mark.slow
 def test_a_line_that_loses_every_tenth_packet_whatever_is_sent_is_still_used() -> None:
     for seed in range(5):
         run = Run(lambda now: 2_000_000, loss=0.1, seed=seed).go(60.0)
@@ -53,6 +54,7 @@ def test_little_to_send_does_not_lower_the_estimate() -> None:
     assert run.target(39.0, 40.0) >= 0.8 * before
 
 
+@pytest.mark.slow
 def test_clocks_that_drift_apart_are_no_congestion() -> None:
     run = Run(lambda now: 2_000_000, drift=0.0002).go(120.0)
     assert run.goodput(90.0, 120.0) >= 0.8 * 2_000_000
@@ -80,7 +82,12 @@ def stepping(first: float, second: float, change: float) -> Callable[[float], fl
 
 
 @pytest.mark.parametrize(
-    "worlds", [20, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(600)])]
+    "worlds",
+    [
+        2,
+        pytest.param(20, marks=pytest.mark.slow),
+        pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(600)]),
+    ],
 )
 def test_random_worlds_are_neither_flooded_for_long_nor_left_unused(worlds: int) -> None:
     dice = random.Random(7)

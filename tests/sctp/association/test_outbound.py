@@ -128,9 +128,9 @@ def test_a_small_message_waits_for_one_message_of_a_bulk_transfer_and_not_for_al
         Network(delay=0.01, rate=12_000_000, queue=0.05), snap=True, interleaving=interleaving
     )
     both.connect()
-    for _ in range(200):
+    for _ in range(100):
         both.send(0, bytes(64_000), stream=1)
-    both.run(0.5)
+    both.run(0.3)
     began = both.now
     both.send(0, b"now", stream=3)
     assert both.run(5, lambda: any(each.data == b"now" for each in both.messages[1]))
@@ -172,6 +172,7 @@ def test_a_slow_reader_is_never_sent_more_than_its_window() -> None:
     assert inbound.chunks_dropped == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [0, 0.005])
 def test_a_window_fills_a_hundred_megabits_over_eighty_milliseconds_even_with_random_loss(
     loss: float,

@@ -191,7 +191,7 @@ async def talk_through(relays: list[Relay], plans: list[dict[int, Cut]], message
 cuts = st.dictionaries(st.integers(1, 60), st.sampled_from(["before", "after"]), max_size=12)
 
 
-@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(plans=st.lists(cuts, min_size=2, max_size=3), messages=st.integers(1, 20), seed=st.integers(0, 2**32))
 async def test_nothing_is_lost_doubled_or_reordered_wherever_links_break(
     plans: list[dict[int, Cut]], messages: int, seed: int
@@ -214,7 +214,7 @@ async def test_a_break_at_each_single_frame_of_a_conversation_goes_unnoticed(sid
 
 
 @pytest.mark.real
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(plans=st.lists(cuts, min_size=2, max_size=3), messages=st.integers(1, 20), seed=st.integers(0, 2**32))
 async def test_the_same_holds_when_every_attempt_reaches_another_relay(
     redis_changes: Callable[[], dict[str, str]], plans: list[dict[int, Cut]], messages: int, seed: int

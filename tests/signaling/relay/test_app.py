@@ -201,6 +201,7 @@ def test_the_published_schema_is_the_one_of_the_models() -> None:
     } <= types
 
 
+@pytest.mark.slow
 def test_the_client_needs_nothing_of_the_relay() -> None:
     """A process in which the relay's libraries cannot be imported."""
     program = """
@@ -218,6 +219,7 @@ except ImportError as error:
     assert "pip install 'webrtc-peer[server]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_importing_the_client_is_light() -> None:
     program = (
         "import sys, signaling; print([m for m in ('starlette', 'jwt', 'redis', 'peer') if m in sys.modules])"
@@ -368,6 +370,7 @@ async def test_the_command_mints_tokens_its_relay_accepts(tmp_path: Path) -> Non
     assert (grant.identity, grant.rooms, grant.permissions) == ("bot", frozenset("ab"), frozenset({"signal"}))
 
 
+@pytest.mark.slow
 async def test_the_command_runs_until_told_to_stop_and_moves_its_clients() -> None:
     relay = await RelayProcess(SIGNALING_DRAIN_SECONDS="0.1").start()
     states: list[str] = []

@@ -241,7 +241,7 @@ objects = st.builds(
 )
 
 
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(st.one_of(st.text(), st.binary(), objects.map(json.dumps)))
 def test_any_frame_is_a_message_or_malformed(frame: str | bytes) -> None:
     malformed: MalformedMessage | None = None
@@ -256,7 +256,7 @@ def test_any_frame_is_a_message_or_malformed(frame: str | bytes) -> None:
         assert 0 < len(str(malformed)) < 500
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(batch=st.lists(st.one_of(st.text(), st.binary(max_size=50), objects.map(json.dumps)), max_size=8))
 async def test_a_relay_survives_any_sequence_of_frames(relay: RelayServer, batch: list[str | bytes]) -> None:
     async with RawPeer(relay.url) as alice, RawPeer(relay.url) as peer:

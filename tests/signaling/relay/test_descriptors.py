@@ -33,6 +33,7 @@ async def said_to_each_other(one: SignalingClient, other: SignalingClient, text:
                 return
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="another process's limits are Linux's to set")
 async def test_a_relay_without_descriptors_keeps_those_it_has_and_takes_new_ones_later(
     tmp_path: Path,

@@ -155,6 +155,7 @@ async def test_frames_that_carry_nothing_are_read_no_faster_than_messages(frame:
         assert b"welcome" not in heard
 
 
+@pytest.mark.slow
 async def test_a_peer_that_does_not_read_its_pongs_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets, "EMPTY_FRAMES_BURST", 10**9)
     monkeypatch.setattr(sockets, "BACKLOG_MAX", 65_536)

@@ -122,15 +122,15 @@ def test_two_channels_share_the_line_by_their_weights() -> None:
     assert taken[2] / taken[1] == pytest.approx(4, rel=0.05)
 
 
-@pytest.mark.parametrize("interleaving", [True, False])
+@pytest.mark.parametrize("interleaving", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_small_message_waits_for_one_message_of_a_bulk_transfer_and_not_for_all(interleaving: bool) -> None:
     both = Associations(
         Network(delay=0.01, rate=12_000_000, queue=0.05), snap=True, interleaving=interleaving
     )
     both.connect()
-    for _ in range(100):
+    for _ in range(200):
         both.send(0, bytes(64_000), stream=1)
-    both.run(0.3)
+    both.run(0.5)
     began = both.now
     both.send(0, b"now", stream=3)
     assert both.run(5, lambda: any(each.data == b"now" for each in both.messages[1]))

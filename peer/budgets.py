@@ -73,6 +73,9 @@ CALL_FEED_ITEMS: Final = 1000
 CALL_FEED_BYTES: Final = 16 * 1024 * 1024
 """Bytes of messages that wait for a reader: as much as a channel lets wait for the network."""
 
+CALL_DESCRIPTIONS_WAITING: Final = 4 * 1024 * 1024
+"""Characters of one peer's descriptions that wait. Whoever sends more is hung up on."""
+
 # Pictures
 
 PICTURE_PIXELS: Final = 4 * 1024 * 1024

@@ -26,9 +26,15 @@ class StepQueue:
             budgets.CALL_DESCRIPTIONS_PER_SECOND, budgets.CALL_DESCRIPTIONS_AT_ONCE
         )
 
+        self._waiting = 0
+        """Characters of the descriptions that wait."""
+
     def put(self, step: Step, characters: int = 0) -> None:
         """Add a step, with the characters of the description it applies. Raises `asyncio.QueueFull`."""
+        if self._waiting + characters > budgets.CALL_DESCRIPTIONS_WAITING:
+            raise asyncio.QueueFull
         self._steps.put_nowait((step, characters))
+        self._waiting += characters
 
     async def get(self) -> Step:
         """Wait for the next step, and for its turn."""
@@ -37,5 +43,6 @@ class StepQueue:
         loop = asyncio.get_running_loop()
         if wait := self._descriptions.wait(amount, loop.time()):
             await asyncio.sleep(wait)
+        self._waiting -= characters
         self._descriptions.spend(amount, loop.time())
         return step

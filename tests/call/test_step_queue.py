@@ -61,3 +61,12 @@ def test_more_than_some_hundreds_are_not_kept() -> None:
         queue.put(_nothing)
     with pytest.raises(asyncio.QueueFull):
         queue.put(_nothing)
+
+
+def test_descriptions_that_wait_have_a_bound_in_characters_too() -> None:
+    queue = StepQueue()
+    for _ in range(16):
+        queue.put(_nothing, budgets.CALL_DESCRIPTIONS_WAITING // 16)
+    with pytest.raises(asyncio.QueueFull):
+        queue.put(_nothing, 1)
+    queue.put(_nothing)

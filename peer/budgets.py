@@ -43,7 +43,10 @@ CHANNEL_NAME_BYTES: Final = 1024 * 1024
 UNANSWERED_RETRANSMISSIONS: Final = 10
 """Timeouts in a row, on a path that works, after which an association that acknowledges nothing is over."""
 
-# RTCP
+# RTP and RTCP
+
+SRTP_STREAMS: Final = 256
+"""SSRCs of a transport that SRTP keeps a state of. The least recently heard goes: each packet looks through all."""
 
 RTCP_BYTES_PER_SECOND: Final = 131_072
 """Bytes of RTCP that are read in a second, and at once. The reports on 100 Mbit/s of media are a third of that."""

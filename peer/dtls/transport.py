@@ -36,6 +36,8 @@ from peer.rtp.router import Router, RtcpSink, RtpSink
 from peer.rtp.rtcp_budget import RtcpBudget
 from peer.rtp.rtcp_reader import TransportFeedback, read_rtcp
 
+from .inbound_streams import InboundStreams
+
 if TYPE_CHECKING:
     from peer.connection.ice_transport import RTCIceTransport
     from peer.ice.generation import Path
@@ -104,6 +106,7 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         self._rtp_router: Any = Router()
         self._rtp_reader = RtpReader(self._rtp_header_extensions_map)
         self._rtcp_budget = RtcpBudget()
+        self._inbound_streams = InboundStreams()
         self._arrival_reports = ArrivalReports(self.send_rtp)
         self.congestion = congestion or CongestionControl()
         """How much of all that is sent comes through."""
@@ -338,10 +341,12 @@ class RTCDtlsTransport(GuardedHandlers, base.RTCDtlsTransport):
         try:
             if is_rtcp(data):
                 packet = self._rx_srtp.unprotect_rtcp(data)
+                self._inbound_streams.heard(int.from_bytes(packet[4:8]), self._rx_srtp)
                 self._authenticated(origin)
                 self._receive_rtcp(packet)
             else:
                 packet = self._rx_srtp.unprotect(data)
+                self._inbound_streams.heard(int.from_bytes(packet[8:12]), self._rx_srtp)
                 self._authenticated(origin)
                 self._receive_rtp(packet)
         except pylibsrtp.Error as exc:

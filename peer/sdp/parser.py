@@ -315,7 +315,7 @@ class _Parser:
             raise self._wrong("'rtpmap:<payload type> <name>/<clock rate>' expected")
         channels = None
         if self.section.kind == "audio":
-            channels = _number(parts[2], 255) if len(parts) > 2 else 1
+            channels = (_number(parts[2], 255) if len(parts) > 2 else 0) or 1
         codec = RTCRtpCodecParameters(
             mimeType=f"{self.section.kind}/{parts[0]}",
             clockRate=_number(parts[1], 2**32),
